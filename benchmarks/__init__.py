@@ -1,0 +1,1 @@
+"""Each prints a table against a peer, measured in one run."""

@@ -1,0 +1,101 @@
+"""Contenders that take turns, each in a process of its own, so that the machine's moods and caches favour none."""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from benchmarks.contenders import CONTENDERS, Job, Step
+
+
+@dataclass
+class Timing:
+    """What was measured of one contender.
+
+    Attributes:
+        seconds: of each round, which is one step on every batch.
+        peak_bytes: at most allocated on the GPU; on a CPU, by how much the process grew.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+
+
+def alternate(job: Job, names: Sequence[str], num_rounds: int, advance: Callable[[], object]) -> dict[str, Timing]:
+    """Warms every contender up with one round, then lets them take rounds in turn, a different one first each time.
+
+    `advance` is called after every round and warm-up. Raises RuntimeError when a contender fails.
+    """
+    timings = {name: Timing() for name in names}
+    with ExitStack() as stack:
+        processes: dict[str, Connection] = {}
+        for name in names:
+            processes[name] = stack.enter_context(_contender(name, job))
+            _receive(processes[name], name)
+            advance()
+        for number in range(num_rounds):
+            first = number % len(names)
+            for name in (*names[first:], *names[:first]):
+                processes[name].send(True)
+                timings[name].seconds.append(_receive(processes[name], name))
+                advance()
+        for name, connection in processes.items():
+            connection.send(False)
+            timings[name].peak_bytes = _receive(connection, name)
+    return timings
+
+
+@contextmanager
+def _contender(name: str, job: Job) -> Iterator[Connection]:
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, name, job), daemon=True)
+    process.start()
+    there.close()  # so that the end of the process is the end of the connection
+    try:
+        yield here
+    finally:
+        here.close()
+        process.join()
+
+
+def _receive(connection: Connection, name: str) -> Any:
+    try:
+        return connection.recv()
+    except EOFError:
+        raise RuntimeError(f"the contender '{name}' failed; its error is above") from None
+
+
+def _serve(connection: Connection, name: str, job: Job) -> None:
+    """In the process of a contender: a message when warm, then for each order the seconds, at last the peak."""
+    before = _largest_resident()
+    with CONTENDERS[name](job) as step:
+        _round(step, job)
+        connection.send(None)
+        while connection.recv():
+            connection.send(_round(step, job))
+    if job.device == "cuda":
+        connection.send(torch.cuda.max_memory_allocated())
+    else:
+        connection.send(_largest_resident() - before)
+
+
+def _largest_resident() -> int:
+    """Bytes of memory that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _round(step: Step, job: Job) -> float:
+    """Seconds for a step on every batch."""
+    started = time.perf_counter()
+    for number in range(job.num_batches):
+        step(number)
+    if job.device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

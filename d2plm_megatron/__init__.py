@@ -1,0 +1,3 @@
+"""Generative protein language models, trained on Megatron-core."""
+
+__version__ = "0.1.0"

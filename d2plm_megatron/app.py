@@ -1,0 +1,109 @@
+"""What `python recipes/NAME.py` and `torchrun recipes/NAME.py` do: read overrides, then show, check or train."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.console import errors_as_one_line
+from d2plm_megatron.overrides import GROUPS, keys_of, resolve, to_yaml
+from d2plm_megatron.parallel.processes import check_layout, started, world_size
+from d2plm_megatron.plan import check_batch, print_plan
+from d2plm_megatron.training.trainer import Trainer
+
+
+def main(recipe: Callable[[], Recipe]) -> None:
+    """Runs a recipe from the command line.
+
+    Args:
+        recipe: returns the recipe; its docstring says what it is for.
+    """
+    with errors_as_one_line():
+        arguments = _parser(recipe).parse_args()
+        chosen = resolve(recipe(), arguments.overrides)
+        if arguments.cfg:
+            print(to_yaml(chosen), end="")
+        elif arguments.dry_run:
+            print_plan(chosen, arguments.world_size, arguments.gpu_memory)
+        else:
+            train(chosen)
+
+
+def train(recipe: Recipe) -> None:
+    """Trains as the recipe says, in as many processes as torchrun started; without a GPU only to rehearse."""
+    data_size = check_layout(recipe.parallel, world_size())
+    rehearses = not torch.cuda.is_available() and recipe.train.rehearsal_pack_tokens is not None
+    if rehearses:
+        recipe = rehearsal(recipe, data_size)
+    check_batch(recipe, data_size)
+    with started(recipe.parallel) as processes:
+        if rehearses and processes.is_main:
+            print(
+                f"no GPU: rehearsing with {recipe.train.global_batch_tokens:,} tokens per step "
+                "(train.rehearsal_pack_tokens=null trains with the recipe's own batch)",
+                flush=True,
+            )
+        Trainer(recipe, processes).fit()
+
+
+def rehearsal(recipe: Recipe, data_size: int) -> Recipe:
+    """The recipe with one small pack per rank and step, to try it where there is no GPU."""
+    tokens = recipe.train.rehearsal_pack_tokens
+    assert tokens is not None
+    longest = min(recipe.data.max_length_residues, tokens - 2)
+    return replace(
+        recipe,
+        data=replace(recipe.data, tokens_per_pack=tokens, max_length_residues=longest),
+        train=replace(recipe.train, global_batch_tokens=tokens * data_size),
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports what is wrong in one line, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError."""
+        raise ValueError(f"{message}; see --help")
+
+
+def _parser(recipe: Callable[[], Recipe]) -> argparse.ArgumentParser:
+    parser = _Parser(description=recipe.__doc__, add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe, in Hydra's grammar")
+    parser.add_argument("--cfg", choices=["job"], help="print the recipe with all overrides as YAML, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="check the recipe, print what it takes, and stop")
+    parser.add_argument("--world-size", type=int, help="of the dry run: number of processes (default: as started)")
+    parser.add_argument("--gpu-memory", type=float, help="of the dry run: GiB of each GPU (default: of the one here)")
+    parser.add_argument("-h", "--help", action=_Help, nargs=0, recipe=recipe, help="print this and all keys, and stop")
+    return parser
+
+
+class _Help(argparse.Action):
+    """Prints the usage and a table of all keys with their values in this recipe."""
+
+    def __init__(self, *args: Any, recipe: Callable[[], Recipe], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.recipe = recipe
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
+        """Ends the program."""
+        print(parser.format_help())
+        table = Table(title="keys of the recipe")
+        for column in ("key", "value here", "meaning"):
+            table.add_column(column, overflow="fold")
+        for group, choices in GROUPS.items():
+            table.add_row(group, "", f"a group, one of {', '.join(choices)}")
+        for key, (value, text) in keys_of(self.recipe()).items():
+            shown = (
+                {None: "null", True: "true", False: "false"}.get(value, value)
+                if value in (None, True, False)
+                else value
+            )
+            table.add_row(key, str(shown), text)
+        Console(width=None if sys.stdout.isatty() else 140).print(table)
+        parser.exit()

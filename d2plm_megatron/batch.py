@@ -1,0 +1,80 @@
+"""The values that travel from the data to the loss. Nothing reaches back.
+
+Shape suffixes, here and everywhere:
+
+    T   tokens of a pack            S   proteins in it (the tail that fills it up included)
+    V   letters of the alphabet     H   hidden size          C   width of the time features
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBatch:
+    """One pack: several proteins end to end, filled up to T tokens by a tail of padding that is never scored.
+
+    Attributes:
+        tokens_T: clean ids, int64.
+        positions_T: place of the token in its protein, from 0, int64.
+        sequence_T: which protein of the pack it belongs to, int64.
+        scored_T: bool, true where a canonical residue stands, which may be corrupted and scored.
+        sample_ids_S: key of the protein's noise, int64.
+        ordinals_S: place of the protein in the stream of the epoch, int64; times are stratified along it.
+        lengths_S: tokens of each protein, on the host, so that no kernel waits for the device to tell them.
+        epoch: the pass over the data that the pack belongs to.
+    """
+
+    tokens_T: Tensor
+    positions_T: Tensor
+    sequence_T: Tensor
+    scored_T: Tensor
+    sample_ids_S: Tensor
+    ordinals_S: Tensor
+    lengths_S: tuple[int, ...]
+    epoch: int
+
+    def to(self, device: torch.device) -> Self:
+        """The same pack with its tensors on another device."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyBatch:
+    """A pack after corruption: what the encoder sees and what the loss needs.
+
+    Attributes:
+        clean: the pack.
+        tokens_T: corrupted ids, int64.
+        times_S: t of each protein, float64: 0 is noise, 1 is data.
+        predicted_T: bool, the tokens that the loss is taken over.
+    """
+
+    clean: TokenBatch
+    tokens_T: Tensor
+    times_S: Tensor
+    predicted_T: Tensor
+
+    @property
+    def times_T(self) -> Tensor:
+        """t of each token, float64."""
+        return self.times_S[self.clean.sequence_T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossTerms:
+    """A loss as sum and count, so that ranks can be added up before the one division.
+
+    Attributes:
+        total: scalar, the sum that gradients are taken of.
+        count: scalar int64, what the sum is divided by.
+        metrics: further numbers as (sum, count), by name.
+    """
+
+    total: Tensor
+    count: Tensor
+    metrics: dict[str, tuple[Tensor, Tensor]]

@@ -1,0 +1,144 @@
+"""The folder of a run, and of each checkpoint in it.
+
+RUN/recipe.yaml                      what the run is, all overrides applied
+RUN/metrics.jsonl                    a line per progress report and per evaluation
+RUN/curve.png
+RUN/checkpoints/latest               name of the newest complete checkpoint
+RUN/checkpoints/best                 name of the one with the lowest validation loss
+RUN/checkpoints/step_00001000/
+    state.json                       step, position in the data, what was counted; versions and layout
+    recipe.yaml
+    *.distcp, .metadata, ...         weights, average and optimizer (see tensors.py)
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.files import write_text
+from d2plm_megatron.overrides import from_yaml, to_yaml
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps what."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The log, a JSON object per line."""
+        return self.path / "metrics.jsonl"
+
+    def incomplete(self, step: int) -> Path:
+        """Where the checkpoint of a step is written."""
+        return self.checkpoints / f".{_name(step)}.incomplete"
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint, if there is one."""
+        return self._named("latest") or next(iter(sorted(self.checkpoints.glob("step_*"), reverse=True)), None)
+
+    def best(self) -> Path | None:
+        """The checkpoint with the lowest validation loss, if there is one."""
+        return self._named("best")
+
+    def begin(self, step: int) -> Path:
+        """Makes an empty folder to write the checkpoint of a step into."""
+        folder = self.incomplete(step)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        return folder
+
+    def complete(self, step: int, recipe: Recipe, state: dict[str, Any], is_best: bool, keep_last: int) -> None:
+        """Gives a whole checkpoint its name, makes it the latest, and removes those that are no longer kept."""
+        folder = self.incomplete(step)
+        (folder / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+        (folder / "state.json").write_text(json.dumps({"format": FORMAT, **state}, indent=1) + "\n", encoding="utf-8")
+        final, replaced = self.checkpoints / _name(step), self.checkpoints / f".{_name(step)}.replaced"
+        if final.exists():
+            final.rename(replaced)
+        folder.rename(final)
+        shutil.rmtree(replaced, ignore_errors=True)
+        write_text(self.checkpoints / "latest", final.name)
+        if is_best:
+            write_text(self.checkpoints / "best", final.name)
+        self._prune(keep_last)
+
+    def _named(self, pointer: str) -> Path | None:
+        path = self.checkpoints / pointer
+        folder = self.checkpoints / path.read_text(encoding="utf-8").strip() if path.exists() else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    def _prune(self, keep_last: int) -> None:
+        steps = sorted(self.checkpoints.glob("step_*"))
+        kept = {*steps[-keep_last:], self.best()}
+        for folder in steps:
+            if folder not in kept:
+                shutil.rmtree(folder)
+
+
+def _name(step: int) -> str:
+    return f"step_{step:08d}"
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line that was cut off is left out."""
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One complete checkpoint.
+
+    Attributes:
+        path: its folder.
+        recipe: of the run that wrote it.
+        state: the contents of state.json.
+    """
+
+    path: Path
+    recipe: Recipe
+    state: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> "Checkpoint":
+        """Reads what is human-readable.
+
+        Takes the folder of a checkpoint, or of a run, of which it takes the best checkpoint, else the latest. Raises
+        ValueError when there is none, or when it was written by another version of this format.
+        """
+        run = RunFolder(path)
+        folder = path if (path / "state.json").exists() else run.best() or run.latest()
+        if folder is None or not (folder / "state.json").exists():
+            raise ValueError(f"{path}: no checkpoint (a folder with state.json) and no run with one")
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{folder / 'state.json'}: damaged: {error}") from error
+        if state.get("format") != FORMAT:
+            raise ValueError(f"{folder}: format {state.get('format')}; this version reads format {FORMAT}")
+        return cls(folder, from_yaml(folder / "recipe.yaml"), state)
+
+    def check_model(self, recipe: Recipe) -> None:
+        """Raises ValueError, naming the first difference, unless a recipe's model is the one that was saved."""
+        for name, saved in vars(self.recipe.model).items():
+            wanted = getattr(recipe.model, name)
+            if wanted != saved and name not in ("layer_spec", "init_std"):
+                raise ValueError(f"{self.path}: saved with model.{name}={saved}, but the recipe says {wanted}")

@@ -1,0 +1,144 @@
+"""Tensors on disk in terms of the whole model, by Megatron's distributed checkpointing: any layout reads any other's.
+
+Each process writes the boxes that it holds and reads those that it needs; none needs the memory of the whole model.
+"""
+
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint
+from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.mapping import ShardedStateDict, ShardedTensor
+from megatron.core.dist_checkpointing.strategies.torch import (
+    MCoreSavePlanner,
+    TorchDistSaveShardedStrategy,
+    _replace_state_dict_keys_with_sharded_keys,
+    mcore_to_pyt_state_dict,
+)
+from torch import Tensor
+from torch.distributed.checkpoint import FileSystemWriter
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata, StorageMeta, TensorStorageMetadata
+
+from d2plm_megatron.model.placement import Box
+
+Boxed = Iterable[tuple[Box, Tensor]]
+
+PLAIN_DATA = {
+    "torch": {"Size", "float32", "float64", "bfloat16", "float16", "int64", "int32", "uint8", "bool"},
+    "torch.serialization": {"_get_layout"},
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+    "torch.distributed.checkpoint.metadata": {
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "Metadata",
+        "MetadataIndex",
+        "StorageMeta",
+        "TensorProperties",
+        "TensorStorageMetadata",
+        "_MEM_FORMAT_ENCODING",
+    },
+    "torch.distributed.checkpoint.planner": {"SavePlan", "TensorWriteData", "WriteItem", "WriteItemType"},
+}
+"""All that torch's own description of a checkpoint is made of."""
+
+
+def save(folder: Path, groups: dict[str, Boxed]) -> None:
+    """Writes the boxes of every group, such as "weights", into an empty folder. All processes take part."""
+    dist_checkpointing.save(_described(groups), str(folder), sharded_strategy=_SaveInProcess("torch_dist", 1))
+
+
+def load(folder: Path, groups: dict[str, Boxed]) -> None:
+    """Fills the given boxes from a checkpoint, in place. All processes take part.
+
+    Raises ValueError when the checkpoint lacks one of them, or could run code when read.
+    """
+    described = _described(groups)
+    _check_fits(folder, described, read_description(folder))
+    try:
+        dist_checkpointing.load(described, str(folder), validate_access_integrity=False)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{folder}: a file asks to run code when it is read; refused") from error
+    except CheckpointException as error:
+        reasons = {str(failure).splitlines()[0] for failure, _ in error.failures.values()}
+        raise ValueError(f"{folder}: cannot be read: {'; '.join(reasons)}") from error
+
+
+def read_description(folder: Path) -> Metadata:
+    """What a checkpoint holds. Raises ValueError when the file, a pickle, is anything but a description of tensors.
+
+    torch unpickles this file and everything that is not a tensor, and unpickling can run code that others wrote.
+    """
+    path = folder / ".metadata"
+    try:
+        with path.open("rb") as file:
+            metadata: Metadata = _PlainUnpickler(file).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path}: not the description of a checkpoint: {error}") from error
+    objects = [key for key, item in metadata.state_dict_metadata.items() if isinstance(item, BytesStorageMetadata)]
+    if objects:
+        raise ValueError(f"{folder}: holds pickled objects ({', '.join(objects)}), which could run code; refused")
+    return metadata
+
+
+def _check_fits(folder: Path, described: dict[str, ShardedTensor], metadata: Metadata) -> None:
+    for wanted in described.values():
+        found = metadata.state_dict_metadata.get(wanted.key)
+        if not isinstance(found, TensorStorageMetadata):
+            raise ValueError(f"{folder}: does not fit this model: it lacks {wanted.key}")
+        if tuple(found.size) != tuple(wanted.global_shape):
+            raise ValueError(
+                f"{folder}: does not fit this model: {wanted.key} has shape {tuple(found.size)}, "
+                f"not {tuple(wanted.global_shape)}"
+            )
+
+
+class _SaveInProcess(TorchDistSaveShardedStrategy):
+    """Megatron's format, written by threads of this process.
+
+    Megatron's own writer starts three processes per rank, one of which imports the whole program once more.
+    """
+
+    def save(self, sharded_state_dict: ShardedStateDict, checkpoint_dir: str | Path) -> None:
+        by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
+        torch.distributed.checkpoint.save(
+            mcore_to_pyt_state_dict(by_key),
+            storage_writer=_Writer(checkpoint_dir, thread_count=self.thread_count),
+            planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
+        )
+
+
+class _Writer(FileSystemWriter):
+    def storage_meta(self) -> StorageMeta:
+        """Nothing: torch would note the folder's path on the machine that wrote it."""
+        return StorageMeta()
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in PLAIN_DATA.get(module, ()):
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which could run code; refused")
+        found: Callable = super().find_class(module, name)
+        return found
+
+
+def _described(groups: dict[str, Boxed]) -> dict[str, ShardedTensor]:
+    """Megatron's description of boxes that follow no regular grid."""
+    described: dict[str, ShardedTensor] = {}
+    for group, boxed in groups.items():
+        for box, values in boxed:
+            key = f"{group}.{box.name}"
+            described[f"{key}/{len(described)}"] = ShardedTensor(
+                key=key,
+                data=values,
+                dtype=values.dtype,
+                local_shape=box.shape,
+                global_shape=box.whole_shape,
+                global_offset=box.offset,
+                axis_fragmentations=None,
+                replica_id=box.replica,
+            )
+    return described

@@ -1,0 +1,90 @@
+"""What people see of a command: one line for an error, a bar with a rate for long work, tables."""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(stderr=True, highlight=False)
+
+WAIT_FOR_MAIN_SECONDS = 5
+TRACEBACK_VARIABLE = "D2PLM_TRACEBACK"
+
+
+def run(command: Callable[..., Any]) -> None:
+    """Runs `command` with its arguments read from the command line by its type hints.
+
+    What a user can mend (ValueError, OSError, a missing optional package) ends in one line on stderr and exit code 2;
+    set D2PLM_TRACEBACK=1 to see where it came from.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    with errors_as_one_line():
+        app()
+
+
+@contextmanager
+def errors_as_one_line() -> Iterator[None]:
+    """Turns errors that a user can mend into one line on stderr and exit code 2."""
+    try:
+        yield
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(WAIT_FOR_MAIN_SECONDS)  # in which torchrun ends this process, if the main one has said the same
+        print(f"error: {describe(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def describe(error: Exception) -> str:
+    """The error in words: for a system error its reason and the file."""
+    if isinstance(error, OSError) and error.strerror:
+        reason = "no space left on the device" if error.errno == errno.ENOSPC else error.strerror.lower()
+        return f"{error.filename}: {reason}" if error.filename else reason
+    return str(error)
+
+
+@contextmanager
+def progress(description: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr with count, rate and estimate; yields a function that advances it.
+
+    Without a terminal nothing is drawn.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit + " {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=total, rate="")
+
+        def advance(amount: int = 1) -> None:
+            bar.advance(task, amount)
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            if speed:
+                bar.update(task, rate=f"{speed:,.0f}/s")
+
+        yield advance

@@ -1,0 +1,1 @@
+"""Proteins on disk and their way into a batch."""

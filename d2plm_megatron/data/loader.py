@@ -1,0 +1,121 @@
+"""Ready batches: this process's share of each global batch, read in the background."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.config import Data
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.order import permuted
+from d2plm_megatron.data.packing import best_fit
+from d2plm_megatron.data.stream import PackStream, Position, crop, to_batch
+from d2plm_megatron.noise import Noise
+
+Item = TypeVar("Item")
+
+AHEAD = 4
+"""Global batches read in advance."""
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """What one optimizer step reads.
+
+    Attributes:
+        packs: this process's packs, its micro-batches.
+        num_proteins: in all packs, of all processes.
+        num_tokens: likewise, without padding.
+        sum_squared_lengths: likewise, of the proteins' tokens: what attention costs.
+        after: where the stream stands once all of them are consumed.
+    """
+
+    packs: list[TokenBatch]
+    num_proteins: int
+    num_tokens: int
+    sum_squared_lengths: int
+    after: Position
+
+
+def global_batches(
+    stream: PackStream, position: Position, packs_per_batch: int, rank: int, num_ranks: int
+) -> Iterator[GlobalBatch]:
+    """The global batches from a position on, endlessly; pack j of each goes to data-parallel rank j mod num_ranks."""
+    source = stream.packs_from(position)
+    while True:
+        taken = [next(source) for _ in range(packs_per_batch)]
+        lengths = [slices.num_tokens for slices, _, _ in taken]
+        yield GlobalBatch(
+            packs=[to_batch(stream.proteins, s, epoch, stream.options) for s, epoch, _ in taken[rank::num_ranks]],
+            num_proteins=sum(len(numbers) for numbers in lengths),
+            num_tokens=sum(int(numbers.sum()) for numbers in lengths),
+            sum_squared_lengths=sum(int((numbers**2).sum()) for numbers in lengths),
+            after=taken[-1][2],
+        )
+
+
+def held_out_packs(
+    proteins: IndexedProteins, options: Data, max_proteins: int, rank: int, num_ranks: int
+) -> list[TokenBatch]:
+    """This process's packs of a fixed sample of the proteins, the same for any seed and at every call.
+
+    Every process gets the same number of packs, as all must take part in each step of the encoder; the last ones may
+    hold nothing but padding.
+    """
+    noise = Noise(seed=0, epoch=0)
+    chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), noise)
+    slices = crop(proteins, chosen, options, noise)
+    packs = best_fit(slices.num_tokens.tolist(), options.tokens_per_pack)
+    packs += [[]] * (-len(packs) % num_ranks)
+    return [to_batch(proteins, slices.take(pack), epoch=0, options=options) for pack in packs[rank::num_ranks]]
+
+
+class Prefetch(Generic[Item]):
+    """Iterates over `source` in a thread of its own, a few items ahead; errors there are raised here.
+
+    Use as a context manager, so that the thread ends with the block.
+    """
+
+    def __init__(self, source: Iterable[Item], ahead: int = AHEAD) -> None:
+        self._items: queue.Queue[Item | Exception] = queue.Queue(maxsize=ahead)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(source,), daemon=True, name="prefetch")
+
+    def __enter__(self) -> Iterator[Item]:
+        self._thread.start()
+        return iter(self._drain())
+
+    def __exit__(self, *error: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _fill(self, source: Iterable[Item]) -> None:
+        try:
+            for item in source:
+                if not self._put(item):
+                    return
+            self._put(StopIteration())
+        except Exception as error:  # whatever it is, it belongs to the thread that asked
+            self._put(error)
+
+    def _put(self, item: Item | Exception) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._items.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _drain(self) -> Iterator[Item]:
+        while True:
+            item = self._items.get()
+            if isinstance(item, StopIteration):
+                return
+            if isinstance(item, Exception):
+                raise item
+            yield item

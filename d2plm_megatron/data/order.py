@@ -1,0 +1,29 @@
+"""The order of the proteins in an epoch: a keyed permutation that is computed, not stored."""
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron.noise import Noise, Stream
+
+ROUNDS = 4
+
+
+def permuted(places: Tensor, num_items: int, noise: Noise) -> Tensor:
+    """The items that stand at `places` (int64, in [0, num_items)) when the items are shuffled by the noise's key.
+
+    A Feistel network (Luby and Rackoff 1988) permutes the 2^(2k) >= num_items numbers; a result that is no item is sent
+    through again until it is one, which keeps it a permutation. Memory: that of `places`, for any number of items.
+    """
+    half_bits = max(1, ((num_items - 1).bit_length() + 1) // 2)
+    items = _feistel(places, half_bits, noise)
+    while (outside := items >= num_items).any():
+        items = torch.where(outside, _feistel(items, half_bits, noise), items)
+    return items
+
+
+def _feistel(numbers: Tensor, half_bits: int, noise: Noise) -> Tensor:
+    mask = (1 << half_bits) - 1
+    left, right = numbers >> half_bits, numbers & mask
+    for round_number in range(ROUNDS):
+        left, right = right, left ^ (noise.bits(Stream.ORDER, round_number, right) & mask)
+    return (left << half_bits) | right

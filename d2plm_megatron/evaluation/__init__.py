@@ -1,0 +1,1 @@
+"""How good an encoder is on proteins it has not seen."""

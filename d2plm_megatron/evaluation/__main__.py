@@ -1,0 +1,36 @@
+"""python -m d2plm_megatron.evaluation CHECKPOINT --data PREFIX"""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.folder import Checkpoint
+from d2plm_megatron.config import one_of
+from d2plm_megatron.console import run
+from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation, write_evaluation
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Argument(help="folder of a checkpoint, or of a run (its best checkpoint)")],
+    data: Annotated[str, typer.Option(help="prefix of the held-out proteins: PREFIX.bin and PREFIX.idx")],
+    output: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="times each protein is corrupted; more shrink the error")] = 8,
+    max_proteins: Annotated[int, typer.Option(min=1, help="proteins to look at, a fixed sample")] = 1_000_000,
+    weights: Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")] = AVERAGE,
+    precision: Annotated[str | None, typer.Option(help="bf16 or fp32; default bf16 on a GPU, fp32 on a CPU")] = None,
+) -> None:
+    """Measures the perplexity of held-out proteins, as a table and as JSON."""
+    one_of("--weights", weights, (AVERAGE, WEIGHTS))
+    precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
+    one_of("--precision", precision, ("bf16", "fp32"))
+    result = evaluate(Checkpoint.open(checkpoint), data, draws, max_proteins, weights, precision)
+    print_evaluation(result)
+    if output is not None:
+        write_evaluation(result, output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""From a checkpoint and held-out proteins to a table and a JSON file."""
+
+import importlib.metadata
+import json
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from d2plm_megatron.checkpoint.encoders import load_encoder
+from d2plm_megatron.checkpoint.folder import Checkpoint
+from d2plm_megatron.config import Parallel
+from d2plm_megatron.console import progress
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.loader import held_out_packs
+from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
+from d2plm_megatron.files import write_text
+from d2plm_megatron.objectives import build
+from d2plm_megatron.parallel.processes import started
+
+
+def evaluate(
+    checkpoint: Checkpoint, data: str, num_draws: int, max_proteins: int, weights: str, precision: str
+) -> dict[str, Any]:
+    """Every measure of the checkpoint's objective on held-out proteins, with all that is needed to compare it."""
+    proteins = IndexedProteins(data)
+    packs = held_out_packs(proteins, checkpoint.recipe.data, max_proteins, rank=0, num_ranks=1)
+    measures = build(checkpoint.recipe.objective).measures()
+    with started(Parallel()) as processes:
+        encoder = load_encoder(checkpoint, weights, precision, processes.device)
+        on_device = [pack.to(processes.device) for pack in packs]
+        begin = time.perf_counter()
+        with progress("evaluating", len(packs) * num_draws * len(measures), "packs") as advance:
+            estimates = {
+                name: estimate(encoder, measure, on_device, num_draws, advance) for name, measure in measures.items()
+            }
+        seconds = time.perf_counter() - begin
+        machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    return {
+        "checkpoint": str(checkpoint.path),
+        "step": checkpoint.state["progress"]["step"],
+        "objective": checkpoint.recipe.objective.name,
+        "weights": weights,
+        "precision": precision,
+        "data": data,
+        "proteins": min(max_proteins, len(proteins)),
+        "residues": sum(int(pack.scored_T.sum()) for pack in packs),
+        "draws": num_draws,
+        **{
+            name: {
+                "nats_per_residue": found.nats,
+                "nats_standard_error": found.standard_error,
+                "perplexity": found.perplexity,
+                "perplexity_standard_error": found.perplexity_error,
+            }
+            for name, found in estimates.items()
+        },
+        "unigram_perplexity": unigram_perplexity(packs),
+        "seconds": seconds,
+        "machine": machine,
+        "versions": {name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """Prints the perplexities beside what a context-free model reaches."""
+    table = Table(title=f"{result['checkpoint']}, {result['weights']}, {result['precision']}")
+    for column in ("measure", "perplexity", "standard error", "nats per residue"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for name, found in result.items():
+        if isinstance(found, dict) and "perplexity" in found:
+            error = found["perplexity_standard_error"]
+            shown = "one draw" if error is None else f"{error:.3f}"
+            table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nats_per_residue']:.4f}")
+    table.add_row("unigram (no context)", f"{result['unigram_perplexity']:.3f}", "", "")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{result['proteins']:,} proteins, {result['residues']:,} residues, {result['draws']} draws, "
+        f"{result['seconds']:.1f} s"
+    )
+
+
+def write_evaluation(result: dict[str, Any], path: Path) -> None:
+    """Writes the result as JSON."""
+    write_text(path, json.dumps(result, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""New proteins from a trained encoder."""

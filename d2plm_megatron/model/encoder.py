@@ -1,0 +1,158 @@
+"""The encoder: Megatron's GPT model without the causal mask, on packs of proteins."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import parallel_state
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import Tensor
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.batch import NoisyBatch
+from d2plm_megatron.config import Model, Parallel
+from d2plm_megatron.model import layer_spec, sequence_parallel
+from d2plm_megatron.model.attention import packed_proteins
+from d2plm_megatron.model.time_conditioning import Modulation, modulate, time_features
+
+MAX_POSITIONS = 1 << 16
+"""Only a bound that Megatron asks for: rotary positions have none."""
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def transformer_config(model: Model, parallel: Parallel, precision: str, kernels: str) -> TransformerConfig:
+    """What Megatron needs to know of the encoder. Its weights stay unset: `model.weights` fills them."""
+
+    def leave_unset(weight: Tensor) -> Tensor:
+        return weight
+
+    fused = kernels == "te"
+    return TransformerConfig(
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        num_attention_heads=model.num_attention_heads,
+        ffn_hidden_size=model.ffn_hidden_size,
+        gated_linear_unit=model.activation == "swiglu",
+        activation_func=F.silu if model.activation == "swiglu" else F.gelu,
+        normalization={"rmsnorm": "RMSNorm", "layernorm": "LayerNorm"}[model.normalization],
+        layernorm_epsilon=1e-5,
+        add_bias_linear=model.bias,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        params_dtype=DTYPES[precision],
+        bf16=precision == "bf16",
+        pipeline_dtype=DTYPES[precision],
+        tensor_model_parallel_size=parallel.tensor,
+        pipeline_model_parallel_size=parallel.pipeline,
+        sequence_parallel=parallel.sequence,
+        calculate_per_token_loss=True,
+        init_method=leave_unset,
+        output_layer_init_method=leave_unset,
+        embedding_init_method=leave_unset,
+        apply_rope_fusion=fused,
+        # Megatron's fused GELU is the tanh approximation, which is not ESM-2's.
+        bias_activation_fusion=fused and model.activation == "swiglu",
+        bias_dropout_fusion=False,
+        masked_softmax_fusion=False,
+        persist_layer_norm=False,
+        gradient_accumulation_fusion=False,
+        cuda_graph_scope=[],
+    )
+
+
+class Encoder(GPTModel):
+    """Corrupted pack in, logits of every token out; each token sees all of its own protein and nothing else.
+
+    Args:
+        model: shape and parts.
+        config: from `transformer_config`.
+        kernels: "te" or "torch".
+    """
+
+    def __init__(self, model: Model, config: TransformerConfig, kernels: str) -> None:
+        super().__init__(
+            config,
+            layer_spec.block_spec(model, kernels, model.num_layers // config.pipeline_model_parallel_size),
+            vocab_size=alphabet.PADDED_SIZE,
+            max_sequence_length=MAX_POSITIONS,
+            pre_process=parallel_state.is_pipeline_first_stage(),
+            post_process=parallel_state.is_pipeline_last_stage(),
+            parallel_output=False,
+            share_embeddings_and_output_weights=model.head == "esm",
+            position_embedding_type="rope",
+        )
+        self.kernels = kernels
+        self.conditioned = model.time_conditioning
+        if self.post_process and self.conditioned:
+            self.final_modulation = Modulation(config, num_vectors=2)
+        if self.post_process and model.head == "esm":
+            self.head = EsmHead(config)
+        if self.post_process:
+            # Must stay the last module: Megatron-FSDP takes the last one's output for where the backward pass begins.
+            self.readout = Readout(config, bias=model.head == "esm")
+
+    def forward(self, noisy: NoisyBatch) -> Tensor:
+        """Logits [1, T, V] in fp32 on the last pipeline stage, hidden states [T, 1, H] on the others."""
+        tokens_T, clean = noisy.tokens_T, noisy.clean
+        packed = packed_proteins(clean, self._own_share(clean.sequence_T), "thd" if self.kernels == "te" else "sbhd")
+        output = super().forward(
+            input_ids=tokens_T[None],
+            position_ids=clean.positions_T[None],
+            attention_mask=None,
+            packed_seq_params=packed,
+            extra_block_kwargs={"context": time_features(noisy.times_S) if self.conditioned else None},
+        )
+        return self.readout(output) if self.post_process else output
+
+    def _own_share(self, values_T: Tensor) -> Tensor:
+        """The part of [T] that belongs to the tokens of this process under sequence parallelism."""
+        if not self.config.sequence_parallel:
+            return values_T
+        return values_T.chunk(self.config.tensor_model_parallel_size)[parallel_state.get_tensor_model_parallel_rank()]
+
+    def _preprocess(self, *args: Any, **kwargs: Any) -> tuple:
+        hidden, rotary, *rest = super()._preprocess(*args, **kwargs)
+        if self.kernels == "torch":
+            # One angle per token, so that positions start anew in each protein without a loop over them.
+            rotary = rotary[kwargs["position_ids"][0]]
+        return hidden, rotary, *rest
+
+    def _postprocess(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if self.post_process and self.conditioned:
+            features_SC = kwargs["extra_block_kwargs"]["context"]
+            vectors = self.final_modulation(features_SC, kwargs["packed_seq_params"].sequence_T)
+            hidden_states = modulate(hidden_states, *vectors)
+        if hasattr(self, "head"):
+            hidden_states = self.head(hidden_states)
+        return super()._postprocess(hidden_states, *args, **kwargs)
+
+
+class EsmHead(torch.nn.Module):
+    """ESM-2's language-model head up to the tied embedding: dense, GELU and LayerNorm."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        where = {"dtype": config.params_dtype, "device": torch.cuda.current_device()}
+        self.dense = torch.nn.Linear(config.hidden_size, config.hidden_size, **where)
+        self.norm = torch.nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon, **where)
+        sequence_parallel.mark(self, config)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[T, 1, H] -> [T, 1, H]."""
+        return self.norm(F.gelu(self.dense(hidden_states)))
+
+
+class Readout(torch.nn.Module):
+    """From the padded vocabulary to the alphabet, in fp32, with ESM-2's bias where asked for."""
+
+    def __init__(self, config: TransformerConfig, bias: bool) -> None:
+        super().__init__()
+        where = {"dtype": config.params_dtype, "device": torch.cuda.current_device()}
+        self.bias = torch.nn.Parameter(torch.zeros(alphabet.SIZE, **where)) if bias else None
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """[1, T, padded V] -> [1, T, V], fp32."""
+        logits = logits[..., : alphabet.SIZE].float()
+        return logits if self.bias is None else logits + self.bias

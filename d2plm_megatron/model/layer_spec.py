@@ -1,0 +1,116 @@
+"""Which kernels: the one switch between Transformer Engine and plain torch.
+
+Megatron builds a layer from a spec that names the class of each part. Both specs give the same layer, with the same
+checkpoint. This is the only place that knows of Transformer Engine.
+"""
+
+import importlib.util
+from typing import Any
+
+import torch
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.identity_op import IdentityOp
+from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+
+from d2plm_megatron.config import Model
+from d2plm_megatron.model import sequence_parallel
+from d2plm_megatron.model.attention import PackedAttention
+from d2plm_megatron.model.time_conditioning import ConditionedLayer
+
+
+def choose(model: Model) -> str:
+    """Either "te" or "torch". Raises ValueError when the recipe asks for Transformer Engine where it cannot run."""
+    available = torch.cuda.is_available() and importlib.util.find_spec("transformer_engine") is not None
+    if model.layer_spec == "te" and not available:
+        raise ValueError("model.layer_spec=te: Transformer Engine and a GPU are needed; use auto or torch")
+    return model.layer_spec if model.layer_spec != "auto" else ("te" if available else "torch")
+
+
+def block_spec(model: Model, kernels: str, num_layers: int) -> TransformerBlockSubmodules:
+    """The stack of layers of one pipeline stage, and the norm that ends it."""
+    if kernels == "te":
+        layer, norm = _te_layer(model)
+    else:
+        layer, norm = _torch_layer(model), TorchNorm
+    return TransformerBlockSubmodules(layer_specs=[layer] * num_layers, layer_norm=norm)
+
+
+class TorchNorm:
+    """RMSNorm or LayerNorm of torch, told apart by the config. A class, because Megatron does not call functions here.
+
+    Megatron's own refuses sequence parallelism, of which all it takes is the mark on the weights.
+    """
+
+    def __new__(cls, config: TransformerConfig, hidden_size: int, **kwargs: Any) -> torch.nn.Module:  # type: ignore[misc]
+        """The module itself; Megatron's further arguments repeat the config."""
+        kind = torch.nn.RMSNorm if config.normalization == "RMSNorm" else torch.nn.LayerNorm
+        device = torch.cuda.current_device()
+        norm = kind(hidden_size, eps=config.layernorm_epsilon, dtype=config.params_dtype, device=device)
+        sequence_parallel.mark(norm, config)
+        return norm
+
+
+def _torch_layer(model: Model) -> ModuleSpec:
+    # Transformer Engine keeps a norm inside the linear layer that follows it; checkpoints use its names.
+    fused_names = {
+        "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
+        "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
+    }
+    return _layer(
+        model,
+        norm=TorchNorm,
+        attention=SelfAttentionSubmodules(
+            linear_qkv=ColumnParallelLinear, core_attention=PackedAttention, linear_proj=RowParallelLinear
+        ),
+        mlp=MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear),
+        names={} if model.time_conditioning else fused_names,
+    )
+
+
+def _te_layer(model: Model) -> tuple[ModuleSpec, type]:
+    from megatron.core.extensions.transformer_engine import (
+        TEColumnParallelLinear,
+        TEDotProductAttention,
+        TELayerNormColumnParallelLinear,
+        TENorm,
+        TERowParallelLinear,
+    )
+
+    # adaLN works between a norm and the linear layer, so there the two cannot be one kernel.
+    first_linear = TEColumnParallelLinear if model.time_conditioning else TELayerNormColumnParallelLinear
+    layer = _layer(
+        model,
+        norm=TENorm if model.time_conditioning else IdentityOp,
+        attention=SelfAttentionSubmodules(
+            linear_qkv=first_linear, core_attention=TEDotProductAttention, linear_proj=TERowParallelLinear
+        ),
+        mlp=MLPSubmodules(linear_fc1=first_linear, linear_fc2=TERowParallelLinear),
+        names={},
+    )
+    return layer, TENorm
+
+
+def _layer(
+    model: Model, norm: type, attention: SelfAttentionSubmodules, mlp: MLPSubmodules, names: dict[str, str]
+) -> ModuleSpec:
+    return ModuleSpec(
+        module=ConditionedLayer if model.time_conditioning else TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=norm,
+            self_attention=ModuleSpec(
+                module=SelfAttention, params={"attn_mask_type": AttnMaskType.padding}, submodules=attention
+            ),
+            self_attn_bda=get_bias_dropout_add,
+            pre_mlp_layernorm=norm,
+            mlp=ModuleSpec(module=MLP, submodules=mlp),
+            mlp_bda=get_bias_dropout_add,
+            sharded_state_dict_keys_map=names,
+        ),
+    )

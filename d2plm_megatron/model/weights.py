@@ -1,0 +1,58 @@
+"""Initial weights: a pure function of seed, name and place in the whole model, so that every layout starts the same."""
+
+import math
+import zlib
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron.config import Model
+from d2plm_megatron.model.encoder import Encoder
+from d2plm_megatron.model.placement import Box, boxes_by_parameter
+from d2plm_megatron.noise import Stream, hash_integers, to_unit
+
+ONES = ("layer_norm_weight", "layernorm.weight", "norm.weight")
+ZEROS = ("bias", "modulation.linear.weight")
+CHUNK = 1 << 18
+"""Weights drawn at a time: what the hash needs in between then stays in the cache."""
+INTO_THE_RESIDUAL = ("linear_proj.weight", "linear_fc2.weight")
+
+
+@torch.no_grad()
+def initialise(encoder: Encoder, model: Model, seed: int) -> None:
+    """Sets every weight: norms 1, biases and adaLN 0, the rest normal with model.init_std.
+
+    The layers that write into the residual stream start smaller by sqrt(2 num_layers), as in GPT-2.
+    """
+    parameters = dict(encoder.named_parameters())
+    for name, boxes in boxes_by_parameter(encoder).items():
+        flat = parameters[name].view(-1)
+        for box in boxes:
+            flat[box.start : box.stop] = _values(box, model, seed, flat.device).to(flat.dtype)
+
+
+def _values(box: Box, model: Model, seed: int, device: torch.device) -> Tensor:
+    if box.name.endswith(ONES):
+        return torch.ones(box.stop - box.start, device=device)
+    if box.name.endswith(ZEROS):
+        return torch.zeros(box.stop - box.start, device=device)
+    shrink = math.sqrt(2 * model.num_layers) if box.name.endswith(INTO_THE_RESIDUAL) else 1.0
+    return normal(box, seed, device) * (model.init_std / shrink)
+
+
+def normal(box: Box, seed: int, device: torch.device) -> Tensor:
+    """Standard normal numbers for the elements of a box, flat, fp32: the inverse distribution function of a hash."""
+    stream = hash_integers(seed, Stream.WEIGHTS, zlib.crc32(box.name.encode())).to(device)
+    values = torch.empty(box.stop - box.start, device=device)
+    for chunk in torch.arange(values.numel(), device=device).split(CHUNK):
+        values[chunk[0] : chunk[-1] + 1] = torch.special.ndtri(to_unit(hash_integers(stream, _places(box, chunk))))
+    return values
+
+
+def _places(box: Box, elements: Tensor) -> Tensor:
+    """Indices in the flattened whole parameter of elements given by their indices in the flattened box."""
+    place, stride = torch.zeros_like(elements), 1
+    for size, whole, offset in reversed(list(zip(box.shape, box.whole_shape, box.offset, strict=True))):
+        place += (elements % size + offset) * stride
+        elements, stride = elements // size, stride * whole
+    return place

@@ -1,0 +1,97 @@
+"""Randomness as a pure function: the same noise under any parallel layout and after any resume, with no state to save.
+
+A draw is the hash of what it is for (seed, stream, epoch, sample, position). The hash is the finaliser of SplitMix64
+(Steele, Lea and Flood 2014), in 64-bit integers that wrap around, so that CPU and GPU agree to the bit.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+"""2^64 / golden ratio as a signed integer: the increment of SplitMix64, and of the Weyl sequence in `stratified`."""
+FIRST_FACTOR = 0xBF58476D1CE4E5B9 - (1 << 64)
+SECOND_FACTOR = 0x94D049BB133111EB - (1 << 64)
+
+
+class Stream(IntEnum):
+    """What a draw is for. Draws of different streams are independent; a number, once given, keeps its meaning."""
+
+    TIME = 1
+    CORRUPT = 2
+    CHOICE = 3
+    REPLACE = 4
+    ORDER = 5
+    CROP = 6
+    PACKS = 7
+    WEIGHTS = 8
+    LENGTH = 9
+    REVEAL = 10
+    RESIDUE = 11
+    EVALUATE = 12
+
+
+def _shift_right(bits: Tensor, by: int) -> Tensor:
+    """Logical shift of int64, whose own >> would copy the sign."""
+    return (bits >> by) & ((1 << (64 - by)) - 1)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    bits = (bits ^ _shift_right(bits, 30)) * FIRST_FACTOR
+    bits = (bits ^ _shift_right(bits, 27)) * SECOND_FACTOR
+    return bits ^ _shift_right(bits, 31)
+
+
+def hash_integers(*parts: int | Tensor) -> Tensor:
+    """64 well-mixed bits for every combination of the given integers (int64 tensors broadcast together)."""
+    bits = torch.zeros((), dtype=torch.int64)
+    for part in parts:
+        part = torch.as_tensor(part, dtype=torch.int64)
+        if part.device != bits.device and bits.ndim == 0:
+            bits = bits.to(part.device)
+        bits = _mix((bits ^ part) + GOLDEN)
+    return bits
+
+
+def to_unit(bits: Tensor) -> Tensor:
+    """Maps 64 random bits to float64 in the open interval (0, 1): the midpoints of 2^52 equal cells.
+
+    With 2^53 cells the midpoints in the upper half would need 54 bits, and the last would be rounded to 1.
+    """
+    return (_shift_right(bits, 12).double() + 0.5) * 2.0**-52
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one pass over the data.
+
+    Args:
+        seed: of the whole run.
+        epoch: the pass; noise is drawn anew in each.
+    """
+
+    seed: int
+    epoch: int
+
+    def bits(self, stream: Stream, *keys: int | Tensor) -> Tensor:
+        """64 random bits, int64, for every combination of `keys` (broadcast)."""
+        return hash_integers(self.seed, stream, self.epoch, *keys)
+
+    def uniform(self, stream: Stream, *keys: int | Tensor) -> Tensor:
+        """Floats in (0, 1), float64, for every combination of `keys` (such as sample ids and positions)."""
+        return to_unit(self.bits(stream, *keys))
+
+    def integers(self, stream: Stream, bound: int | Tensor, *keys: int | Tensor) -> Tensor:
+        """Integers in [0, bound), int64."""
+        return (self.uniform(stream, *keys) * bound).long()
+
+    def stratified(self, stream: Stream, ordinals: Tensor) -> Tensor:
+        """Floats in (0, 1), float64, that spread evenly over any run of neighbouring `ordinals`.
+
+        The Weyl sequence frac(shift + ordinal * golden ratio), of the lowest discrepancy among such sequences, with a
+        random shift: each value alone is uniform, and the values of a global batch, whose proteins have neighbouring
+        ordinals, are stratified whatever ranks they fall on.
+        """
+        return to_unit(self.bits(stream).to(ordinals.device) + ordinals * GOLDEN)

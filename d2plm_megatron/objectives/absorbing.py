@@ -1,0 +1,84 @@
+r"""Absorbing (masked) diffusion: MDLM (arXiv:2406.07524), MD4 (arXiv:2406.04329).
+
+With p(mask) = 0 and visible residues copied (SUBS), the negative ELBO of a protein is
+
+    E_t sum_{i masked at t}  kappa'(t) / (1 - kappa(t))  *  ( - log p(x1_i | x_t) )
+
+and, divided by the residues, a bound on the nats per residue of the same kind for every schedule and every model.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron import alphabet, config
+from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.noise import Noise
+from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
+from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.schedules import Polynomial, parse_schedule
+
+LIKELIHOOD_EPSILON = 1e-5
+"""Share of the times next to 1 that a reported likelihood leaves out: about as many nats, far under its error."""
+
+
+@dataclass(frozen=True)
+class AbsorbingDiffusion:
+    """Masks at rate 1 - kappa(t); the weighted cross-entropy of the masked residues.
+
+    Args:
+        path: with the mask source.
+        weight: of the cross-entropy at t: "elbo" kappa' / (1 - kappa), "uniform" 1, or "linear" kappa.
+    """
+
+    path: MixturePath
+    weight: str = "elbo"
+
+    @classmethod
+    def of(cls, options: config.Absorbing) -> Self:
+        """As the recipe says."""
+        path = MixturePath(parse_schedule(options.schedule), uniform_source=False, time_epsilon=options.time_epsilon)
+        return cls(path, options.weight)
+
+    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+        """Masks each residue with probability 1 - kappa(t); the masked ones are predicted."""
+        times_S = self.path.times(batch, noise)
+        tokens_T = self.path.sample(batch, times_S, noise)
+        return NoisyBatch(
+            clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=batch.scored_T & (tokens_T == alphabet.MASK)
+        )
+
+    def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
+        """The weighted cross-entropy, per residue. "nats" is the negative ELBO, whatever the weight."""
+        log_posterior_TV = canonical_log_posterior(logits_TV)
+        nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
+        num_residues = noisy.clean.scored_T.sum()
+        elbo = (self.path.rate(noisy.times_T) * nats_T.detach()).sum()
+        return LossTerms(
+            total=(self._weight(noisy.times_T) * nats_T).sum(),
+            count=num_residues,
+            metrics={
+                "nats": (elbo, num_residues),
+                "masked_nats": (nats_T.detach().sum(), noisy.predicted_T.sum()),
+                "accuracy": hits(log_posterior_TV, noisy),
+            },
+        )
+
+    def measures(self) -> dict[str, Objective]:
+        """The bound along the same path."""
+        return {"elbo": AbsorbingDiffusion(replace(self.path, time_epsilon=LIKELIHOOD_EPSILON))}
+
+    def _weight(self, times: Tensor) -> Tensor:
+        match self.weight:
+            case "elbo":
+                return self.path.rate(times)
+            case "linear":
+                return self.path.schedule.kappa(times)
+        return torch.ones_like(times)
+
+
+def any_mask_likelihood() -> AbsorbingDiffusion:
+    """The likelihood of a model that fills masks without knowing the time, such as one trained by MLM."""
+    return AbsorbingDiffusion(MixturePath(Polynomial(), uniform_source=False, time_epsilon=LIKELIHOOD_EPSILON))

@@ -1,0 +1,94 @@
+r"""Discrete flow matching (arXiv:2407.15595, arXiv:2412.03487) with the mask or the uniform source.
+
+Two losses, per token, of the posterior p(x1 | x_t):
+
+    cross-entropy     - log p(x1)
+    generalised KL    - kappa' / (1 - kappa) * [ p(x_t) - 1{x_t = x1} + 1{x_t != x1} log p(x1) ]
+
+The second, summed over the tokens and averaged over t, is a negative ELBO. With the mask source a visible residue is
+known (SUBS), so it adds nothing to either, and the generalised KL is the loss of absorbing diffusion.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron import alphabet, config
+from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.noise import Noise
+from d2plm_megatron.objectives.absorbing import LIKELIHOOD_EPSILON
+from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
+from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.schedules import parse_schedule
+
+
+def generalised_kl(log_posterior: Tensor, x1: Tensor, xt: Tensor, rate: Tensor) -> Tensor:
+    """The generalised KL of each token, of the shape of x1.
+
+    Args:
+        log_posterior: log p(x1 | x_t), [..., V].
+        x1: clean ids, [...].
+        xt: noisy ids, [...].
+        rate: kappa' / (1 - kappa) at the time of each token, broadcastable to [...].
+    """
+    p_of_xt = log_posterior.gather(-1, xt[..., None])[..., 0].exp()
+    log_p_of_x1 = log_posterior.gather(-1, x1[..., None])[..., 0]
+    same = xt == x1
+    return -rate * (p_of_xt - same.to(p_of_xt.dtype) + torch.where(same, 0.0, log_p_of_x1))
+
+
+@dataclass(frozen=True)
+class FlowMatching:
+    """Learns the posterior along a mixture path.
+
+    Args:
+        path: the mixture path.
+        cross_entropy: the loss is the cross-entropy instead of the generalised KL.
+    """
+
+    path: MixturePath
+    cross_entropy: bool
+
+    @classmethod
+    def of(cls, options: config.FlowMatching) -> Self:
+        """As the recipe says."""
+        schedule = parse_schedule(options.schedule)
+        path = MixturePath(schedule, options.source == "uniform", options.time_epsilon)
+        return cls(path, options.loss == "cross_entropy")
+
+    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+        """Draws x_t; every residue that is not known for certain is predicted."""
+        times_S = self.path.times(batch, noise)
+        tokens_T = self.path.sample(batch, times_S, noise)
+        changed_T = batch.scored_T & (tokens_T != batch.tokens_T)
+        predicted_T = batch.scored_T if self.path.uniform_source else changed_T
+        return NoisyBatch(clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
+
+    def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
+        """The chosen loss, per residue. "nats" is the generalised KL, the negative ELBO, whatever the loss."""
+        log_posterior_TV = canonical_log_posterior(logits_TV)
+        nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
+        bound = self._generalised_kl(log_posterior_TV, noisy).sum()
+        num_residues = noisy.clean.scored_T.sum()
+        return LossTerms(
+            total=nats_T.sum() if self.cross_entropy else bound,
+            count=num_residues,
+            metrics={
+                "nats": (bound.detach(), num_residues),
+                "cross_entropy": (nats_T.detach().sum(), num_residues),
+                "accuracy": hits(log_posterior_TV, noisy),
+            },
+        )
+
+    def measures(self) -> dict[str, Objective]:
+        """The bound, by the generalised KL, along the same path."""
+        return {"elbo": FlowMatching(replace(self.path, time_epsilon=LIKELIHOOD_EPSILON), cross_entropy=False)}
+
+    def _generalised_kl(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> Tensor:
+        """[T], 0 at tokens that are not predicted: special tokens, and visible residues of the mask source."""
+        x1_T = torch.where(noisy.predicted_T, noisy.clean.tokens_T, alphabet.FIRST_CANONICAL)
+        xt_T = torch.where(noisy.predicted_T, noisy.tokens_T, alphabet.FIRST_CANONICAL)
+        loss_T = generalised_kl(log_posterior_TV.double(), x1_T, xt_T, self.path.rate(noisy.times_T))
+        return torch.where(noisy.predicted_T, loss_T, 0.0)

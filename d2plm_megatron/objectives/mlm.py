@@ -1,0 +1,57 @@
+"""Masked language modelling as in BERT and ESM-2: of a chosen share of the residues, guess what they were.
+
+Of the chosen, 80% become a mask, 10% a random canonical residue, 10% stay; the loss is the cross-entropy over the whole
+alphabet at the chosen places, divided by their number.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron import alphabet, config
+from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.noise import Noise, Stream
+from d2plm_megatron.objectives.absorbing import any_mask_likelihood
+from d2plm_megatron.objectives.objective import Objective, hits, log_probability
+
+
+@dataclass(frozen=True)
+class MaskedLanguageModel:
+    """Chooses residues, hides them, and scores the guesses.
+
+    Args:
+        options: the shares.
+    """
+
+    options: config.MaskedLM
+
+    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+        """Chooses residues and hides them. The time is 0 throughout: this objective has none."""
+        keys = batch.sample_ids_S[batch.sequence_T], batch.positions_T
+        chosen_T = batch.scored_T & (noise.uniform(Stream.CHOICE, *keys) < self.options.mask_probability)
+        fate_T = noise.uniform(Stream.CORRUPT, *keys)
+        random_T = alphabet.FIRST_CANONICAL + noise.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
+        replaced_T = torch.where(fate_T < self.options.mask_share + self.options.random_share, random_T, batch.tokens_T)
+        hidden_T = torch.where(fate_T < self.options.mask_share, alphabet.MASK, replaced_T)
+        return NoisyBatch(
+            clean=batch,
+            tokens_T=torch.where(chosen_T, hidden_T, batch.tokens_T),
+            times_S=torch.zeros_like(batch.ordinals_S, dtype=torch.float64),
+            predicted_T=chosen_T,
+        )
+
+    def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
+        """Cross-entropy per chosen residue; exp("nats") is the masked perplexity that ESM-2 reports."""
+        log_posterior_TV = logits_TV.float().log_softmax(-1)
+        total = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double().sum()
+        num_chosen = noisy.predicted_T.sum()
+        return LossTerms(
+            total=total,
+            count=num_chosen,
+            metrics={"nats": (total.detach(), num_chosen), "accuracy": hits(log_posterior_TV, noisy)},
+        )
+
+    def measures(self) -> dict[str, Objective]:
+        """The masked perplexity, and the bound of absorbing diffusion, which holds for all that fills masks."""
+        return {"masked": self, "elbo": any_mask_likelihood()}

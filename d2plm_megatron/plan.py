@@ -1,0 +1,118 @@
+"""The dry run: whether a recipe can work, here or on a cluster, and what it takes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.objectives import build
+from d2plm_megatron.parallel.processes import check_layout, world_size
+from d2plm_megatron.sizing import GIB, Memory, memory, num_parameters, training_flops
+
+TYPICAL_LENGTH = 300
+"""Tokens of a protein where there are no data to ask: about UniRef50's mean."""
+
+ADVICE = (
+    ("activations", "data.tokens_per_pack to {half_pack:,}, or parallel.tensor=2"),
+    ("optimizer", "parallel.sharding=optimizer with more GPUs, or parallel.sharding=parameters"),
+    ("gradients", "parallel.sharding=parameters, or a larger parallel.tensor"),
+    ("weights", "parallel.sharding=parameters, or a larger parallel.tensor"),
+    ("average", "parallel.sharding=optimizer with more GPUs"),
+)
+"""What to change, by what takes most of the memory."""
+
+
+def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | None) -> None:
+    """Prints sizes, layout, memory per GPU and length of the run.
+
+    Args:
+        recipe: to check.
+        num_processes: of the run; None for as many as torchrun started.
+        gpu_memory: GiB of a GPU; None for that of the one here, if any.
+
+    Raises ValueError saying what to change when the recipe cannot work.
+    """
+    num_processes = num_processes or world_size()
+    data_size = check_layout(recipe.parallel, num_processes)
+    check_batch(recipe, data_size)
+    build(recipe.objective)
+    table = Table(title=f"{recipe.name}: dry run", show_header=False)
+    for name, value in (*_model_rows(recipe), *_run_rows(recipe, num_processes, data_size), *_data_rows(recipe)):
+        table.add_row(name, value)
+    needed = memory(recipe, data_size)
+    for name in vars(needed):
+        table.add_row(f"memory per GPU: {name}", f"{getattr(needed, name) / GIB:.1f} GiB")
+    table.add_row("memory per GPU, about", f"{needed.total / GIB:.1f} GiB")
+    Console(width=100).print(table)
+    _check_memory(recipe, needed, gpu_memory)
+
+
+def check_batch(recipe: Recipe, data_size: int) -> None:
+    """Raises ValueError unless the packs of a global batch can be dealt out evenly."""
+    if recipe.train.global_batch_tokens // recipe.data.tokens_per_pack % data_size:
+        unit = recipe.data.tokens_per_pack * data_size
+        raise ValueError(
+            f"train.global_batch_tokens={recipe.train.global_batch_tokens}: must be a multiple of {unit}, which is "
+            f"data.tokens_per_pack={recipe.data.tokens_per_pack} times {data_size} data-parallel ranks"
+        )
+
+
+def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    model = recipe.model
+    yield "parameters", f"{num_parameters(model):,}"
+    yield (
+        "layers x hidden x heads x ffn",
+        " x ".join(
+            f"{size:,}"
+            for size in (model.num_layers, model.hidden_size, model.num_attention_heads, model.ffn_hidden_size)
+        ),
+    )
+    yield "objective", recipe.objective.name
+
+
+def _run_rows(recipe: Recipe, num_processes: int, data_size: int) -> Iterator[tuple[str, str]]:
+    parallel, train = recipe.parallel, recipe.train
+    yield (
+        "processes",
+        (
+            f"{num_processes} = tensor {parallel.tensor} x pipeline {parallel.pipeline} x data {data_size}, "
+            f"sharding {parallel.sharding}"
+        ),
+    )
+    packs = train.global_batch_tokens // recipe.data.tokens_per_pack // data_size
+    yield (
+        "step",
+        f"{train.global_batch_tokens:,} tokens, {packs} packs of {recipe.data.tokens_per_pack:,} per data rank",
+    )
+    tokens = train.max_steps * train.global_batch_tokens
+    yield "run", f"{train.max_steps:,} steps, {tokens:,} tokens"
+    flops = training_flops(recipe.model, tokens, tokens * TYPICAL_LENGTH)
+    yield "operations", f"{flops:.2e} for proteins of about {TYPICAL_LENGTH} residues"
+
+
+def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    if recipe.data.train is None:
+        yield "data", "none given (data.train=PREFIX)"
+        return
+    proteins = IndexedProteins(recipe.data.train)
+    tokens = int((proteins.lengths.clip(max=recipe.data.max_length_residues) + 2).sum(dtype="int64"))
+    steps = tokens / recipe.train.global_batch_tokens
+    yield "data", f"{len(proteins):,} proteins in {Path(recipe.data.train)}, {tokens:,} tokens"
+    yield "epoch", f"{steps:,.1f} steps; the run sees the data {recipe.train.max_steps / steps:,.2f} times"
+
+
+def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> None:
+    if gpu_memory is None and torch.cuda.is_available():
+        gpu_memory = torch.cuda.get_device_properties(0).total_memory / GIB
+    if gpu_memory is None or needed.total / GIB <= gpu_memory:
+        return
+    name, advice = max(ADVICE, key=lambda item: getattr(needed, item[0]))
+    half_pack = recipe.data.tokens_per_pack // 2
+    raise ValueError(
+        f"{needed.total / GIB:.0f} GiB per GPU are needed and there are {gpu_memory:.0f}; most of it is {name}: "
+        f"set {advice.format(half_pack=half_pack)}"
+    )

@@ -1,0 +1,1 @@
+"""What a run looks like: one page with its curve, its proteins and what they resemble."""

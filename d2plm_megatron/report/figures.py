@@ -1,0 +1,161 @@
+"""The pictures of a report, each as SVG in a data URI: sharp at any size, and nothing to fetch."""
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from d2plm_megatron.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.charts import plot_perplexity
+from d2plm_megatron.report import chemistry
+from d2plm_megatron.report.sample_quality import Family, Novelty, Summary
+
+SAMPLES, REFERENCE, CHANCE = "#1f6fae", "#d98a1c", "#9a9a9a"
+"""Colours of the generated, the real and the shuffled proteins."""
+
+MAX_FAMILIES = 16
+_STYLE: Any = {
+    "font.size": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#777777",
+    "axes.labelcolor": "#222222",
+    "axes.prop_cycle": f"cycler('color', {[SAMPLES, REFERENCE, '#5b9a68', '#8a63b0']})",
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+    "text.parse_math": False,  # names of families are not formulas
+    "svg.hashsalt": "report",
+}
+_WIDTH, _HEIGHT = 5.4, 3.5
+
+
+def perplexity_curve(metrics: Sequence[dict[str, Any]], unigram: float | None) -> str:
+    """Training and validation perplexity over steps, and that of a model without context, where it is known."""
+
+    def draw(axes: Axes) -> None:
+        plot_perplexity(axes, metrics)
+        if unigram is not None:
+            axes.axhline(unigram, color="#555555", linewidth=1, linestyle="--", label="without context")
+
+    return _picture(draw)
+
+
+def optimizer_curve(metrics: Sequence[dict[str, Any]]) -> str:
+    """Learning rate and norm of the gradient over steps, one above the other."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+        panels = zip(figure.subplots(2, sharex=True), ("learning_rate", "gradient_norm"), strict=True)
+        for axes, name in panels:
+            train = [line for line in metrics if line["kind"] == "train"]
+            axes.plot([line["step"] for line in train], [line[name] for line in train])
+            axes.set(ylabel=name.replace("_", " "), ylim=(0, None))
+            axes.grid(axis="y")
+        axes.set_xlabel("step")
+        return _data_uri(figure)
+
+
+def length_histogram(samples: Summary, reference: Summary | None) -> str:
+    """Lengths of the samples, beside those of the reference."""
+    groups = {"generated": (samples.lengths, SAMPLES)}
+    if reference is not None:
+        groups["reference"] = (reference.lengths, REFERENCE)
+    every_length = [length for lengths, _ in groups.values() for length in lengths]
+    bins = np.linspace(min(every_length) - 0.5, max(every_length) + 0.5, 31)
+
+    def draw(axes: Axes) -> None:
+        for label, (lengths, colour) in groups.items():
+            _histogram(axes, lengths, bins, colour, label)
+        axes.set(xlabel="length (residues)", ylabel="proteins (%)")
+
+    return _picture(draw)
+
+
+def composition_bars(samples: Summary, reference: Summary | None) -> str:
+    """Share of each canonical residue, by chemistry, in samples and reference."""
+    order = [CANONICAL_LETTERS.index(letter) for letter in chemistry.ORDER]
+    places = np.arange(len(order))
+
+    def draw(axes: Axes) -> None:
+        if reference is None:
+            axes.bar(places, 100 * samples.composition[order], 0.7, color=SAMPLES, label="generated")
+        else:
+            axes.bar(places - 0.2, 100 * samples.composition[order], 0.4, color=SAMPLES, label="generated")
+            axes.bar(places + 0.2, 100 * reference.composition[order], 0.4, color=REFERENCE, label="reference")
+        axes.set_xticks(places, list(chemistry.ORDER), fontfamily="monospace")
+        for tick, letter in zip(axes.get_xticklabels(), chemistry.ORDER, strict=True):
+            tint = chemistry.KINDS[chemistry.kind_of(letter) or 0].tint
+            tick.set_bbox({"facecolor": tint, "edgecolor": "none", "boxstyle": "round,pad=0.15"})
+        axes.tick_params(axis="x", length=0, pad=6)
+        axes.set(xlabel="residue", ylabel="share (%)")
+
+    return _picture(draw)
+
+
+def identity_histogram(novelty: Novelty) -> str:
+    """Identities to the nearest reference: of samples, of shuffled samples and of the references themselves."""
+    groups = {
+        "generated": (novelty.identities, SAMPLES),
+        "shuffled": (novelty.shuffled, CHANCE),
+        "references among themselves": (novelty.natural, REFERENCE),
+    }
+
+    def draw(axes: Axes) -> None:
+        for label, (identities, colour) in groups.items():
+            _histogram(axes, 100 * identities, np.arange(0, 101, 2.5), colour, label)
+        axes.axvline(
+            100 * novelty.chance, color="#555555", linewidth=1, linestyle="--", label="99 % of shuffled are below"
+        )
+        axes.set(xlabel="identity to the nearest reference (%)", ylabel="proteins (%)", xlim=(0, 100))
+
+    return _picture(draw)
+
+
+def family_bars(families: Sequence[Family], unrecognised: int) -> str:
+    """Recognised samples of each family, the first 16, and the number of samples that are of none."""
+    shown, others = families[:MAX_FAMILIES], families[MAX_FAMILIES:]
+    names = [family.name if len(family.name) <= 22 else f"{family.name[:10]}…{family.name[-11:]}" for family in shown]
+    if others:
+        names.append(f"{len(others):,} others")
+        others = [Family("", sum(family.samples for family in others), sum(family.expected for family in others))]
+    rows = [*shown, *others]
+    places = np.arange(len(rows))
+
+    def draw(axes: Axes) -> None:
+        axes.barh(places, [row.samples for row in rows], 0.65, color=SAMPLES, label="generated")
+        marks: Any = {"color": REFERENCE, "markersize": 11, "markeredgewidth": 2.5, "label": "expected from reference"}
+        axes.plot([row.expected for row in rows], places, "|", **marks)
+        axes.barh([len(rows)], [unrecognised], 0.65, color=CHANCE)
+        axes.set_xlim(left=0)
+        axes.set_yticks([*places, len(rows)], [*names, "none: within chance"], fontsize=9.5)
+        axes.set(xlabel="samples", ylim=(len(rows) + 0.6, -0.6))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return _picture(draw, max(_HEIGHT, 0.9 + 0.23 * (len(rows) + 1)))
+
+
+def _histogram(axes: Axes, values: Sequence[float] | np.ndarray, bins: np.ndarray, colour: str, label: str) -> None:
+    weights = np.full(len(values), 100 / len(values))
+    axes.hist(values, bins.tolist(), weights=weights, histtype="stepfilled", color=colour, alpha=0.35)
+    axes.hist(values, bins.tolist(), weights=weights, histtype="step", color=colour, linewidth=1.4, label=label)
+
+
+def _picture(draw: Callable[[Axes], None], height: float = _HEIGHT) -> str:
+    """One set of axes with its legend above, drawn in the report's style."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=9.5)
+        return _data_uri(figure)
+
+
+def _data_uri(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,147 @@
+"""Findings as one HTML file that needs nothing else: styles and pictures are inside, and there are no scripts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from d2plm_megatron.report import chemistry, figures, wording
+from d2plm_megatron.report.alignment import GAP, Alignment
+from d2plm_megatron.report.findings import Findings, numbers
+from d2plm_megatron.report.run_record import measures
+from d2plm_megatron.report.sample_quality import count_families
+
+MAX_SAMPLES = 20
+"""Samples that are shown with their sequence."""
+
+_GROUP_RESIDUES = 10
+_LINE_COLUMNS = 60
+Runs = list[tuple[int | None, str]]
+"""Letters cut where the kind of residue changes; see chemistry.runs."""
+
+
+def render(findings: Findings) -> str:
+    """The report as HTML. Whatever comes from files is escaped."""
+    environment = Environment(
+        loader=PackageLoader("d2plm_megatron", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"in_words": wording.in_words, "percent": wording.percent}
+    return environment.get_template("page.html").render(
+        **_texts(findings),
+        numbers=numbers(findings),
+        pictures=_pictures(findings),
+        samples=list(_sample_rows(findings)),
+        alignments=list(_alignments(findings)),
+        left_out=findings.left_out,
+        kinds=chemistry.KINDS,
+        recipe=findings.run.recipe_text,
+    )
+
+
+def _texts(findings: Findings) -> dict[str, Any]:
+    return {
+        "objective": wording.OBJECTIVES[findings.run.recipe.objective.name],
+        "perplexities": {
+            name: wording.with_error(found["perplexity"], found["perplexity_standard_error"])
+            for name, found in measures(findings.evaluation or {}).items()
+        },
+        "written": _date(datetime.now(UTC).isoformat()),
+        "trained": _date(findings.run.last_activity),
+        "evaluated": _date(findings.evaluation["date"] if findings.evaluation else None),
+    }
+
+
+def _date(moment: str | None) -> str | None:
+    """20 November 2026, from ISO 8601."""
+    return f"{datetime.fromisoformat(moment):%-d %B %Y}" if moment else None
+
+
+def _pictures(findings: Findings) -> dict[str, str]:
+    """The pictures that there is something for, by name."""
+    pictures = {}
+    if findings.run.metrics:
+        unigram = findings.evaluation["unigram_perplexity"] if findings.evaluation else None
+        pictures["perplexity"] = figures.perplexity_curve(findings.run.metrics, unigram)
+        pictures["optimizer"] = figures.optimizer_curve(findings.run.metrics)
+    if findings.samples is not None:
+        reference = findings.reference.summary if findings.reference else None
+        pictures["lengths"] = figures.length_histogram(findings.samples.summary, reference)
+        pictures["composition"] = figures.composition_bars(findings.samples.summary, reference)
+    if findings.novelty is not None and findings.reference is not None:
+        pictures["identity"] = figures.identity_histogram(findings.novelty)
+        has_families = any(protein.family for protein in findings.reference.proteins)
+        if has_families and findings.novelty.is_recognised.any():
+            families = count_families(findings.novelty, findings.reference.proteins)
+            unrecognised = int((~findings.novelty.is_recognised).sum())
+            pictures["families"] = figures.family_bars(families, unrecognised)
+    return pictures
+
+
+def _sample_rows(findings: Findings) -> Iterator[dict[str, Any]]:
+    """The first samples, in the order of their file."""
+    if findings.samples is None:
+        return
+    for number, sample in enumerate(findings.samples.proteins[:MAX_SAMPLES]):
+        letters = sample.sequence
+        groups = [letters[i : i + _GROUP_RESIDUES] for i in range(0, len(letters), _GROUP_RESIDUES)]
+        row = {"name": sample.name, "length": len(letters), "groups": [chemistry.runs(group) for group in groups]}
+        if findings.novelty is not None and findings.reference is not None:
+            found = findings.novelty.nearest[number]
+            row["identity"] = found.alignment.identity
+            row["recognised"] = bool(findings.novelty.is_recognised[number])
+            row["nearest"] = findings.reference.proteins[found.number]
+        yield row
+
+
+def _alignments(findings: Findings) -> Iterator[dict[str, Any]]:
+    """The samples with the highest and with the median identity, each beside its nearest reference."""
+    if findings.novelty is None or findings.samples is None or findings.reference is None:
+        return
+    ranked = findings.novelty.ranked()
+    chosen = {"Highest identity": ranked[0], "Median identity": ranked[len(ranked) // 2]}
+    for title, number in chosen.items():
+        found = findings.novelty.nearest[number]
+        yield {
+            "title": title,
+            "sample": findings.samples.proteins[number],
+            "nearest": findings.reference.proteins[found.number],
+            "alignment": found.alignment,
+            "lines": list(_lines(found.alignment)),
+        }
+
+
+@dataclass(frozen=True)
+class Line:
+    """Up to 60 columns of an alignment; positions count from 1, over the residues of one protein.
+
+    Attributes:
+        first, last: positions in sample and reference.
+        rows: sample and reference, coloured.
+        midline: identical and similar residues.
+    """
+
+    first: tuple[int, int]
+    rows: tuple[Runs, Runs]
+    midline: str
+    last: tuple[int, int]
+
+
+def _lines(alignment: Alignment) -> Iterator[Line]:
+    first = (alignment.starts[0] + 1, alignment.starts[1] + 1)
+    for begin in range(0, len(alignment.midline), _LINE_COLUMNS):
+        columns = slice(begin, begin + _LINE_COLUMNS)
+        sample, reference = (row[columns] for row in alignment.rows)
+        after = (first[0] + _num_residues(sample), first[1] + _num_residues(reference))
+        rows = (chemistry.runs(sample), chemistry.runs(reference))
+        yield Line(first, rows, alignment.midline[columns], (after[0] - 1, after[1] - 1))
+        first = after
+
+
+def _num_residues(row: str) -> int:
+    return len(row) - row.count(GAP)

@@ -1,0 +1,94 @@
+"""What a run left behind: its recipe, its log, its newest checkpoint's state, and the evaluation of a checkpoint."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.overrides import from_yaml
+
+_EVALUATED = ("step", "draws", "proteins", "residues", "unigram_perplexity", "machine", "versions", "date")
+_LOGGED = {"kind", "step", "time"}
+_LOGGED_OF_KIND = {"train": {"perplexity", "learning_rate", "gradient_norm", "tokens", "proteins"}}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it stands.
+
+    Attributes:
+        recipe: with all overrides.
+        recipe_text: the same as YAML.
+        metrics: the lines of metrics.jsonl.
+        state: state.json of the newest checkpoint; None without one.
+    """
+
+    recipe: Recipe
+    recipe_text: str
+    metrics: list[dict[str, Any]]
+    state: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, path: Path) -> "RunRecord":
+        """Reads the folder of a run; raises ValueError when it is none, or when a file in it is damaged."""
+        recipe = path / "recipe.yaml"
+        if not recipe.is_file():
+            raise ValueError(f"{path}: not the folder of a run: there is no recipe.yaml in it")
+        run = RunFolder(path)
+        latest = run.latest()
+        return cls(
+            recipe=from_yaml(recipe),
+            recipe_text=recipe.read_text(encoding="utf-8"),
+            metrics=_checked_metrics(run.metrics),
+            state=Checkpoint.open(latest).state if latest is not None else None,
+        )
+
+    @property
+    def trained(self) -> dict[str, int]:
+        """Steps, tokens and proteins seen: by the newest checkpoint, else by the log, which may be behind."""
+        if self.state is not None:
+            progress = self.state["progress"]
+            return {"steps": progress["step"], "tokens": progress["num_tokens"], "proteins": progress["num_proteins"]}
+        reports = [line for line in self.metrics if line["kind"] == "train"]
+        last = reports[-1] if reports else {"step": 0, "tokens": 0, "proteins": 0}
+        return {"steps": last["step"], "tokens": last["tokens"], "proteins": last["proteins"]}
+
+    @property
+    def last_activity(self) -> str | None:
+        """Date and time of the last line of the log, ISO 8601."""
+        return self.metrics[-1]["time"] if self.metrics else None
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """The JSON that `python -m d2plm_megatron.evaluation --output` wrote; ValueError when it is something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged: {error}") from None
+    measured = measures(found) if isinstance(found, dict) else {}
+    if "elbo" not in measured or any(name not in found for name in _EVALUATED):
+        raise ValueError(f"{path}: not an evaluation: it lacks elbo, or one of {', '.join(_EVALUATED)}")
+    return found
+
+
+def measures(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The perplexities in an evaluation, with their errors, by the name of the measure."""
+    return {
+        name: found
+        for name, found in evaluation.items()
+        if isinstance(found, dict) and {"perplexity", "perplexity_standard_error"} <= found.keys()
+    }
+
+
+def _checked_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of the log. Raises ValueError for a damaged line, unless it is the last one, which was cut off."""
+    lines = list(read_metrics(path))
+    num_lines = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    if len(lines) < num_lines - 1:
+        raise ValueError(f"{path}, line {len(lines) + 1}: damaged: not JSON")
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, dict) or not _LOGGED | _LOGGED_OF_KIND.get(line.get("kind", ""), set()) <= line.keys():
+            raise ValueError(f"{path}, line {number}: damaged: not a line of a run's log")
+    return lines

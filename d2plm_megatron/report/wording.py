@@ -1,0 +1,34 @@
+"""Numbers as people write them."""
+
+import math
+
+OBJECTIVES = {
+    "absorbing": "absorbing diffusion",
+    "flow_matching": "discrete flow matching",
+    "mlm": "masked language modelling",
+}
+
+
+def with_error(value: float, error: float | None) -> str:
+    """A value and its standard error, rounded to two digits of the error; without one, two digits after the point."""
+    if not error or not math.isfinite(error):
+        return f"{value:.2f}"
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 6)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def in_words(number: int) -> str:
+    """A count, in full below a million and to three digits above."""
+    if number < 999_500:
+        return f"{number:,}"
+    name, unit = next((name, unit) for name, unit in _UNITS if number >= 0.9995 * unit)
+    scaled = number / unit
+    return f"{scaled:,.{max(0, 2 - math.floor(math.log10(scaled) + 0.001))}f} {name}"
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent, with a space that does not break; nothing less than 1 is written as 100."""
+    return f"{100 if share == 1 else min(round(100 * share), 99)}\N{NO-BREAK SPACE}%"
+
+
+_UNITS = (("trillion", 10**12), ("billion", 10**9), ("million", 10**6))

@@ -1,0 +1,68 @@
+"""Saving and restoring an engine: weights, moments and average, shard by shard, and where the run stands."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.training.engine import Engine
+from d2plm_megatron.training.master_weights import Shard
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save(engine: Engine, folder: Path) -> None:
+    """Writes the engine's tensors into an empty folder that every process sees. All take part."""
+    tensors.save(folder, _groups(engine))
+    dist.barrier()
+
+
+def restore(engine: Engine, folder: Path, num_updates: int) -> None:
+    """Makes an engine what it was when saved, in whatever layout that was. All processes take part.
+
+    Args:
+        engine: newly built.
+        folder: of the checkpoint.
+        num_updates: optimizer steps that had been taken.
+    """
+    engine.masters.settle()
+    for shard in engine.masters.shards:
+        _allocate_moments(engine, shard, num_updates)
+    tensors.load(folder, _groups(engine))
+    engine.average.num_updates = num_updates
+    engine.masters.publish()
+
+
+def _groups(engine: Engine) -> dict[str, tensors.Boxed]:
+    state = engine.masters.optimizer.optimizer.state
+    pairs = list(zip(engine.masters.shards, engine.average.values, strict=True))
+    return {
+        WEIGHTS: [boxed for shard, _ in pairs for boxed in shard.cut(shard.weight)],
+        AVERAGE: [boxed for shard, value in pairs for boxed in shard.cut(value)],
+        **{
+            moment: [boxed for shard, _ in pairs for boxed in shard.cut(_local(state[shard.stepped][moment]))]
+            for moment in MOMENTS
+        },
+    }
+
+
+def _allocate_moments(engine: Engine, shard: Shard, num_updates: int) -> None:
+    """Gives the optimizer the state that it would otherwise make in its first step."""
+    optimizer: Any = engine.masters.optimizer.optimizer
+    state = optimizer.state[shard.stepped]
+    for moment in MOMENTS:
+        state[moment] = torch.zeros_like(shard.stepped.data)
+    if isinstance(optimizer, torch.optim.Optimizer) and type(optimizer).__module__.startswith("torch."):
+        state["step"] = torch.tensor(float(num_updates))
+    else:  # the fused optimizers of Transformer Engine and Apex count once for all
+        for group in optimizer.param_groups:
+            group["step"] = num_updates
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's part of what FSDP keeps as a distributed tensor."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

@@ -1,0 +1,118 @@
+"""The fp32 weights that the optimizer steps, wherever Megatron keeps them, each with its place in the whole model.
+
+Without sharding every data-parallel rank has all of them (beside bf16 weights, or as the fp32 weights themselves); the
+distributed optimizer gives each rank a run of each parameter, and FSDP does so too, in its own buffers. Averages and
+checkpoints work on these shards and need not know which it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron.model.placement import Box
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of one parameter that this rank steps.
+
+    Attributes:
+        start: where it begins in the flattened local parameter.
+        boxes: where its elements belong in the whole model.
+        weight: fp32, flat; the storage that the optimizer writes to.
+        stepped: what the optimizer keys its state by.
+    """
+
+    start: int
+    boxes: tuple[Box, ...]
+    weight: Tensor
+    stepped: Tensor
+
+    def cut(self, values: Tensor) -> Iterator[tuple[Box, Tensor]]:
+        """Each box with its view of `values`, which run along with `weight`."""
+        flat = values.view(-1)
+        for box in self.boxes:
+            yield box, flat[box.start - self.start : box.stop - self.start].view(box.shape)
+
+
+@dataclass(frozen=True)
+class MasterWeights:
+    """All shards of this rank.
+
+    Args:
+        shards: one per parameter that this rank has a part of.
+        optimizer: Megatron's, of one of its kinds.
+        wrapped: the encoder inside Megatron's data-parallel wrapper.
+        sharded: the shards are parts, which must be gathered before the encoder can use them.
+    """
+
+    shards: list[Shard]
+    optimizer: Any
+    wrapped: Any
+    sharded: bool
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The fp32 storage of every shard."""
+        return [shard.weight for shard in self.shards]
+
+    def settle(self) -> None:
+        """To be called before writing to the weights: FSDP may be gathering them ahead, and would keep the old ones."""
+        if hasattr(self.wrapped, "stop_communication"):
+            self.wrapped.stop_communication()
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Makes the encoder compute with the present fp32 weights: rounds them to its precision and gathers them."""
+        if hasattr(self.optimizer, "_copy_main_params_to_model_params"):
+            self.optimizer._copy_main_params_to_model_params()
+        if self.sharded:
+            self.wrapped.start_param_sync()
+
+
+def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str, list[Box]]) -> MasterWeights:
+    """Finds the fp32 weights behind a wrapped encoder.
+
+    Args:
+        wrapped: Megatron's DistributedDataParallel or FullyShardedDataParallel.
+        optimizer: from get_megatron_optimizer, for this wrapper.
+        sharding: parallel.sharding of the recipe.
+        boxes_by_name: from `boxes_by_parameter`, taken before wrapping.
+    """
+    optimizer = getattr(optimizer, "chained_optimizers", [optimizer])[0]
+    find = {"none": _whole, "optimizer": _distributed, "parameters": _fully_sharded}[sharding]
+    shards = []
+    for name, start, weight, stepped in find(wrapped, optimizer):
+        boxes = [part for box in boxes_by_name[name] for part in box.cut(start, start + weight.numel())]
+        if sharding != "none":  # then no other data-parallel rank holds the same
+            boxes = [replace(box, replica=(*box.replica[:-1], 0)) for box in boxes]
+        shards.append(Shard(start, tuple(boxes), weight, stepped))
+    return MasterWeights(shards, optimizer, wrapped, sharding != "none")
+
+
+Found = Iterator[tuple[str, int, Tensor, Tensor]]
+
+
+def _whole(wrapped: Any, optimizer: Any) -> Found:
+    for name, parameter in wrapped.module.named_parameters():
+        stepped = getattr(parameter, "main_param", parameter)
+        yield name, 0, stepped.data.view(-1), stepped
+
+
+def _distributed(wrapped: Any, optimizer: Any) -> Found:
+    for name, parameter in wrapped.module.named_parameters():
+        if parameter in optimizer.model_param_gbuf_map:  # else other ranks have all of it
+            start = optimizer._get_model_param_range_map(parameter)["param"].start
+            group, order = optimizer.model_param_group_index_map[parameter]
+            stepped = optimizer.optimizer.param_groups[group]["params"][order]
+            yield name, start, stepped.data.view(-1), stepped
+
+
+def _fully_sharded(wrapped: Any, optimizer: Any) -> Found:
+    for name, stepped in wrapped.param_and_grad_buffer.optimizer_named_parameters:
+        weight = stepped.data.to_local().view(-1)
+        if weight.numel():
+            yield name, stepped.megatron_fsdp_slice.start, weight, stepped

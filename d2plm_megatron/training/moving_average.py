@@ -1,0 +1,58 @@
+"""The exponential moving average of the weights: fp32, sharded as they are, one update per successful step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron.config import Average
+from d2plm_megatron.training.master_weights import MasterWeights
+
+
+class MovingAverage:
+    """average <- decay average + (1 - decay) weights.
+
+    Each rank averages the shards that it steps: 4 bytes per parameter in all, divided by the data-parallel ranks when
+    the optimizer is sharded.
+
+    Args:
+        masters: the weights; the average starts as a copy of them.
+        options: decay, and whether it ramps up.
+    """
+
+    def __init__(self, masters: MasterWeights, options: Average) -> None:
+        self.masters = masters
+        self.options = options
+        self.values: list[Tensor] = [weight.clone() for weight in masters.weights]
+        self.num_updates = 0
+
+    def decay(self) -> float:
+        """Of the next update: with the ramp (1 + n) / (10 + n) after n updates, until options.decay is reached."""
+        ramp = (1 + self.num_updates) / (10 + self.num_updates) if self.options.ramp else 1.0
+        return min(self.options.decay, ramp)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """To be called once after each successful optimizer step, and not after a skipped one."""
+        torch._foreach_lerp_(self.values, self.masters.weights, 1 - self.decay())
+        self.num_updates += 1
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """The encoder computes with the average inside the block; afterwards with its weights, the same to the bit."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """Swaps average and weights in place, so that nothing more is held than one shard."""
+        self.masters.settle()
+        for value, weight in zip(self.values, self.masters.weights, strict=True):
+            kept = weight.clone()
+            weight.copy_(value)
+            value.copy_(kept)
+        self.masters.publish()

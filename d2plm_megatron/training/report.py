@@ -1,0 +1,98 @@
+"""What a run tells: a line on the screen, metrics.jsonl, a curve, and Weights & Biases when asked for."""
+
+import json
+import math
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.files import write_text
+from d2plm_megatron.training.curve import draw_curve
+
+SECONDS_BETWEEN_DRAWINGS = 60
+
+
+def perplexity(nats: float) -> float:
+    """exp(nats), infinite where that overflows."""
+    return math.exp(nats) if nats < 700 else math.inf
+
+
+class Reporter:
+    """Writes for the main process; the others have none.
+
+    Args:
+        recipe: of the run.
+        folder: of the run.
+        first_step: where the run continues; lines of later steps, from a run that was killed, are dropped.
+    """
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, first_step: int) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        kept = [line for line in read_metrics(folder.metrics) if line["step"] <= first_step]
+        write_text(folder.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        self._drawn = time.monotonic()
+        self._wandb = _start_wandb(recipe, folder.path) if recipe.track.wandb else None
+
+    def training(self, step: int, values: dict[str, float]) -> None:
+        """A progress report: averages of the objective, rates and the optimizer's numbers since the last one."""
+        values = {**values, "perplexity": perplexity(values["nats"])}
+        self._write("train", step, values)
+        left = timedelta(seconds=round((self.recipe.train.max_steps - step) * values["seconds_per_step"]))
+        skipped = f" | {values['skipped_steps']:.0f} steps skipped" if values["skipped_steps"] else ""
+        print(
+            f"step {step:,}/{self.recipe.train.max_steps:,} | loss {values['loss']:.4f} | "
+            f"perplexity {values['perplexity']:.2f} | lr {values['learning_rate']:.2e} | "
+            f"grad {values['gradient_norm']:.3f} | {values['tokens_per_second']:,.0f} tokens/s | "
+            f"packed {values['packing_efficiency']:.1%} | {values['tflops']:.3g} TFLOP/s, MFU {values['mfu']:.1%} | "
+            f"{left} left{skipped}",
+            flush=True,
+        )
+
+    def validation(self, step: int, values: dict[str, float], is_best: bool) -> None:
+        """Perplexities of the averaged weights on held-out proteins."""
+        self._write("validation", step, values)
+        parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items() if "perplexity" in name]
+        print(f"step {step:,} | validation | {' | '.join(parts)}{' | best so far' if is_best else ''}", flush=True)
+
+    def say(self, text: str) -> None:
+        """A line for the reader."""
+        print(text, flush=True)
+
+    def draw(self) -> None:
+        """Brings the curve up to date, unless it is nearly so."""
+        if time.monotonic() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        draw_curve(read_metrics(self.folder.metrics), self.recipe.name, self.folder.path / "curve.png")
+
+    def close(self) -> None:
+        """Draws the curve a last time and ends what was begun."""
+        self._draw()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def _write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        line = {"kind": kind, "step": step, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values}
+        with self.folder.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._wandb is not None:
+            self._wandb.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
+
+
+def _start_wandb(recipe: Recipe, folder: Path) -> Any:
+    try:
+        import wandb
+    except ModuleNotFoundError:
+        raise ValueError("track.wandb=true: Weights & Biases is missing: pip install 'd2plm-megatron[track]'") from None
+    return wandb.init(
+        project=recipe.track.project,
+        name=recipe.name,
+        dir=folder,
+        mode="offline" if recipe.track.offline else "online",
+    )

@@ -1,0 +1,195 @@
+"""The training loop, on one screen."""
+
+import importlib.metadata
+import time
+from pathlib import Path
+
+import torch.distributed as dist
+
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
+from d2plm_megatron.data.stream import PackStream
+from d2plm_megatron.files import write_text
+from d2plm_megatron.model.encoder import DTYPES
+from d2plm_megatron.objectives import build
+from d2plm_megatron.overrides import to_yaml
+from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.training import checkpointing
+from d2plm_megatron.training.engine import Engine, learning_rate
+from d2plm_megatron.training.interval import Interval, peak_flops
+from d2plm_megatron.training.progress import Progress
+from d2plm_megatron.training.report import Reporter, perplexity
+from d2plm_megatron.training.step import Sums, averages, run_packs
+
+EVALUATION_SEED = 0
+"""Held-out proteins meet the same noise at every evaluation, so that only the weights make the difference."""
+
+
+class Trainer:
+    """Trains as a recipe says, from where its run folder stands.
+
+    Args:
+        recipe: what to do; data.train must be given.
+        processes: who does it.
+    """
+
+    def __init__(self, recipe: Recipe, processes: Processes) -> None:
+        if recipe.data.train is None:
+            raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
+        self.recipe, self.processes = recipe, processes
+        self.folder = RunFolder(Path(recipe.output) / recipe.name)
+        self.objective = build(recipe.objective)
+        self.stream = PackStream(IndexedProteins(recipe.data.train), recipe.data, recipe.train.seed)
+        self.held_out = self._held_out()
+        checkpoint = self._checkpoint()
+        self.engine = Engine(recipe, processes)
+        self.progress = Progress()
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self.reporter = self._start_reporting(checkpoint)
+
+    def fit(self) -> None:
+        """Trains until train.max_steps, or until the validation loss no longer falls."""
+        options, progress = self.recipe.train, self.progress
+        packs_per_batch = options.global_batch_tokens // self.recipe.data.tokens_per_pack
+        batches = global_batches(
+            self.stream, progress.position, packs_per_batch, self.processes.data_rank, self.processes.data_size
+        )
+        interval = self._interval()
+        is_saved = True
+        with Prefetch(batches) as ready:
+            while progress.step < options.max_steps and not progress.should_stop(self.recipe.evaluate):
+                batch = next(ready)
+                sums, norm = self._step(batch)
+                interval.add(batch, sums)
+                if progress.step % options.log_every_steps == 0 and self.reporter:
+                    self.reporter.training(progress.step, {**interval.report(), **self._counts(norm)})
+                pause = time.perf_counter()
+                is_best = self._is_due(self.recipe.evaluate.every_steps) and self._evaluate()
+                is_saved = is_best or self._is_due(options.save_every_steps)
+                if is_saved:
+                    self._save(is_best)
+                interval.pause(time.perf_counter() - pause)
+        if not is_saved:
+            self._save(is_best=False)
+        self._close()
+
+    def _step(self, batch: GlobalBatch) -> tuple[Sums, float]:
+        """One optimizer step: the sums of its loss and metrics, and the norm of its gradient before clipping."""
+        progress, engine = self.progress, self.engine
+        engine.prepare(progress.step)
+        sums = run_packs(
+            engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed, train=True
+        )
+        stepped, norm = engine.update()
+        progress.step += 1
+        progress.num_updates += stepped
+        progress.position = batch.after
+        progress.num_proteins += batch.num_proteins
+        progress.num_tokens += batch.num_tokens
+        return sums, norm
+
+    def _counts(self, norm: float) -> dict[str, float]:
+        """The numbers of the last step, for the progress report."""
+        progress = self.progress
+        return {
+            "learning_rate": learning_rate(self.recipe.optimizer, progress.step - 1, self.recipe.train.max_steps),
+            "gradient_norm": norm,
+            "skipped_steps": progress.step - progress.num_updates,
+            "proteins": progress.num_proteins,
+            "tokens": progress.num_tokens,
+        }
+
+    def _is_due(self, every_steps: int) -> bool:
+        return self.progress.step % every_steps == 0 or self.progress.step == self.recipe.train.max_steps
+
+    def _evaluate(self) -> bool:
+        """Measures the averaged weights on held-out proteins; true if they are the best so far."""
+        if not self.held_out:
+            return False
+        values: dict[str, float] = {}
+        with self.engine.average.swapped_in():
+            for name, measure in self.objective.measures().items():
+                sums = run_packs(
+                    self.engine.wrapped, measure, self.held_out, self.processes.device, EVALUATION_SEED, train=False
+                )
+                nats = averages(sums)["nats"]
+                values |= {f"{name}_nats": nats, f"{name}_perplexity": perplexity(nats)}
+        is_best = self.progress.is_better(next(iter(values.values())), self.recipe.evaluate)
+        if self.reporter:
+            self.reporter.validation(self.progress.step, values, is_best)
+        return is_best
+
+    def _save(self, is_best: bool) -> None:
+        step = self.progress.step
+        if self.processes.is_main:
+            self.folder.begin(step)
+        dist.barrier()
+        checkpointing.save(self.engine, self.folder.incomplete(step))
+        if self.reporter:
+            versions = {name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")}
+            state = {"progress": self.progress.to_json(), "data": self._data_identity(), "versions": versions}
+            self.folder.complete(step, self.recipe, state, is_best, self.recipe.train.keep_last)
+            self.reporter.draw()
+        dist.barrier()
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        checkpoint.check_model(self.recipe)
+        if checkpoint.state["data"] != self._data_identity():
+            raise ValueError(
+                f"{checkpoint.path}: the data has changed since: {checkpoint.state['data']} then, "
+                f"{self._data_identity()} now; choose another name=, or give the same data"
+            )
+        self.progress = Progress.from_json(checkpoint.state["progress"])
+        checkpointing.restore(self.engine, checkpoint.path, self.progress.num_updates)
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """The checkpoint to continue from. Raises ValueError if the run must not be continued."""
+        latest = self.folder.latest()
+        if latest is not None and self.recipe.train.resume == "never":
+            raise ValueError(
+                f"train.resume=never: {self.folder.path} already holds a run; choose another name= or remove the folder"
+            )
+        return Checkpoint.open(latest) if latest is not None else None
+
+    def _data_identity(self) -> dict[str, int]:
+        proteins = self.stream.proteins
+        return {"proteins": len(proteins), "residues": len(proteins.residues)}
+
+    def _held_out(self) -> list[TokenBatch]:
+        if self.recipe.data.validation is None:
+            return []
+        return held_out_packs(
+            IndexedProteins(self.recipe.data.validation),
+            self.recipe.data,
+            self.recipe.evaluate.max_proteins,
+            self.processes.data_rank,
+            self.processes.data_size,
+        )
+
+    def _interval(self) -> Interval:
+        peak = peak_flops(self.processes.device, DTYPES[self.recipe.train.precision])
+        return Interval(self.recipe.model, peak, self.recipe.train.global_batch_tokens)
+
+    def _start_reporting(self, checkpoint: Checkpoint | None) -> Reporter | None:
+        if not self.processes.is_main:
+            return None
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder.path / "recipe.yaml", to_yaml(self.recipe))
+        reporter = Reporter(self.recipe, self.folder, self.progress.step)
+        if checkpoint is not None:
+            reporter.say(f"continuing from {checkpoint.path} at step {self.progress.step:,}")
+        return reporter
+
+    def _close(self) -> None:
+        if self.reporter:
+            if self.progress.should_stop(self.recipe.evaluate):
+                self.reporter.say(
+                    f"stopped early: {self.progress.evaluations_since_best} evaluations without a validation loss "
+                    f"below {self.progress.best_loss:.4f} - {self.recipe.evaluate.threshold}"
+                )
+            self.reporter.close()
+            self.reporter.say(f"finished at step {self.progress.step:,}: {self.folder.path}")

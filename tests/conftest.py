@@ -1,0 +1,59 @@
+"""Fixtures that several rooms share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.config import Parallel
+from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.parallel.processes import Processes, started
+
+
+@pytest.fixture
+def make_pack() -> Callable[..., TokenBatch]:
+    """Packs of random proteins: make_pack([5, 7], seed=1) has two, of 5 and 7 tokens, all canonical residues."""
+
+    def make(lengths: list[int], seed: int = 0, first_sample: int = 0) -> TokenBatch:
+        generator = torch.Generator().manual_seed(seed)
+        sequence_T = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        size = (sum(lengths),)
+        return TokenBatch(
+            tokens_T=torch.randint(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, size, generator=generator),
+            positions_T=torch.cat([torch.arange(length) for length in lengths]),
+            sequence_T=sequence_T,
+            scored_T=torch.ones(size, dtype=torch.bool),
+            sample_ids_S=first_sample + torch.arange(len(lengths)),
+            ordinals_S=first_sample + torch.arange(len(lengths)),
+            lengths_S=tuple(lengths),
+            epoch=0,
+        )
+
+    return make
+
+
+@pytest.fixture
+def write_proteins(tmp_path: Path) -> Callable[..., Path]:
+    """Random proteins on disk: write_proteins(lengths) returns the prefix of PREFIX.bin and PREFIX.idx."""
+
+    def write(lengths: list[int], seed: int = 0, name: str = "proteins") -> Path:
+        generator = np.random.default_rng(seed)
+        prefix = tmp_path / name
+        with IndexedWriter(prefix) as writer:
+            for length in lengths:
+                residues = generator.integers(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, length)
+                writer.add(residues.astype(np.uint8))
+        return prefix
+
+    return write
+
+
+@pytest.fixture
+def one_process() -> Iterator[Processes]:
+    """Megatron in this process alone."""
+    with started(Parallel()) as processes:
+        yield processes

@@ -1,0 +1,118 @@
+"""What README shows, as written there, and what users get wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from Bio.SeqIO.FastaIO import SimpleFastaParser
+
+from d2plm_megatron import alphabet
+
+ROOT = Path(__file__).parents[2]
+SMALL = "train.max_steps=6 train.global_batch_tokens=2048 evaluate.every_steps=3 train.log_every_steps=2"
+
+
+def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=500
+    )
+
+
+def _succeed(*command: str, **environment: str) -> str:
+    done = _run(*command, **environment)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `make demo`, made small."""
+    folder = tmp_path_factory.mktemp("demo") / "small"
+    _succeed("make", "demo", f"RUN={folder}", "PROTEINS=200", f"OVERRIDES={SMALL}")
+    return folder
+
+
+def test_demo_leaves_what_readme_promises(demo: Path) -> None:
+    for name in ("recipe.yaml", "metrics.jsonl", "curve.png", "evaluation.json", "samples.fasta", "report.html"):
+        assert (demo / name).stat().st_size > 0, name
+    assert (demo / "checkpoints" / "latest").read_text() == "step_00000006"
+    kinds = [json.loads(line)["kind"] for line in (demo / "metrics.jsonl").read_text().splitlines()]
+    assert kinds.count("train") == 3
+    assert kinds.count("validation") == 2
+
+
+def test_samples_are_canonical_proteins_of_the_lengths_asked_for(demo: Path) -> None:
+    with (demo / "samples.fasta").open() as file:
+        sequences = [sequence for _, sequence in SimpleFastaParser(file)]
+    assert len(sequences) == 64
+    assert all(100 <= len(sequence) <= 200 for sequence in sequences)
+    assert set("".join(sequences)) <= set(alphabet.CANONICAL_LETTERS)
+
+
+def test_evaluation_says_what_a_comparison_needs(demo: Path) -> None:
+    result = json.loads((demo / "evaluation.json").read_text())
+    assert 1 < result["elbo"]["perplexity"] < 40
+    assert result["elbo"]["perplexity_standard_error"] > 0
+    assert 10 < result["unigram_perplexity"] < 20
+    assert {"weights", "precision", "draws", "machine", "versions", "date"} <= result.keys()
+
+
+def test_same_seed_gives_the_same_proteins(demo: Path, tmp_path: Path) -> None:
+    arguments = ["--num-sequences", "3", "--length", "20", "--steps", "4"]
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        output = str(tmp_path / f"{name}.fasta")
+        _succeed(
+            sys.executable, "-m", "d2plm_megatron.generation", str(demo), *arguments, "--seed", seed, "--output", output
+        )
+    a, b, c = ((tmp_path / f"{name}.fasta").read_text() for name in "abc")
+    assert a == b != c
+
+
+def test_the_torchrun_line_of_readme(demo: Path, tmp_path: Path) -> None:
+    line = ["recipes/fm_450m.py", f"data.train={demo}/data/train", "model.num_layers=2", "train.max_steps=20"]
+    printed = _succeed(
+        str(Path(sys.executable).with_name("torchrun")),
+        *["--nproc-per-node", "2", *line, "parallel.tensor=2", f"output={tmp_path}"],
+        OMP_NUM_THREADS="1",
+    )
+    assert "step 20/20" in printed
+    assert (tmp_path / "fm_450m" / "checkpoints" / "step_00000020" / "state.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "d2plm_megatron.generation", "{demo}", "--output", "x.fasta", "--length", "9:3"], "--length 9:3"),
+        (["-m", "d2plm_megatron.generation", "/nowhere", "--output", "x.fasta"], "/nowhere: no checkpoint"),
+        (["-m", "d2plm_megatron.evaluation", "{demo}", "--data", "/nowhere"], "/nowhere.bin is missing"),
+        (
+            ["recipes/demo.py", "data.train={demo}/data/train", "output={parent}", "name=small", "model.num_layers=2"],
+            "saved with model.num_layers=4, but the recipe says 2",
+        ),
+        (
+            ["recipes/demo.py", "data.train={demo}/data/validation", "output={parent}", "name=small"],
+            "the data has changed since",
+        ),
+        (
+            ["recipes/demo.py", "data.train={demo}/data/train", "output={parent}", "name=small", "train.resume=never"],
+            "already holds a run",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], message: str, demo: Path) -> None:
+    done = _run(sys.executable, *(argument.format(demo=demo, parent=demo.parent) for argument in arguments))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_run_that_is_finished_is_not_begun_again(demo: Path) -> None:
+    overrides = [f"data.train={demo}/data/train", f"output={demo.parent}", f"name={demo.name}", *SMALL.split()]
+    printed = _succeed(sys.executable, "recipes/demo.py", *overrides)
+    assert "continuing from" in printed
+    assert "finished at step 6" in printed
+    assert "step 6/6" not in printed

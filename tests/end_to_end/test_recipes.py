@@ -1,0 +1,91 @@
+"""Every recipe builds, prints, and plans; and says in one line what is wrong with it."""
+
+import importlib
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.objectives import build
+from d2plm_megatron.overrides import from_yaml, resolve
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+
+
+def _run(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [f"recipes/{name}.py", *arguments])
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+
+
+def _recipe(name: str) -> Recipe:
+    recipe = importlib.import_module(f"recipes.{name}").recipe()
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_is_named_as_its_file_and_its_objective_can_be_built(name: str) -> None:
+    recipe = _recipe(name)
+    assert recipe.name == name
+    build(recipe.objective)
+    assert importlib.import_module(f"recipes.{name}").recipe.__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cfg_prints_a_recipe_that_reads_back(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _run(name, "--cfg", "job", "train.seed=7", monkeypatch=monkeypatch)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert from_yaml(path) == resolve(_recipe(name), ["train.seed=7"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dry_run_on_a_cluster(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    size = "4" if "tiny" in name or name == "demo" else "8"
+    if name == "demo":
+        size = "2"
+    _run(name, "--dry-run", "--world-size", size, "--gpu-memory", "80", monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    assert "parameters" in printed
+    assert "memory per GPU" in printed
+
+
+def test_help_names_every_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _run("fm_450m", "--help", monkeypatch=monkeypatch)
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    for key in ("train.max_steps", "parallel.sharding", "objective.schedule", "average.decay", "track.wandb"):
+        assert key in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.max_stps=3"], "train.max_stps: no such key; did you mean train.max_steps?"),
+        (["objective=fm"], "objective=fm: allowed are absorbing, flow_matching, mlm"),
+        (["train.max_steps=many"], "train.max_steps=many"),
+        (["parallel.sharding=zero3"], "parallel.sharding=zero3: allowed are none, optimizer, parameters"),
+        (["--dry-run", "--world-size", "3", "parallel.tensor=2"], "needs a multiple of 2 processes, but there are 3"),
+        (["--dry-run", "parallel.pipeline=5"], "parallel.pipeline=5: must divide model.num_layers=24"),
+        (["--dry-run", "--gpu-memory", "8"], "set data.tokens_per_pack to 8,192, or parallel.tensor=2"),
+        (["--dry-run", "data.train=/nowhere/proteins"], "/nowhere/proteins.bin is missing"),
+        (["--dry-runs"], "unrecognized arguments: --dry-runs"),
+        ([], "data.train: give the prefix of the training data"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _run("fm_450m", *arguments, monkeypatch=monkeypatch)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert message in error
+    assert "\n" not in error

@@ -1,0 +1,94 @@
+"""The loss curve that the tiny absorbing recipe follows, kept in absorbing_tiny.json.
+
+A change that should not alter numbers leaves it as it is. One that should, writes it anew, and says so in its commit:
+
+    python -m tests.golden.curve
+"""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from d2plm_megatron.alphabet import encode
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.data.indexed import IndexedProteins, IndexedWriter
+from d2plm_megatron.data.loader import global_batches
+from d2plm_megatron.data.stream import PackStream, Position
+from d2plm_megatron.objectives import build
+from d2plm_megatron.parallel.processes import Processes, started
+from d2plm_megatron.training.engine import Engine
+from d2plm_megatron.training.step import averages, run_packs
+from data_tools.simulate import simulate
+from recipes import absorbing_tiny
+
+GOLDEN = Path(__file__).with_name("absorbing_tiny.json")
+NUM_STEPS = 10
+NUM_PROTEINS = 300
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is kept.
+
+    Attributes:
+        proteins: SHA-256 of the simulated proteins, which numpy may one day draw otherwise.
+        losses: of each step, nats.
+    """
+
+    proteins: str
+    losses: list[float]
+
+    @classmethod
+    def read(cls) -> "Curve":
+        return cls(**json.loads(GOLDEN.read_text()))
+
+    def write(self) -> None:
+        GOLDEN.write_text(json.dumps(vars(self), indent=2) + "\n")
+
+
+def write_proteins(prefix: Path) -> str:
+    """Writes the simulated proteins as PREFIX.bin and PREFIX.idx; returns their SHA-256."""
+    sequences = [protein.sequence for protein in simulate(NUM_PROTEINS, mean_identity=0.65, seed=0)]
+    with IndexedWriter(prefix) as writer:
+        for sequence in sequences:
+            writer.add(encode(sequence))
+    return hashlib.sha256("\n".join(sequences).encode()).hexdigest()
+
+
+def recipe(prefix: Path, **train: Any) -> Recipe:
+    """absorbing_tiny with half its batch, which still is two packs, and such large steps that changes show."""
+    parent = absorbing_tiny.recipe()
+    return replace(
+        parent,
+        model=replace(parent.model, layer_spec="torch"),  # Transformer Engine's attention is for 16 bits
+        data=replace(parent.data, train=str(prefix)),
+        optimizer=replace(parent.optimizer, learning_rate=1e-2, warmup_steps=2),
+        train=replace(parent.train, global_batch_tokens=4096, **train),
+    )
+
+
+def losses(chosen: Recipe, processes: Processes, num_steps: int = NUM_STEPS) -> list[float]:
+    """Trains from the beginning; the loss of each step."""
+    assert chosen.data.train is not None
+    engine, objective = Engine(chosen, processes), build(chosen.objective)
+    stream = PackStream(IndexedProteins(chosen.data.train), chosen.data, chosen.train.seed)
+    batches = global_batches(stream, Position(), chosen.train.global_batch_tokens // chosen.data.tokens_per_pack, 0, 1)
+    found = []
+    for step, batch in enumerate(islice(batches, num_steps)):
+        engine.prepare(step)
+        sums = run_packs(engine.wrapped, objective, batch.packs, processes.device, chosen.train.seed, train=True)
+        engine.update()
+        found.append(averages(sums)["loss"])
+    return found
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        written = write_proteins(Path(folder) / "proteins")
+        chosen = recipe(Path(folder) / "proteins")
+        with started(chosen.parallel) as alone:
+            Curve(written, losses(chosen, alone)).write()

@@ -1,0 +1,23 @@
+"""Tests that need a GPU: `python -m pytest tests/gpu`, with torch for CUDA and the package's own dependencies."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms ask for it, before CUDA starts
+
+
+@pytest.fixture(autouse=True)
+def needs_a_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Only operations that give the same bits each time; any other raises."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -1,0 +1,85 @@
+"""What a run folder keeps, and which checkpoint is taken."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.config import MODEL_SIZES, Recipe
+
+
+def _write(run: RunFolder, step: int, is_best: bool = False, keep_last: int = 2) -> None:
+    run.begin(step)
+    run.complete(step, Recipe(), {"step": step}, is_best, keep_last)
+
+
+def _names(run: RunFolder) -> list[str]:
+    return sorted(path.name for path in run.checkpoints.glob("step_*"))
+
+
+def test_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for step in range(1, 7):
+        _write(run, step, is_best=step == 2)
+    assert _names(run) == ["step_00000002", "step_00000005", "step_00000006"]
+    assert run.latest() == run.checkpoints / "step_00000006"
+    assert run.best() == run.checkpoints / "step_00000002"
+
+
+def test_new_best_lets_the_old_one_go(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for step in range(1, 7):
+        _write(run, step, is_best=step in (1, 4), keep_last=1)
+    assert _names(run) == ["step_00000004", "step_00000006"]
+
+
+def test_incomplete_checkpoint_is_never_taken(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    _write(run, 1)
+    run.begin(2)
+    assert run.latest() == run.checkpoints / "step_00000001"
+    assert Checkpoint.open(tmp_path).state["step"] == 1
+
+
+def test_lost_pointer_is_no_lost_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    _write(run, 1)
+    _write(run, 2)
+    (run.checkpoints / "latest").unlink()
+    assert run.latest() == run.checkpoints / "step_00000002"
+
+
+def test_step_written_again_replaces_the_old_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    _write(run, 1)
+    run.begin(1)
+    run.complete(1, Recipe(), {"step": 1, "again": True}, is_best=False, keep_last=2)
+    assert Checkpoint.open(tmp_path).state["again"]
+    assert _names(run) == ["step_00000001"]
+
+
+def test_folder_without_checkpoint_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no checkpoint"):
+        Checkpoint.open(tmp_path)
+
+
+def test_other_format_is_an_error(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    _write(run, 1)
+    state = run.checkpoints / "step_00000001" / "state.json"
+    state.write_text(json.dumps({"format": 99}))
+    with pytest.raises(ValueError, match="format 99; this version reads format 1"):
+        Checkpoint.open(tmp_path)
+    state.write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        Checkpoint.open(tmp_path)
+
+
+def test_checkpoint_of_another_size_names_the_difference(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    _write(run, 1)
+    checkpoint = Checkpoint.open(tmp_path)
+    checkpoint.check_model(Recipe())
+    with pytest.raises(ValueError, match=r"saved with model\.num_layers=24, but the recipe says 4"):
+        checkpoint.check_model(Recipe(model=MODEL_SIZES["tiny"]))

@@ -1,0 +1,80 @@
+"""Boxes on disk, and checkpoints that others prepared to run code."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.model.placement import Box
+from d2plm_megatron.parallel.processes import Processes
+
+
+class _Attack:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.proof),)
+
+
+def _row(number: int, values: torch.Tensor) -> tuple[Box, torch.Tensor]:
+    return Box("layers.weight", 0, (1, 4), (3, 4), (number, 0), (0, 0, 0)), values
+
+
+@pytest.fixture
+def saved(tmp_path: Path, one_process: Processes) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    tensors.save(folder, {"weights": [_row(i, torch.arange(4.0).view(1, 4) + 4 * i) for i in range(3)]})
+    return folder
+
+
+def test_boxes_are_read_back_in_other_boxes(saved: Path) -> None:
+    columns = torch.zeros(3, 2)
+    box = Box("layers.weight", 0, (3, 2), (3, 4), (0, 1), (0, 0, 0))
+    tensors.load(saved, {"weights": [(box, columns)]})
+    assert columns.tolist() == [[1, 2], [5, 6], [9, 10]]
+
+
+def test_missing_and_differently_shaped_tensors_are_named(saved: Path) -> None:
+    with pytest.raises(ValueError, match=r"does not fit this model: it lacks average\.layers\.weight"):
+        tensors.load(saved, {"average": [_row(0, torch.zeros(1, 4))]})
+    larger = Box("layers.weight", 0, (1, 4), (5, 4), (0, 0), (0, 0, 0))
+    with pytest.raises(ValueError, match=r"weights\.layers\.weight has shape \(3, 4\), not \(5, 4\)"):
+        tensors.load(saved, {"weights": [(larger, torch.zeros(1, 4))]})
+
+
+def test_description_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    (saved / ".metadata").write_bytes(pickle.dumps(_Attack(proof)))
+    with pytest.raises(ValueError, match="could run code; refused"):
+        tensors.load(saved, {"weights": [_row(0, torch.zeros(1, 4))]})
+    assert not proof.exists()
+
+
+def test_common_state_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    torch.save({"anything": _Attack(proof)}, saved / "common.pt")
+    with pytest.raises(ValueError, match="asks to run code"):
+        tensors.load(saved, {"weights": [_row(0, torch.zeros(1, 4))]})
+    assert not proof.exists()
+
+
+def test_tensor_file_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    for path in saved.glob("*.distcp"):
+        torch.save(_Attack(proof), path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        tensors.load(saved, {"weights": [_row(0, torch.zeros(1, 4))]})
+    assert not proof.exists()
+
+
+def test_damaged_description_is_an_error_in_words(saved: Path) -> None:
+    (saved / ".metadata").write_bytes(b"\x80\x04nothing")
+    with pytest.raises(ValueError, match="not the description of a checkpoint"):
+        tensors.read_description(saved)

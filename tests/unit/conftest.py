@@ -1,0 +1,100 @@
+"""Fixtures for the mathematics: packs with known letters, and a distribution whose posterior is known exactly."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.batch import NoisyBatch, TokenBatch
+
+# The same examples in every run, and no limit to the time of one, which a busy machine would exceed.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """What is computed here is small: threads would only wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def pack_of() -> Callable[..., TokenBatch]:
+    """Packs of given proteins.
+
+    pack_of("MKT", "LX", ends=True) has two, with <cls> and <eos>; only canonical residues are scored.
+    """
+
+    def make(*proteins: str, ends: bool = False, first_sample: int = 0) -> TokenBatch:
+        inner = [alphabet.encode(protein).tolist() for protein in proteins]
+        ids = [[alphabet.CLS, *residues, alphabet.EOS] if ends else residues for residues in inner]
+        tokens_T = torch.tensor([token for protein in ids for token in protein], dtype=torch.int64)
+        lengths = [len(protein) for protein in ids]
+        samples_S = first_sample + torch.arange(len(ids))
+        return TokenBatch(
+            tokens_T=tokens_T,
+            positions_T=torch.cat([torch.arange(length) for length in lengths]),
+            sequence_T=torch.arange(len(ids)).repeat_interleave(torch.tensor(lengths)),
+            scored_T=(tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop),
+            sample_ids_S=samples_S,
+            ordinals_S=samples_S,
+            lengths_S=tuple(lengths),
+            epoch=0,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def masked() -> Callable[..., NoisyBatch]:
+    """Packs with given masks.
+
+    masked(pack, [1, 2], 0.5) has them at places 1 and 2, which alone are predicted, and is at t = 0.5.
+    """
+
+    def make(pack: TokenBatch, places: Sequence[int], t: float) -> NoisyBatch:
+        predicted_T = torch.zeros_like(pack.scored_T)
+        predicted_T[list(places)] = True
+        times_S = torch.full(pack.ordinals_S.shape, t, dtype=torch.float64)
+        tokens_T = pack.tokens_T.masked_fill(predicted_T, alphabet.MASK)
+        return NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
+
+    return make
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A distribution over proteins of two residues, each of the letters LAGV; calling it gives its exact posterior."""
+
+    joint: Tensor
+    letters: str = "LAGV"
+
+    def proteins(self) -> list[str]:
+        """All 16, in the order of `joint.flatten()`."""
+        return [a + b for a in self.letters for b in self.letters]
+
+    def __call__(self, noisy: NoisyBatch) -> Tensor:
+        """Logits [1, T, V]: log p of each place given the other, where that is visible."""
+        letters_P2 = noisy.tokens_T.view(-1, 2) - alphabet.FIRST_CANONICAL
+        hidden_P2 = noisy.tokens_T.view(-1, 2) == alphabet.MASK
+        seen_P2 = letters_P2.masked_fill(hidden_P2, 0)
+        first_P4 = torch.where(hidden_P2[:, 1:], self.joint.sum(1), self.joint.T[seen_P2[:, 1]])
+        second_P4 = torch.where(hidden_P2[:, :1], self.joint.sum(0), self.joint[seen_P2[:, 0]])
+        logits_TV = torch.full((noisy.tokens_T.numel(), alphabet.SIZE), -1e4, dtype=torch.float64)
+        start = alphabet.FIRST_CANONICAL
+        logits_TV[:, start : start + 4] = torch.stack([first_P4, second_P4], 1).flatten(0, 1).log()
+        return logits_TV[None]
+
+
+@pytest.fixture(scope="session")
+def pairs() -> Pairs:
+    generator = torch.Generator().manual_seed(3)
+    weights = torch.rand(4, 4, generator=generator, dtype=torch.float64) ** 2 + 0.02
+    return Pairs(weights / weights.sum())

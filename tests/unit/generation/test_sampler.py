@@ -1,0 +1,252 @@
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.batch import NoisyBatch, TokenBatch
+from d2plm_megatron.generation.sampler import Sampler, blank_pack, draw
+from d2plm_megatron.noise import Noise
+from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.schedules import parse_schedule
+
+CPU = torch.device("cpu")
+NOISE = Noise(seed=3, epoch=0)
+SHARES = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+
+
+def sampler(num_steps: int, schedule: str = "linear", uniform_source: bool = False, **options) -> Sampler:
+    path = MixturePath(parse_schedule(schedule), uniform_source, 1e-5)
+    return Sampler(path, num_steps, **{"temperature": 1.0, "exact": True, "depends_on_time": False, **options})
+
+
+def bare_pack(number: int, length: int) -> TokenBatch:
+    """Proteins without end tokens, all to be filled."""
+    pack = blank_pack([length] * number, 0, CPU)
+    inside = pack.scored_T
+    return replace(
+        pack,
+        tokens_T=pack.tokens_T[inside],
+        positions_T=pack.positions_T[inside],
+        sequence_T=pack.sequence_T[inside],
+        scored_T=pack.scored_T[inside],
+        lengths_S=(length,) * number,
+    )
+
+
+def chi_square(counts: torch.Tensor, expected: torch.Tensor) -> float:
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+def constant(noisy: NoisyBatch) -> torch.Tensor:
+    """Every place is LAGV with SHARES, whatever the others are."""
+    logits_TV = torch.full((len(noisy.tokens_T), alphabet.SIZE), -1e4, dtype=torch.float64)
+    logits_TV[:, 4:8] = SHARES.log()
+    return logits_TV[None]
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 5, 32])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_single_residues_are_drawn_exactly_in_any_number_of_steps(num_steps, schedule, exact):
+    tokens_T, _ = sampler(num_steps, schedule, exact=exact).sample(bare_pack(8000, 1), constant, NOISE)
+    counts = tokens_T.bincount(minlength=33).double()
+    assert int(counts[4:8].sum()) == 8000
+    assert chi_square(counts[4:8], 8000 * SHARES) < 16.3  # 3 degrees of freedom, p = 0.001
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("num_steps", [1, 2, 4, 64])
+def test_pairs_are_drawn_exactly_but_for_those_revealed_together(pairs, num_steps, schedule):
+    """Both are revealed in the step from t to s, and so drawn apart, with probability (kappa(s) - kappa(t))^2."""
+    times = [k / num_steps for k in range(num_steps + 1)]
+    kappa = times if schedule == "linear" else [1 - math.cos(math.pi / 2 * t) for t in times]
+    apart = sum((there - here) ** 2 for here, there in pairwise(kappa))
+    product = pairs.joint.sum(1)[:, None] * pairs.joint.sum(0)
+    expected = 12_000 * (apart * product + (1 - apart) * pairs.joint)
+    tokens_T, num_evaluations = sampler(num_steps, schedule).sample(bare_pack(12_000, 2), pairs, NOISE)
+    first, second = (tokens_T.view(-1, 2) - 4).T
+    counts = (4 * first + second).bincount(minlength=16).double()
+    assert chi_square(counts, expected.flatten()) < 37.7  # 15 degrees of freedom, p = 0.001
+    assert num_evaluations == num_steps
+
+
+@pytest.mark.parametrize(("num_steps", "masked_share"), [(4, 0.558), (8, 0.530), (16, 0.515), (64, 0.504)])
+def test_euler_steps_lag_behind_the_path(num_steps, masked_share):
+    grid = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
+    for exact, expected in ((False, masked_share), (True, 0.5)):
+        walk = sampler(num_steps, exact=exact)
+        jumps = [walk._jump_probability(t, s) for t, s in pairwise(grid)]
+        assert math.prod(1 - jump for jump in jumps[: num_steps // 2]) == pytest.approx(expected, abs=5e-4)
+        assert jumps[-1] == 1
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "polynomial:2", "cubic:0:2"])
+def test_masked_share_follows_the_path(schedule):
+    seen = []
+
+    def denoiser(noisy: NoisyBatch) -> torch.Tensor:
+        seen.append((noisy.times_S[0].item(), (noisy.tokens_T == alphabet.MASK).double().mean().item()))
+        return constant(noisy)
+
+    sampler(8, schedule).sample(bare_pack(1, 10_000), denoiser, NOISE)
+    assert [t for t, _ in seen] == [k / 8 for k in range(8)]
+    for t, share in seen:
+        expected = 1 - float(parse_schedule(schedule).kappa(torch.tensor(t, dtype=torch.float64)))
+        assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 10_000) + 1e-9)
+
+
+def posterior_of_residues(kappa: float) -> torch.Tensor:
+    """p(x1 | x_t) of single residues on the path of the uniform source, float64 [x_t, x1], by Bayes's rule."""
+    shares = torch.cat([SHARES, torch.zeros(16, dtype=torch.float64)])
+    joint = shares * (kappa * torch.eye(20, dtype=torch.float64) + (1 - kappa) / 20)
+    return joint / joint.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 10, 50])
+def test_uniform_source_walks_the_jump_process(num_steps):
+    """Against the distribution of the same chain, carried along exactly; its Euler error vanishes with the step."""
+
+    def denoiser(noisy: NoisyBatch) -> torch.Tensor:
+        logits_TV = torch.full((len(noisy.tokens_T), alphabet.SIZE), -1e4, dtype=torch.float64)
+        logits_TV[:, 4:24] = posterior_of_residues(noisy.times_S[0].item())[noisy.tokens_T - 4].log().clamp(min=-1e4)
+        return logits_TV[None]
+
+    expected = torch.full((20,), 1 / 20, dtype=torch.float64)
+    for k in range(num_steps):
+        jump = 1.0 if k == num_steps - 1 else 1 - math.exp(-(1 / num_steps) / (1 - k / num_steps))
+        expected = (1 - jump) * expected + jump * expected @ posterior_of_residues(k / num_steps)
+    walk = sampler(num_steps, uniform_source=True, depends_on_time=True)
+    tokens_T, _ = walk.sample(bare_pack(8000, 1), denoiser, NOISE)
+    counts = tokens_T.bincount(minlength=33).double()
+    assert int(counts[4:8].sum()) == 8000  # the last step draws every residue
+    assert chi_square(counts[4:8], 8000 * expected[:4]) < 16.3
+    assert float((expected[:4] - SHARES).abs().max()) < 1 / num_steps
+
+
+def context(noisy: NoisyBatch) -> torch.Tensor:
+    """Logits that depend on every token of the protein: by a hash of its ids and places."""
+    noise, tokens_T, place_T = Noise(9, 0), noisy.tokens_T, noisy.clean.positions_T
+    sums_S = torch.zeros_like(noisy.clean.ordinals_S).index_add(0, noisy.clean.sequence_T, (place_T + 1) * tokens_T)
+    return 8 * noise.uniform(1, sums_S[noisy.clean.sequence_T][:, None], place_T[:, None], torch.arange(33))[None]
+
+
+@pytest.mark.parametrize("uniform_source", [False, True])
+@pytest.mark.parametrize("depends_on_time", [False, True])
+def test_a_protein_does_not_depend_on_what_it_is_sampled_with(uniform_source, depends_on_time):
+    lengths, walk = [5, 30, 1, 17], sampler(7, uniform_source=uniform_source, depends_on_time=depends_on_time)
+    together, _ = walk.sample(blank_pack(lengths, 100, CPU), context, NOISE)
+    again, _ = walk.sample(blank_pack(lengths, 100, CPU), context, NOISE)
+    assert torch.equal(together, again)
+    for number, part in enumerate(together.split([length + 2 for length in lengths])):
+        alone, _ = walk.sample(blank_pack(lengths[number : number + 1], 100 + number, CPU), context, NOISE)
+        assert torch.equal(alone, part)
+    other, _ = walk.sample(blank_pack(lengths, 100, CPU), context, Noise(seed=4, epoch=0))
+    assert not torch.equal(together, other)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 9), st.booleans(), st.booleans(),
+    st.sampled_from([0.1, 1.0, 5.0]), st.integers(0, 1 << 30),
+)  # fmt: skip
+def test_output_is_canonical_residues_between_end_tokens(lengths, num_steps, uniform_source, exact, temperature, seed):
+    walk = sampler(num_steps, "cosine", uniform_source, exact=exact, temperature=temperature)
+    seen = []
+
+    def denoiser(noisy: NoisyBatch) -> torch.Tensor:
+        seen.append(noisy.tokens_T)
+        likes_specials = torch.zeros(alphabet.SIZE, dtype=torch.float64)
+        likes_specials[[0, 1, 2, 3, 24, 25, 28, 32]] = 1e4
+        return context(noisy) + likes_specials
+
+    tokens_T, num_evaluations = walk.sample(blank_pack(lengths, 0, CPU), denoiser, Noise(seed, 0))
+    text = alphabet.decode(tokens_T.numpy())
+    parts = [part.removeprefix("<cls>") for part in text.removesuffix("<eos>").split("<eos>")]
+    assert [len(part) for part in parts] == lengths
+    assert set("".join(parts)) <= set(alphabet.CANONICAL_LETTERS)
+    assert num_evaluations == len(seen) <= num_steps
+    if not uniform_source:  # never asked twice about the same
+        assert all(not torch.equal(one, other) for one, other in pairwise(seen))
+
+
+def test_nothing_is_evaluated_where_nothing_is_revealed():
+    asked = []
+
+    def denoiser(noisy: NoisyBatch) -> torch.Tensor:
+        asked.append(int((noisy.tokens_T == alphabet.MASK).sum()))
+        return constant(noisy)
+
+    _, num_evaluations = sampler(500).sample(blank_pack([3], 0, CPU), denoiser, NOISE)
+    assert num_evaluations == len(asked) == 3
+    assert asked == [3, 2, 1]
+
+
+@pytest.mark.parametrize("depends_on_time", [False, True])
+def test_an_answer_is_kept_until_what_the_encoder_sees_has_changed(depends_on_time):
+    """Two residues of the uniform source, drawn anew several times from an encoder that is certain of W."""
+    certain_TV, asked = torch.full((1, 2, alphabet.SIZE), -1e4, dtype=torch.float64), []
+    certain_TV[..., alphabet.TOKENS.index("W")] = 0
+
+    def denoiser(noisy: NoisyBatch) -> torch.Tensor:
+        asked.append(alphabet.decode(noisy.tokens_T.numpy()))
+        return certain_TV
+
+    walk = sampler(100, uniform_source=True, depends_on_time=depends_on_time)
+    tokens_T, num_evaluations = walk.sample(bare_pack(1, 2), denoiser, NOISE)
+    assert alphabet.decode(tokens_T.numpy()) == "WW"
+    assert num_evaluations == len(asked)
+    assert asked.count("WW") > 1 if depends_on_time else asked.count("WW") == 1
+
+
+def test_visible_residues_and_specials_stay(pack_of):
+    pack = pack_of("MKTXB", ends=True)
+    fixed = replace(pack, scored_T=pack.scored_T & (pack.tokens_T != alphabet.encode("K")[0]))
+    tokens_T, _ = sampler(4).sample(fixed, constant, NOISE)
+    assert torch.equal(tokens_T[~fixed.scored_T], pack.tokens_T[~fixed.scored_T])
+    assert set(alphabet.decode(tokens_T[fixed.scored_T].numpy())) <= set("LAGV")
+
+
+def test_temperature_sharpens():
+    """p^(1/T), so that T = 1/2 squares the shares, and the entropy rises with T."""
+    entropies = []
+    for temperature, power in ((0.25, 4), (0.5, 2), (1.0, 1), (2.0, 0.5), (10.0, 0.1)):
+        tokens_T, _ = sampler(2, temperature=temperature).sample(bare_pack(4000, 1), constant, NOISE)
+        counts = tokens_T.bincount(minlength=33)[4:8].double()
+        expected = SHARES**power / (SHARES**power).sum()
+        assert chi_square(counts, 4000 * expected) < 16.3
+        found = counts / 4000
+        entropies.append(-float(torch.xlogy(found, found).sum()))
+    assert entropies == sorted(entropies)
+
+
+def test_draw_at_the_edges():
+    posterior_TV = torch.zeros(6, 20, dtype=torch.float64)
+    posterior_TV[:, [3, 7, 18]] = torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64)
+    uniform_T = torch.tensor([2.0**-53, 0.25 - 1e-12, 0.25 + 1e-12, 0.75 + 1e-12, 1 - 2.0**-53, 1], dtype=torch.float64)
+    assert draw(posterior_TV, uniform_T).tolist() == [7, 7, 11, 22, 22, 22]  # residue i has id 4 + i
+
+
+@given(st.lists(st.floats(0, 1), min_size=20, max_size=20).filter(any), st.integers(0, 1 << 52))
+def test_draw_inverts_the_distribution_function(weights, cell):
+    posterior = torch.tensor([weights], dtype=torch.float64)
+    posterior /= posterior.sum()
+    uniform = (min(cell, (1 << 52) - 1) + 0.5) / (1 << 52)
+    chosen = int(draw(posterior, torch.tensor([uniform], dtype=torch.float64))) - 4
+    assert 0 <= chosen < 20 and weights[chosen] > 0
+    assert sum(posterior[0, :chosen].tolist()) <= uniform + 1e-14
+    assert sum(posterior[0, : chosen + 1].tolist()) >= uniform - 1e-14
+
+
+def test_blank_pack():
+    pack = blank_pack([2, 1], 7, CPU)
+    assert alphabet.decode(pack.tokens_T.numpy()) == "<cls><mask><mask><eos><cls><mask><eos>"
+    assert pack.positions_T.tolist() == [0, 1, 2, 3, 0, 1, 2]
+    assert pack.sequence_T.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert pack.scored_T.tolist() == [False, True, True, False, False, True, False]
+    assert pack.sample_ids_S.tolist() == pack.ordinals_S.tolist() == [7, 8]
+    assert pack.lengths_S == (4, 3)

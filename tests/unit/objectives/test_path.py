@@ -1,0 +1,114 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.noise import Noise
+from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.schedules import Cosine, Polynomial
+
+MASKS = MixturePath(Polynomial(), uniform_source=False, time_epsilon=1e-3)
+RESIDUES = MixturePath(Polynomial(), uniform_source=True, time_epsilon=1e-3)
+NOISE = Noise(seed=5, epoch=2)
+
+proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+def at(pack, t: float) -> torch.Tensor:
+    return torch.full(pack.ordinals_S.shape, t, dtype=torch.float64)
+
+
+@settings(max_examples=50)
+@given(proteins, st.booleans(), st.floats(0, 1), st.integers(0, 1 << 30))
+def test_only_canonical_residues_are_ever_noised(pack_of, sequences, uniform_source, t, seed):
+    pack = pack_of(*sequences, ends=True)
+    path = RESIDUES if uniform_source else MASKS
+    noisy_T = path.sample(pack, at(pack, t), Noise(seed, 0))
+    canonical_T = torch.tensor([alphabet.TOKENS[i] in alphabet.CANONICAL_LETTERS for i in pack.tokens_T.tolist()])
+    assert torch.equal(noisy_T[~canonical_T], pack.tokens_T[~canonical_T])
+    changed = noisy_T[noisy_T != pack.tokens_T].tolist()
+    allowed = set(alphabet.CANONICAL_LETTERS) if uniform_source else {"<mask>"}
+    assert {alphabet.TOKENS[i] for i in changed} <= allowed
+
+
+@pytest.mark.parametrize("path", [MASKS, RESIDUES], ids=["mask", "uniform"])
+def test_ends_of_the_path(make_pack, path):
+    pack = make_pack([3000])
+    assert torch.equal(path.sample(pack, at(pack, 1.0), NOISE), pack.tokens_T)
+    start_T = path.sample(pack, at(pack, 0.0), NOISE)
+    if path.uniform_source:
+        same = float((start_T == pack.tokens_T).double().mean())
+        assert same == pytest.approx(1 / 20, abs=4 * math.sqrt(0.05 * 0.95 / 3000))
+    else:
+        assert (start_T == alphabet.MASK).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "t", "kappa"), [(Polynomial(), 0.3, 0.3), (Cosine(), 2 / 3, 0.5), (Polynomial(2), 0.9, 0.81)]
+)
+@pytest.mark.parametrize("uniform_source", [False, True])
+def test_share_that_is_kept(make_pack, schedule, t, kappa, uniform_source):
+    pack = make_pack([20_000])
+    noisy_T = MixturePath(schedule, uniform_source, 1e-3).sample(pack, at(pack, t), NOISE)
+    expected = kappa + (1 - kappa) / 20 * uniform_source  # a random residue may be the right one
+    bound = 4 * math.sqrt(expected * (1 - expected) / 20_000)
+    assert float((noisy_T == pack.tokens_T).double().mean()) == pytest.approx(expected, abs=bound)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.7])
+def test_uniform_source_draws_every_canonical_residue_equally_often(pack_of, t):
+    pack = pack_of("L" * 40_000)
+    counts = RESIDUES.sample(pack, at(pack, t), NOISE).bincount(minlength=alphabet.SIZE).double()
+    assert counts[alphabet.CANONICAL].sum() == 40_000
+    changed = counts[alphabet.CANONICAL][1:]  # to another residue than L
+    mean = changed.mean()
+    assert float(((changed - mean) ** 2 / mean).sum()) < 42.3  # 18 degrees of freedom, p = 0.001
+    assert float(mean) == pytest.approx(2000 * (1 - t), rel=0.05)
+
+
+@pytest.mark.parametrize("path", [MASKS, RESIDUES], ids=["mask", "uniform"])
+def test_noise_of_a_protein_does_not_depend_on_its_neighbours(pack_of, path):
+    sequences = ["MKTAYIAKQR", "LLLVVVAAA", "GSGSGSGSGSGS", "WY"]
+    together = pack_of(*sequences)
+    times_S = path.times(together, NOISE)
+    noisy = path.sample(together, times_S, NOISE).split(list(together.lengths_S))
+    order = [2, 0, 3, 1]
+    for first, number in enumerate(order):
+        alone = pack_of(sequences[number], first_sample=number)
+        other = replace(pack_of(*(sequences[i] for i in order)), sample_ids_S=torch.tensor(order))
+        assert path.times(alone, NOISE).tolist() == [times_S[number].item()]
+        assert torch.equal(path.sample(alone, times_S[number : number + 1], NOISE), noisy[number])
+        shuffled = path.sample(other, times_S[order], NOISE).split(list(other.lengths_S))
+        assert torch.equal(shuffled[first], noisy[number])
+
+
+def test_noise_differs_between_proteins_positions_epochs_and_seeds(pack_of):
+    pack = pack_of("A" * 400, "A" * 400)
+    noisy = [MASKS.sample(pack, at(pack, 0.5), noise) for noise in (NOISE, Noise(5, 3), Noise(6, 2))]
+    halves = [half for noisy_T in noisy for half in noisy_T.split(400)]
+    for number, one in enumerate(halves):
+        for other in halves[:number]:
+            assert 140 < int((one == other).sum()) < 260  # 200 expected, standard deviation 10
+
+
+@pytest.mark.parametrize("epsilon", [1e-5, 0.1])
+def test_times_lie_below_1_minus_epsilon_and_are_even(make_pack, epsilon):
+    pack = make_pack([1] * 2000)
+    times_S = MixturePath(Polynomial(), False, epsilon).times(pack, NOISE).sort().values
+    assert times_S.dtype == torch.float64
+    assert times_S[0] > 0 and times_S[-1] < 1 - epsilon
+    even = (torch.arange(2000) + 0.5) / 2000 * (1 - epsilon)
+    assert float((times_S - even).abs().max()) < 4 / 2000
+
+
+@pytest.mark.parametrize("schedule", [Polynomial(), Cosine()])
+def test_mean_over_drawn_times_is_the_integral_over_time(schedule):
+    path = MixturePath(schedule, uniform_source=False, time_epsilon=0.01)
+    times = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000 * 0.99
+    masked_share = 1 - schedule.kappa(times)
+    integral = schedule.kappa(torch.tensor(0.99, dtype=torch.float64))  # of kappa' over (0, 0.99)
+    assert float((path.rate(times) * masked_share).mean()) == pytest.approx(float(integral), abs=1e-9)

@@ -1,0 +1,113 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from d2plm_megatron.objectives.schedules import Cubic, parse_schedule, rate
+
+CONFORMANCE = Path(__file__).parents[4] / "shared/conformance/discrete_flow_matching.json"
+NAMES = [
+    "linear",
+    "cosine",
+    "polynomial:0.5",
+    "polynomial:2",
+    "polynomial:3",
+    "cubic:0:2",
+    "cubic:1.5:0.5",
+    "cubic:0:0",
+]
+BY_HAND = [  # name, t, kappa, its derivative
+    ("linear", 0.3, 0.3, 1.0),
+    ("cosine", 1 / 3, 1 - math.sqrt(3) / 2, math.pi / 4),
+    ("cosine", 2 / 3, 0.5, math.pi * math.sqrt(3) / 4),
+    ("polynomial:0.5", 0.25, 0.5, 1.0),
+    ("polynomial:2", 0.3, 0.09, 0.6),
+    ("polynomial:3", 0.5, 0.125, 0.75),
+    ("cubic:0:0", 0.25, 5 / 32, 9 / 8),
+    ("cubic:0:2", 0.7, 0.49, 1.4),  # is t^2
+    ("cubic:1:1", 0.7, 0.7, 1.0),  # is t
+    ("cubic:3:0", 0.5, 7 / 8, 0.75),  # is 1 - (1 - t)^3
+    ("cubic:0:3", 0.5, 1 / 8, 0.75),  # is t^3
+]
+
+
+def double(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("name", "t", "kappa", "derivative"), BY_HAND)
+def test_values_by_hand(name, t, kappa, derivative):
+    schedule = parse_schedule(name)
+    assert schedule.kappa(double(t)).item() == pytest.approx(kappa, abs=1e-12)
+    assert schedule.derivative(double(t)).item() == pytest.approx(derivative, abs=1e-12)
+    assert schedule.inverse(double(kappa)).item() == pytest.approx(t, abs=1e-9)
+    assert rate(schedule, double(t)).item() == pytest.approx(derivative / (1 - kappa), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rises_from_0_to_1(name):
+    schedule, times = parse_schedule(name), torch.linspace(0, 1, 1001, dtype=torch.float64)
+    kappa = schedule.kappa(times)
+    assert kappa[[0, -1]].tolist() == pytest.approx([0, 1], abs=1e-15)
+    assert (kappa.diff() > 0).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_derivative_and_inverse(name):
+    schedule, times = parse_schedule(name), torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+    step = 1e-6
+    numerical = (schedule.kappa(times + step) - schedule.kappa(times - step)) / (2 * step)
+    torch.testing.assert_close(schedule.derivative(times), numerical, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(schedule.inverse(schedule.kappa(times)), times, rtol=0, atol=1e-9)
+    shares = torch.linspace(0, 1, 101, dtype=torch.float64)
+    torch.testing.assert_close(schedule.kappa(schedule.inverse(shares)), shares, rtol=0, atol=1e-14)
+
+
+slopes = st.floats(0, 3)
+
+
+@given(slopes, slopes)
+def test_every_cubic_with_end_slopes_up_to_3_rises(a, b):  # Fritsch and Carlson 1980
+    cubic, times = Cubic(a, b), torch.linspace(0, 1, 201, dtype=torch.float64)
+    kappa = cubic.kappa(times)
+    assert (kappa.diff() > -1e-15).all()
+    torch.testing.assert_close(cubic.derivative(times)[[0, -1]], double(a, b))
+    torch.testing.assert_close(cubic.kappa(cubic.inverse(kappa)), kappa, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["cubic:-0.1:2", "cubic:1:-0.1", "cubic:6:6", "cubic:0:10"])
+def test_cubic_that_falls_is_refused(name):
+    with pytest.raises(ValueError, match=f"objective.schedule={name}: kappa must not fall"):
+        parse_schedule(name)
+
+
+@pytest.mark.parametrize("exponent", ["0", "-1", "nan", "inf"])
+def test_exponent_must_be_positive_and_finite(exponent):
+    with pytest.raises(ValueError, match=f"objective.schedule=polynomial:{exponent}: .* positive and finite"):
+        parse_schedule(f"polynomial:{exponent}")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "sine", "linear:", "linear:1", "cosine:2", "polynomial", "polynomial:x", "polynomial:1:2", "cubic:1",
+             "cubic:a:b", "cubic:nan:0", "cubic:1:2:3"],
+)  # fmt: skip
+def test_what_is_no_schedule_is_refused_with_its_name(name):
+    with pytest.raises(ValueError, match=f"objective.schedule={name}"):
+        parse_schedule(name)
+
+
+@pytest.mark.skipif(not CONFORMANCE.is_file(), reason=f"no {CONFORMANCE}")
+@pytest.mark.parametrize("exponent", ["0.5", "1.0", "2.0", "3.0"])
+def test_conforms_to_an_independent_implementation(exponent):
+    expected = json.loads(CONFORMANCE.read_text())[f"poly_n{exponent}"]
+    schedule, times = parse_schedule(f"polynomial:{exponent}"), double(*expected["t"])
+    known = [value is not None for value in expected["d_alpha"]]
+    derivative = [value for value in expected["d_alpha"] if value is not None]
+    torch.testing.assert_close(schedule.kappa(times), double(*expected["alpha"]), rtol=0, atol=1e-9)
+    torch.testing.assert_close(1 - schedule.kappa(times), double(*expected["sigma"]), rtol=0, atol=1e-9)
+    torch.testing.assert_close(schedule.derivative(times)[known], double(*derivative), rtol=0, atol=1e-9)
+    assert schedule.inverse(double(0.3)).item() == pytest.approx(expected["kappa_inverse_of_0p3"], abs=1e-9)

@@ -1,0 +1,69 @@
+"""A run folder as training leaves it behind, and proteins to go with it, without training anything."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from d2plm_megatron.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.config import MODEL_SIZES, Recipe
+from d2plm_megatron.overrides import to_yaml
+
+MOMENT = "2026-11-20T13:43:00+00:00"
+_EVALUATION = {
+    "checkpoint": "runs/small/checkpoints/step_00000020",
+    "step": 20,
+    "objective": "absorbing",
+    "proteins": 286,
+    "residues": 38010,
+    "draws": 8,
+    "elbo": {"perplexity": 12.3456, "perplexity_standard_error": 0.0123, "nats_per_residue": 2.513},
+    "unigram_perplexity": 17.6,
+    "machine": "x86_64 CPU",
+    "versions": {"torch": "2.13.0"},
+    "date": MOMENT,
+}
+
+
+@pytest.fixture
+def evaluation() -> dict[str, Any]:
+    """What `python -m d2plm_megatron.evaluation --output` writes."""
+    return dict(_EVALUATION)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Writes recipe.yaml, metrics.jsonl and a checkpoint's state for a run of the given name; returns its folder."""
+
+    def make(name: str = "small") -> Path:
+        recipe = Recipe(name=name, model=MODEL_SIZES["tiny"])
+        folder = RunFolder(tmp_path / "run")
+        folder.begin(20)
+        (folder.path / "recipe.yaml").write_text(to_yaml(recipe))
+        train = {"perplexity": 18.0, "learning_rate": 1e-3, "gradient_norm": 0.5, "tokens": 81920, "proteins": 600}
+        lines = [{"kind": "train", "step": step, "time": MOMENT, **train} for step in (10, 20)]
+        lines.append({"kind": "validation", "step": 20, "time": MOMENT, "elbo_nats": 2.8, "elbo_perplexity": 16.4})
+        folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        progress = {"step": 20, "num_tokens": 163840, "num_proteins": 1200}
+        folder.complete(20, recipe, {"progress": progress, "versions": {"torch": "2.13.0"}}, True, keep_last=1)
+        return folder.path
+
+    return make
+
+
+@pytest.fixture
+def make_fasta(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a file of the given name with a random protein of 60 residues under each of the given headers."""
+
+    def make(name: str, headers: list[str], seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        records = (f">{header}\n{''.join(rng.choice(list(CANONICAL_LETTERS), 60))}\n" for header in headers)
+        path = tmp_path / name
+        path.write_text("".join(records), encoding="utf-8")
+        return path
+
+    return make

@@ -1,0 +1,223 @@
+"""The report: one file that needs nothing else, shows what there is, and takes no orders from its inputs."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from d2plm_megatron.console import run
+from d2plm_megatron.report import __main__ as report
+from d2plm_megatron.report.fasta import read_proteins
+from d2plm_megatron.report.findings import gather
+from d2plm_megatron.report.wording import in_words, percent, with_error
+
+VOID = {"meta", "img", "br", "col", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced, and collects what the page refers to, its tags and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def write_report(folder: Path, **options: Path) -> Page:
+    """The page of a report with these options."""
+    report.main(folder, **{"samples": None, "evaluation": None, "reference": None, "output": None, **options})
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_a_whole_report_needs_nothing_but_itself(make_run, make_fasta, evaluation, capsys):
+    folder = make_run()
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    reference = make_fasta("reference.fasta", [f"r{i} family=FAM{i % 3} identity=0.5" for i in range(12)])
+    records = reference.read_text().splitlines()
+    (folder / "samples.fasta").write_text(f">copy\n{records[1]}\n>part\n{records[3][:40]}\n>noise\n{'WC' * 30}\n")
+
+    page = write_report(folder, reference=reference)
+
+    assert page.references
+    assert all(reference.startswith("data:image/") for reference in page.references)
+    assert page.tags.count("img") == 6
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not re.search(
+        r"https?://|@import|url\(", re.sub(r'"data:image/[^"]*"', "", (folder / "report.html").read_text())
+    )
+    for shown in ("absorbing diffusion", "12.346 ± 0.012", "17.60", "163,840 tokens", "FAM0", "num_layers", "2 of 3"):
+        assert shown in page.text
+    assert "Left out" not in page.text
+
+    found = json.loads((folder / "report.json").read_text())
+    assert found["run"]["steps"] == 20
+    assert found["evaluation"]["elbo"]["perplexity"] == 12.3456
+    assert found["novelty"]["copies"] == 1
+    assert found["novelty"]["families"] == {"FAM0": 1, "FAM1": 1, "FAM2": 0}
+    assert [row["identity"] for row in found["novelty"]["nearest"][:2]] == [1.0, 1.0]
+    printed = capsys.readouterr().out
+    assert "12.346 ± 0.012" in printed
+    assert str(folder / "report.html") in printed
+
+
+def test_a_report_of_a_run_alone_says_what_is_left_out(make_run, capsys):
+    folder = make_run()
+    (folder / "metrics.jsonl").unlink()
+    page = write_report(folder)
+    assert "img" not in page.tags
+    printed = capsys.readouterr().out
+    for absent in ("the learning curve", "perplexity", "generated proteins"):
+        assert f"left out: {absent}" in printed
+        assert absent in page.text
+    assert set(json.loads((folder / "report.json").read_text())) == {"run"}
+
+
+def test_samples_without_a_reference_are_shown_without_novelty(make_run, make_fasta):
+    page = write_report(make_run(), samples=make_fasta("mine.fasta", ["one", "two"]))
+    assert page.tags.count("img") == 4
+    assert "novelty and families (no --reference)" in page.text
+    assert "nearest reference" not in page.text
+
+
+def test_hostile_names_stay_text(make_run, make_fasta):
+    attack = "<script>alert(1)</script>\"'&{{7*7}}"
+    hostile = [f"{attack} family=$\\bad_{{<b>[red]", f"x family={attack}", "y family=[/bold]"]
+    samples = make_fasta("samples.fasta", hostile)
+    page = write_report(make_run("<i>[bold]$x"), samples=samples, reference=samples)
+    assert not {"script", "i"} & set(page.tags)
+    assert attack in page.text
+    assert "<i>[bold]$x" in page.text
+
+
+def test_the_command_reads_its_options_and_leaves_nothing_behind(make_run, make_fasta, monkeypatch, tmp_path):
+    folder, samples, page = make_run(), make_fasta("mine.fasta", ["one"]), tmp_path / "pages" / "page.html"
+    monkeypatch.setattr(sys, "argv", ["report", str(folder), "--samples", str(samples), "--output", str(page)])
+    with pytest.raises(SystemExit) as ended:
+        run(report.main)
+    assert ended.value.code == 0
+    assert sorted(path.name for path in page.parent.iterdir()) == ["page.html", "page.json"]
+
+
+def break_nothing(folder: Path) -> None:
+    """The run is fine; what the command names is not there."""
+
+
+def break_recipe(folder: Path) -> None:
+    (folder / "recipe.yaml").unlink()
+
+
+def break_metrics(folder: Path) -> None:
+    (folder / "metrics.jsonl").write_text('{"kind": "train"\n{}\n{}\n')
+
+
+def break_metrics_line(folder: Path) -> None:
+    (folder / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
+
+
+def break_evaluation(folder: Path) -> None:
+    (folder / "evaluation.json").write_text("{")
+
+
+def break_evaluation_contents(folder: Path) -> None:
+    (folder / "evaluation.json").write_text('{"elbo": {"perplexity": 3}}')
+
+
+def break_samples(folder: Path) -> None:
+    (folder / "samples.fasta").write_text(">a\nMKT-L\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "message"),
+    [
+        (break_nothing, ["--samples", "absent.fasta"], "absent.fasta: no such file"),
+        (break_nothing, ["--evaluation", "absent.json"], "absent.json: no such file"),
+        (break_nothing, ["--reference", "absent.fasta"], "absent.fasta: no such file"),
+        (break_nothing, ["--output", "page.json"], "page.json: name the HTML file"),
+        (break_recipe, [], "not the folder of a run"),
+        (break_metrics, [], "metrics.jsonl, line 1: damaged"),
+        (break_metrics_line, [], "metrics.jsonl, line 1: damaged"),
+        (break_evaluation, [], "evaluation.json: damaged"),
+        (break_evaluation_contents, [], "evaluation.json: not an evaluation"),
+        (break_samples, [], "samples.fasta, record a: '-' at position 4"),
+    ],
+)
+def test_missing_or_damaged_inputs_end_in_one_line(
+    damage: Callable[[Path], None], options, message, make_run, monkeypatch, capsys, tmp_path
+):
+    folder = make_run()
+    damage(folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["report", str(folder), *options])
+    with pytest.raises(SystemExit) as ended:
+        run(report.main)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not list(folder.glob("report.*"))
+
+
+def test_a_last_line_of_the_log_that_was_cut_off_is_left_out(make_run):
+    folder = make_run()
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tra')
+    assert len(gather(folder, None, None, None).run.metrics) == 3
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b"", "not FASTA, or empty"),
+        (b"MKT\n>a\nMKT\n", "not FASTA, or empty"),
+        (b">a\n>b\nMKT\n", "record a: no residue"),
+        (b">\xff\xfe\nMKT\n", "not text in UTF-8"),
+    ],
+)
+def test_what_is_no_fasta_is_named(contents, message, tmp_path):
+    path = tmp_path / "wrong.fasta"
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=f"wrong.fasta.*{message}"):
+        read_proteins(path)
+
+
+def test_fasta_is_read_in_upper_case_with_families(tmp_path):
+    path = tmp_path / "some.fasta"
+    path.write_text(">sim_1 family=GFP_AEQVI identity=0.71\nmkt\nayi*\n>\nMK\n")
+    first, second = read_proteins(path)
+    assert (first.name, first.family, first.sequence) == ("sim_1", "GFP_AEQVI", "MKTAYI")
+    assert (second.name, second.family) == ("(without a name)", None)
+
+
+def test_numbers_are_written_as_people_write_them():
+    assert [in_words(number) for number in (999_499, 999_500, 1_211_457, 449_000_000)] == [
+        "999,499",
+        "1.00 million",
+        "1.21 million",
+        "449 million",
+    ]
+    assert with_error(18.0921, 0.1214) == "18.09 ± 0.12"
+    assert with_error(18.0921, None) == "18.09"
+    assert with_error(2503.2, 310.0) == "2503 ± 310"
+    assert [percent(share).split()[0] for share in (0.0, 0.384, 0.999, 1.0)] == ["0", "38", "99", "100"]

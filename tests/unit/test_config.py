@@ -1,0 +1,116 @@
+import dataclasses
+import re
+
+import pytest
+
+from d2plm_megatron.config import (
+    MODEL_SIZES,
+    OBJECTIVES,
+    Absorbing,
+    Average,
+    Data,
+    Evaluate,
+    FlowMatching,
+    MaskedLM,
+    Model,
+    Objective,
+    Optimizer,
+    Parallel,
+    Recipe,
+    Train,
+)
+
+PARTS = [Data, Model, Absorbing, FlowMatching, MaskedLM, Optimizer, Average, Train, Evaluate, Parallel, Recipe]
+
+REFUSED = [  # part, arguments, start of the message, what else it says
+    (Data, {"max_length_residues": 0}, "data.max_length_residues=0:", "at least 1"),
+    (Data, {"window_proteins": 0}, "data.window_proteins=0:", "at least 1"),
+    (Data, {"tokens_per_pack": 1023}, "data.tokens_per_pack=1023:", "data.max_length_residues + 2 (1024)"),
+    (Model, {"num_layers": 0}, "model.num_layers=0:", "at least 1"),
+    (Model, {"activation": "gleu"}, "model.activation=gleu:", "allowed are swiglu, gelu; did you mean gelu?"),
+    (Model, {"normalization": "layer"}, "model.normalization=layer:", "did you mean layernorm?"),
+    (Model, {"head": "none"}, "model.head=none:", "allowed are linear, esm"),
+    (Model, {"layer_spec": "torhc"}, "model.layer_spec=torhc:", "did you mean torch?"),
+    (Model, {"num_attention_heads": 7}, "model.num_attention_heads=7:", "divide model.hidden_size=1024"),
+    (Model, {"hidden_size": 48, "num_attention_heads": 16}, "model.hidden_size=48:", "= 3, must be even"),
+    (Absorbing, {"name": "mlm"}, "objective.name=mlm:", "allowed are absorbing"),
+    (Absorbing, {"schedule": "cosin"}, "objective.schedule=cosin:", "allowed are linear, cosine; did you mean cosine?"),
+    (Absorbing, {"schedule": "polynomial:2"}, "objective.schedule=polynomial:2:", "allowed are linear, cosine"),
+    (Absorbing, {"weight": "elb0"}, "objective.weight=elb0:", "did you mean elbo?"),
+    (Absorbing, {"time_epsilon": 0.0}, "objective.time_epsilon=0.0:", "between 1e-09 and 0.5"),
+    (FlowMatching, {"source": "masks"}, "objective.source=masks:", "did you mean mask?"),
+    (FlowMatching, {"loss": "kl"}, "objective.loss=kl:", "cross_entropy, generalised_kl"),
+    (FlowMatching, {"schedule": "polynomal:2"}, "objective.schedule=polynomal:", "did you mean polynomial?"),
+    (FlowMatching, {"schedule": "polynomial"}, "objective.schedule=polynomial:", "write linear"),
+    (FlowMatching, {"schedule": "cubic:1"}, "objective.schedule=cubic:1:", "write linear"),
+    (FlowMatching, {"schedule": "cubic:a:b"}, "objective.schedule=cubic:a:b:", "cubic:0:2"),
+    (FlowMatching, {"schedule": "linear:2"}, "objective.schedule=linear:2:", "write linear"),
+    (FlowMatching, {"time_epsilon": 0.6}, "objective.time_epsilon=0.6:", "between"),
+    (MaskedLM, {"mask_probability": 0.0}, "objective.mask_probability=0.0:", "between 0.001 and 1.0"),
+    (MaskedLM, {"mask_share": 1.5, "random_share": -0.6}, "objective.mask_share=1.5:", "between 0.0 and 1.0"),
+    (MaskedLM, {"random_share": -0.1}, "objective.random_share=-0.1:", "between 0.0 and 1.0"),
+    (MaskedLM, {"random_share": 0.3}, "objective.mask_share + objective.random_share=1.1:", "between 0.0 and 1.0"),
+    (Optimizer, {"learning_rate": -1e-3}, "optimizer.learning_rate=-0.001:", "at least 0"),
+    (Optimizer, {"learning_rate": float("nan")}, "optimizer.learning_rate=nan:", "at least 0"),
+    (Optimizer, {"decay_steps": 1999}, "optimizer.decay_steps=1999:", "at least 2000"),
+    (Optimizer, {"floor_ratio": 1.1}, "optimizer.floor_ratio=1.1:", "between"),
+    (Optimizer, {"beta2": 1.0}, "optimizer.beta2=1.0:", "between"),
+    (Average, {"decay": float("nan")}, "average.decay=nan:", "between 0.0 and 1.0"),
+    (Train, {"max_steps": 0}, "train.max_steps=0:", "at least 1"),
+    (Train, {"keep_last": 0}, "train.keep_last=0:", "at least 1"),
+    (Train, {"precision": "fp16"}, "train.precision=fp16:", "allowed are bf16, fp32"),
+    (Train, {"resume": "always"}, "train.resume=always:", "allowed are auto, never"),
+    (Evaluate, {"patience": 0}, "evaluate.patience=0:", "at least 1"),
+    (Parallel, {"tensor": 0}, "parallel.tensor=0:", "at least 1"),
+    (Parallel, {"sharding": "params"}, "parallel.sharding=params:", "did you mean parameters?"),
+    (Parallel, {"sequence": True}, "parallel.sequence=true:", "needs parallel.tensor of at least 2"),
+    (Parallel, {"sharding": "parameters", "pipeline": 2}, "parallel.sharding=parameters:", "use optimizer"),
+    (Recipe, {"name": "a/b"}, "name='a/b':", "the name of one folder"),
+    (Recipe, {"name": ""}, "name='':", "the name of one folder"),
+    (Recipe, {"name": ".."}, "name='..':", "the name of one folder"),
+    (Recipe, {"train": Train(global_batch_tokens=100_000)}, "train.global_batch_tokens=100000:", "multiple of "
+     "data.tokens_per_pack=16384"),
+    (Recipe, {"parallel": Parallel(tensor=3)}, "parallel.tensor=3:", "must divide model.num_attention_heads=16"),
+    (Recipe, {"parallel": Parallel(pipeline=5)}, "parallel.pipeline=5:", "must divide model.num_layers=24"),
+    (Recipe, {"objective": FlowMatching(source="uniform")}, "objective.source=uniform:", "model.time_conditioning"),
+    (Recipe, {"objective": MaskedLM(), "model": MODEL_SIZES["450m_time"]}, "model.time_conditioning=true:", "mlm"),
+    (Recipe, {"data": Data(tokens_per_pack=16383), "parallel": Parallel(tensor=2, sequence=True),
+              "train": Train(global_batch_tokens=16383)}, "data.tokens_per_pack=16383:", "multiple of parallel.tensor"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "arguments", "start", "hint"), REFUSED, ids=[row[2] for row in REFUSED])
+def test_refusals_name_key_value_and_what_is_allowed(part, arguments, start, hint):
+    with pytest.raises(ValueError, match="^" + re.escape(start) + ".*" + re.escape(hint)) as refusal:
+        part(**arguments)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "polynomial:2", "polynomial:0.5", "cubic:0:2", "cubic:1.5:0"])
+def test_schedules_of_flow_matching(schedule):
+    assert FlowMatching(schedule=schedule).schedule == schedule
+
+
+def test_edges_that_are_allowed():
+    assert Data(max_length_residues=1022, tokens_per_pack=1024).tokens_per_pack == 1024
+    assert MaskedLM(mask_share=0.9, random_share=0.1).mask_share == 0.9
+    assert Optimizer(decay_steps=2000, warmup_steps=2000, clip_norm=0.0).decay_steps == 2000
+    assert Recipe(objective=FlowMatching(source="uniform"), model=MODEL_SIZES["450m_time"]).parallel.tensor == 1
+    assert Recipe(parallel=Parallel(tensor=16, pipeline=24)).parallel.pipeline == 24
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_frozen_and_every_field_explained(part):
+    value = part()
+    for field in dataclasses.fields(part):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, field.name, None)
+        is_part = dataclasses.is_dataclass(getattr(value, field.name))
+        assert is_part or len(field.metadata["help"]) > 5
+    with pytest.raises(TypeError, match="positional"):
+        part(1)
+
+
+def test_objectives_are_found_by_their_names():
+    assert {name: objective().name for name, objective in OBJECTIVES.items()} == {name: name for name in OBJECTIVES}
+    assert all(issubclass(objective, Objective) for objective in OBJECTIVES.values())

@@ -1,0 +1,199 @@
+import dataclasses
+import string
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d2plm_megatron.config import (
+    MODEL_SIZES,
+    OBJECTIVES,
+    Absorbing,
+    Data,
+    FlowMatching,
+    MaskedLM,
+    Model,
+    Optimizer,
+    Recipe,
+    Train,
+)
+from d2plm_megatron.overrides import from_yaml, keys_of, resolve, to_yaml
+
+RECIPE = Recipe(name="parent", model=MODEL_SIZES["tiny"], optimizer=Optimizer(learning_rate=3e-3))
+
+
+def test_nothing_overridden_changes_nothing():
+    assert resolve(RECIPE, []) == RECIPE
+    special = replace(RECIPE, objective=FlowMatching(schedule="cubic:0:2"), model=Model(num_layers=7))
+    assert resolve(special, []) == special
+
+
+def test_values_of_every_type():
+    found = resolve(
+        RECIPE,
+        ["train.max_steps=20", "optimizer.learning_rate=1e-4", "average.ramp=false", "data.train=/some/where",
+         "optimizer.decay_steps=5000", "train.rehearsal_pack_tokens=null", "name=child", "train.precision=fp32"],
+    )  # fmt: skip
+    assert found == replace(
+        RECIPE,
+        name="child",
+        data=Data(train="/some/where"),
+        optimizer=Optimizer(learning_rate=1e-4, decay_steps=5000),
+        average=replace(RECIPE.average, ramp=False),
+        train=Train(max_steps=20, precision="fp32", rehearsal_pack_tokens=None),
+    )
+    assert resolve(found, ["optimizer.decay_steps=null"]).optimizer.decay_steps is None
+
+
+@pytest.mark.parametrize("size", MODEL_SIZES)
+def test_named_sizes(size):
+    assert resolve(RECIPE, [f"model={size}"]) == replace(RECIPE, model=MODEL_SIZES[size])
+
+
+def test_named_objectives_and_their_keys_in_any_order():
+    for name, objective in OBJECTIVES.items():
+        assert resolve(RECIPE, [f"objective={name}"]).objective == objective()
+    for order in (1, -1):
+        found = resolve(
+            RECIPE, ["objective=mlm", "objective.mask_probability=0.2", "model=450m", "model.bias=true"][::order]
+        )
+        assert found.objective == MaskedLM(mask_probability=0.2)
+        assert found.model == Model(bias=True)
+
+
+def test_the_last_choice_counts():
+    found = resolve(RECIPE, ["objective=mlm", "objective=flow_matching", "objective.loss=generalised_kl", "model=450m"])
+    assert found.objective == FlowMatching(loss="generalised_kl")
+    assert resolve(RECIPE, ["train.seed=1", "train.seed=2"]).train.seed == 2
+
+
+def test_the_recipes_own_objective_keeps_what_is_not_overridden():
+    recipe = replace(RECIPE, objective=FlowMatching(loss="generalised_kl"))
+    found = resolve(recipe, ["objective.schedule=polynomial:2"])
+    assert found.objective == FlowMatching(loss="generalised_kl", schedule="polynomial:2")
+    assert resolve(recipe, ["objective=flow_matching"]).objective == FlowMatching()  # a choice starts afresh
+    assert resolve(RECIPE, []).objective == Absorbing()  # and nothing is left of the recipe before
+
+
+REFUSED = {
+    "train.max_step=3": ["train.max_step:", "no such key; did you mean train.max_steps?", "train.save_every_steps"],
+    "trian.max_steps=3": ["trian.max_steps:", "did you mean train.max_steps?", "allowed are", " optimizer,"],
+    "model=450": ["model=450:", "allowed are tiny, 450m,", "did you mean 450m?"],
+    "objective=flow_match": ["objective=flow_match:", "allowed are absorbing, ", "did you mean flow_matching?"],
+    "objective.weight=elb0": ["objective.weight=elb0:", "allowed are elbo, uniform, linear", "did you mean elbo?"],
+    "train.max_steps=0": ["train.max_steps=0:", "must be at least 1"],
+    "train.max_steps=many": ["train.max_steps=many:", "could not be converted to Integer"],
+    "train.max_steps=1.5": ["train.max_steps=1.5:", "could not be converted to Integer"],
+    "train.max_steps=null": ["train.max_steps=null:", "not Optional"],
+    "average.ramp=maybe": ["average.ramp=maybe:", "not a valid bool"],
+    "optimizer.learning_rate=fast": ["optimizer.learning_rate=fast:", "could not be converted to Float"],
+    "parallel.tensor=3": ["parallel.tensor=3:", "must divide model.num_attention_heads=4"],
+    "train": ["train:", "write key=value, for example train.max_steps=20"],
+    "train=3": ["train:", "no such key", "train.max_steps"],
+    "train.max_steps=1,2": ["train.max_steps=1,2", "Ambiguous value"],
+    "data.train=a=b": ["data.train=a=b:", "quote"],
+    "data.train=[a": ["data.train=[a:", "quote"],
+    "name=é": ["name=é:", "quote"],
+    "=3": ["no such key", "allowed are"],
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_refusals_name_the_key_as_typed_in_one_line(override):
+    with pytest.raises(ValueError) as refusal:
+        resolve(RECIPE, ["train.seed=1", override, "data.window_proteins=9"])
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert all(part in message for part in REFUSED[override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["objective.mask_share=0.5"], "objective.mask_share: belongs to objective=mlm, not to absorbing"),
+        (["objective.source=mask"], "objective.source: belongs to objective=flow_matching, not to absorbing"),
+        (
+            ["objective.schedule=linear", "objective=mlm"],
+            "objective.schedule: belongs to objective=absorbing or flow_matching, not to mlm",
+        ),
+    ],
+)
+def test_key_of_another_objective(overrides, message):
+    with pytest.raises(ValueError) as refusal:
+        resolve(RECIPE, overrides)
+    assert str(refusal.value) == message
+
+
+def test_quoted_values_hold_what_the_grammar_does_not():
+    assert resolve(RECIPE, ["name='1e3=é'"]).name == "1e3=é"
+
+
+def test_every_key_has_its_value_and_help():
+    keys = keys_of(RECIPE)
+    assert keys["train.max_steps"] == (100_000, "optimizer steps")
+    assert keys["optimizer.learning_rate"][0] == 3e-3
+    assert keys["name"][0] == "parent"
+    assert all(key.count(".") == (key not in ("name", "output")) for key in keys)
+
+
+names = st.text(string.ascii_letters + string.digits + " _-.:#'\"[]{}!&*?|>%@,é", min_size=1, max_size=12)
+names = names.filter(lambda text: text not in (".", "..", "???"))
+objectives = st.one_of(
+    st.builds(Absorbing, schedule=st.sampled_from(["linear", "cosine"]), time_epsilon=st.floats(1e-9, 0.5)),
+    st.builds(FlowMatching, schedule=st.sampled_from(["polynomial:2", "cubic:0:2"])),
+    st.builds(MaskedLM, mask_probability=st.floats(0.001, 1)),
+)
+recipes = st.builds(
+    Recipe,
+    name=names,
+    output=names,
+    data=st.builds(Data, train=st.none() | names, window_proteins=st.integers(1, 1 << 40)),
+    model=st.sampled_from([size for size in MODEL_SIZES.values() if not size.time_conditioning]),
+    objective=objectives,
+    optimizer=st.builds(Optimizer, learning_rate=st.floats(0, 1e10), decay_steps=st.none() | st.integers(2000, 9999)),
+    train=st.builds(Train, seed=st.integers(-5, 1 << 60), precision=st.sampled_from(["bf16", "fp32"])),
+)
+
+
+@settings(max_examples=40)
+@given(recipes)
+def test_yaml_brings_back_the_recipe(recipe):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "recipe.yaml")
+        path.write_text(to_yaml(recipe), encoding="utf-8")
+        assert from_yaml(path) == recipe
+
+
+@pytest.mark.parametrize("name", ["450m_time", "esm2_15b"])
+def test_what_was_read_is_typed_and_frozen_and_can_be_overridden(tmp_path, name):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(to_yaml(replace(RECIPE, model=MODEL_SIZES[name])))
+    recipe = from_yaml(path)
+    assert type(recipe.model) is Model and type(recipe.objective) is Absorbing
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.model.num_layers = 3
+    assert resolve(recipe, ["train.seed=7"]) == replace(recipe, train=Train(seed=7))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "objective.name=None: allowed are absorbing"),
+        ("[1, 2]", "not a recipe"),
+        ("a: [", "while parsing"),
+        ("objective: {name: fm}", "objective.name=fm: allowed are absorbing, flow_matching, mlm"),
+        ("objective: {name: mlm, schedule: linear}", "Key 'schedule' not in 'MaskedLM'"),
+        ("objective: {name: mlm}\nfoo: 1", "Key 'foo' not in 'Recipe'"),
+        ("objective: {name: mlm}\ntrain: {max_steps: x}", "could not be converted to Integer"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_with_its_path(tmp_path, text, message):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError) as refusal:
+        from_yaml(path)
+    assert str(refusal.value).startswith(f"{path}: ") and message in str(refusal.value)
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,44 @@
+"""Early stopping and what is written of it."""
+
+import math
+
+from d2plm_megatron.config import Evaluate
+from d2plm_megatron.data.stream import Position
+from d2plm_megatron.training.progress import Progress
+
+
+def test_stops_after_patience_evaluations_without_improvement() -> None:
+    options, progress = Evaluate(patience=2, threshold=0.01), Progress()
+    heard = []
+    for loss in (3.0, 2.5, 2.495, 2.6, 1.0):
+        if progress.should_stop(options):
+            break
+        heard.append((loss, progress.is_better(loss, options)))
+    assert heard == [(3.0, True), (2.5, True), (2.495, False), (2.6, False)]
+    assert progress.best_loss == 2.5
+
+
+def test_small_gains_add_up_to_an_improvement() -> None:
+    options, progress = Evaluate(patience=5, threshold=0.1), Progress()
+    better = [progress.is_better(loss, options) for loss in (2.0, 1.95, 1.91, 1.89)]
+    assert better == [True, False, False, True]
+
+
+def test_never_stops_without_patience() -> None:
+    progress = Progress()
+    for _ in range(100):
+        progress.is_better(1.0, Evaluate())
+    assert not progress.should_stop(Evaluate())
+
+
+def test_loss_that_is_not_a_number_is_no_improvement() -> None:
+    progress = Progress()
+    assert progress.is_better(2.0, Evaluate())
+    assert not progress.is_better(math.nan, Evaluate())
+    assert progress.best_loss == 2.0
+
+
+def test_json_round_trip() -> None:
+    for best in (math.inf, 2.5):
+        progress = Progress(step=7, position=Position(1, 2, 3), num_updates=6, best_loss=best)
+        assert Progress.from_json(progress.to_json()) == progress
