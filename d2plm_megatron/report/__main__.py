@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from d2plm_megatron.console import run
-from d2plm_megatron.report import wording
 from d2plm_megatron.files import write_text
+from d2plm_megatron.report import wording
 from d2plm_megatron.report.findings import Findings, gather, numbers
 from d2plm_megatron.report.page import render
 from d2plm_megatron.report.run_record import measures
