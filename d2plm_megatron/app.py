@@ -1,6 +1,7 @@
 """What `python recipes/NAME.py` and `torchrun recipes/NAME.py` do: read overrides, then show, check or train."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,11 +100,7 @@ class _Help(argparse.Action):
         for group, choices in GROUPS.items():
             table.add_row(group, "", f"a group, one of {', '.join(choices)}")
         for key, (value, text) in keys_of(self.recipe()).items():
-            shown = (
-                {None: "null", True: "true", False: "false"}.get(value, value)
-                if value in (None, True, False)
-                else value
-            )
-            table.add_row(key, str(shown), text)
+            shown = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+            table.add_row(key, shown, text)
         Console(width=None if sys.stdout.isatty() else 140).print(table)
         parser.exit()

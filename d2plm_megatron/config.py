@@ -75,6 +75,7 @@ class Model:
     def __post_init__(self) -> None:
         for name in ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size"):
             at_least(f"model.{name}", getattr(self, name), 1)
+        between("model.init_std", self.init_std, 1e-6, 10.0)
         one_of("model.activation", self.activation, ("swiglu", "gelu"))
         one_of("model.normalization", self.normalization, ("rmsnorm", "layernorm"))
         one_of("model.head", self.head, ("linear", "esm"))
@@ -205,6 +206,7 @@ class Optimizer:
         at_least("optimizer.learning_rate", self.learning_rate, 0.0)
         at_least("optimizer.warmup_steps", self.warmup_steps, 0)
         at_least("optimizer.decay_steps", self.decay_steps, self.warmup_steps)
+        between("optimizer.epsilon", self.epsilon, 1e-15, 1.0)
         at_least("optimizer.weight_decay", self.weight_decay, 0.0)
         at_least("optimizer.clip_norm", self.clip_norm, 0.0)
         between("optimizer.floor_ratio", self.floor_ratio, 0.0, 1.0)
@@ -246,6 +248,7 @@ class Train:
     def __post_init__(self) -> None:
         for name in ("max_steps", "global_batch_tokens", "log_every_steps", "save_every_steps", "keep_last"):
             at_least(f"train.{name}", getattr(self, name), 1)
+        at_least("train.rehearsal_pack_tokens", self.rehearsal_pack_tokens, 64)
         one_of("train.precision", self.precision, ("bf16", "fp32"))
         one_of("train.resume", self.resume, ("auto", "never"))
 

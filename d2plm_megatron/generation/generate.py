@@ -28,7 +28,7 @@ class Request:
     longest: int
     num_steps: int
     temperature: float
-    exact: bool
+    step: str | None
     seed: int
     weights: str
     precision: str
@@ -80,10 +80,9 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
 
 
 def _sampler(checkpoint: Checkpoint, request: Request) -> Sampler:
-    path = build(checkpoint.recipe.objective).measures()["elbo"].path  # type: ignore[attr-defined]
-    return Sampler(
-        path, request.num_steps, request.temperature, request.exact, checkpoint.recipe.model.time_conditioning
-    )
+    recipe, path = checkpoint.recipe, build(checkpoint.recipe.objective).sampling_path()
+    exact = not path.uniform_source if request.step is None else request.step == "exact"
+    return Sampler(path, request.num_steps, request.temperature, exact, recipe.model.time_conditioning)
 
 
 def _packs(lengths: list[int], tokens_per_pack: int) -> Iterator[tuple[int, list[int]]]:

@@ -35,7 +35,8 @@ class Sampler:
         path: that the encoder was trained along.
         num_steps: of the walk, evenly spaced in t.
         temperature: the logits are divided by it; below 1 likelier residues, above 1 more diverse ones.
-        exact: reveal masks with the exact probability, not by an Euler step, which lags behind the path.
+        exact: reveal masks with the exact probability, not by an Euler step, which lags behind the path and is all
+            there is for the uniform source.
         depends_on_time: the encoder sees t, so that its answer ages even when no residue has changed.
     """
 
@@ -44,6 +45,10 @@ class Sampler:
     temperature: float
     exact: bool
     depends_on_time: bool
+
+    def __post_init__(self) -> None:
+        if self.exact and self.path.uniform_source:
+            raise ValueError("--step exact: only masks can be revealed exactly; random residues take Euler steps")
 
     def sample(self, pack: TokenBatch, denoiser: Denoiser, noise: Noise) -> tuple[Tensor, int]:
         """Fills the scored tokens of a pack; (ids [T], number of evaluations of the encoder)."""
@@ -72,7 +77,7 @@ class Sampler:
     def _jump_probability(self, t: Tensor, s: Tensor) -> float:
         if s == 1:
             return 1.0
-        if self.exact and not self.path.uniform_source:
+        if self.exact:
             here, there = self.path.schedule.kappa(t), self.path.schedule.kappa(s)
             return float((there - here) / (1 - here))
         return float(1 - torch.exp(-(s - t) * rate(self.path.schedule, t)))

@@ -70,6 +70,10 @@ class AbsorbingDiffusion:
         """The bound along the same path."""
         return {"elbo": AbsorbingDiffusion(replace(self.path, time_epsilon=LIKELIHOOD_EPSILON))}
 
+    def sampling_path(self) -> MixturePath:
+        """The one it is trained along."""
+        return self.path
+
     def _weight(self, times: Tensor) -> Tensor:
         match self.weight:
             case "elbo":

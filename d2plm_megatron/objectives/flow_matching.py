@@ -87,6 +87,10 @@ class FlowMatching:
         """The bound along the same path."""
         return {"elbo": FlowMatching(replace(self.path, time_epsilon=LIKELIHOOD_EPSILON), cross_entropy=False)}
 
+    def sampling_path(self) -> MixturePath:
+        """The one it is trained along."""
+        return self.path
+
     def _generalised_kl(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> Tensor:
         """[T], 0 at tokens that are not predicted: special tokens, and visible residues of the mask source."""
         x1_T, xt_T = _at_predicted(noisy)

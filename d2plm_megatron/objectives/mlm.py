@@ -14,6 +14,7 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise, Stream
 from d2plm_megatron.objectives.absorbing import any_mask_likelihood
 from d2plm_megatron.objectives.objective import Objective, hits, log_probability
+from d2plm_megatron.objectives.path import MixturePath
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,7 @@ class MaskedLanguageModel:
     def measures(self) -> dict[str, Objective]:
         """The masked perplexity, and the bound of absorbing diffusion, which holds for all that fills masks."""
         return {"masked": self, "elbo": any_mask_likelihood()}
+
+    def sampling_path(self) -> MixturePath:
+        """From masks, at an even pace: MLM knows no time."""
+        return any_mask_likelihood().path

@@ -8,6 +8,7 @@ from torch import Tensor
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise
+from d2plm_megatron.objectives.path import MixturePath
 
 
 class Objective(Protocol):
@@ -27,6 +28,10 @@ class Objective(Protocol):
         The first decides which checkpoint is best. "elbo" is always among them: its nats are, in expectation, the
         negative ELBO per residue, which can be compared between models however they were trained.
         """
+        ...
+
+    def sampling_path(self) -> MixturePath:
+        """The path along which the trained encoder turns noise into proteins."""
         ...
 
 

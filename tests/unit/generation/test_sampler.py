@@ -21,7 +21,14 @@ SHARES = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
 
 def sampler(num_steps: int, schedule: str = "linear", uniform_source: bool = False, **options) -> Sampler:
     path = MixturePath(parse_schedule(schedule), uniform_source, 1e-5)
-    return Sampler(path, num_steps, **{"temperature": 1.0, "exact": True, "depends_on_time": False, **options})
+    return Sampler(
+        path, num_steps, **{"temperature": 1.0, "exact": not uniform_source, "depends_on_time": False, **options}
+    )
+
+
+def test_random_residues_have_no_exact_step() -> None:
+    with pytest.raises(ValueError, match="--step exact: only masks"):
+        sampler(4, uniform_source=True, exact=True)
 
 
 def bare_pack(number: int, length: int) -> TokenBatch:
@@ -155,7 +162,7 @@ def test_a_protein_does_not_depend_on_what_it_is_sampled_with(uniform_source, de
     st.sampled_from([0.1, 1.0, 5.0]), st.integers(0, 1 << 30),
 )  # fmt: skip
 def test_output_is_canonical_residues_between_end_tokens(lengths, num_steps, uniform_source, exact, temperature, seed):
-    walk = sampler(num_steps, "cosine", uniform_source, exact=exact, temperature=temperature)
+    walk = sampler(num_steps, "cosine", uniform_source, exact=exact and not uniform_source, temperature=temperature)
     seen = []
 
     def denoiser(noisy: NoisyBatch) -> torch.Tensor:
