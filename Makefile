@@ -31,7 +31,7 @@ install: .venv/installed
 
 demo: .venv/installed
 	rm -rf $(RUN)
-	$(BIN)/python -m data_tools.simulate --output $(DATA)/corpus.fasta --proteins $(PROTEINS)
+	$(BIN)/python -m data_tools.simulate --output $(DATA)/corpus.fasta --proteins $(PROTEINS) --mean-identity 0.9
 	$(BIN)/python -m data_tools.fasta_to_lmdb --input $(DATA)/corpus.fasta --output $(DATA)/train.lmdb \
 	    --holdout 0.1 --holdout-output $(DATA)/validation.lmdb
 	$(BIN)/python -m data_tools.lmdb_to_indexed --input $(DATA)/train.lmdb --output $(DATA)/train

@@ -106,7 +106,7 @@ def _esm2(num_layers: int, hidden_size: int, num_attention_heads: int) -> Model:
 
 
 MODEL_SIZES: dict[str, Model] = {
-    "tiny": Model(num_layers=4, hidden_size=128, num_attention_heads=4, ffn_hidden_size=344),
+    "tiny": Model(num_layers=4, hidden_size=128, num_attention_heads=8, ffn_hidden_size=344, init_std=0.08),
     "450m": Model(),
     "450m_time": Model(time_conditioning=True),
     "esm2_8m": _esm2(6, 320, 20),
