@@ -39,7 +39,7 @@ demo: .venv/installed
 	$(BIN)/python recipes/demo.py data.train=$(DATA)/train data.validation=$(DATA)/validation \
 	    output=$(patsubst %/,%,$(dir $(RUN))) name=$(notdir $(RUN)) $(OVERRIDES)
 	$(BIN)/python -m d2plm_megatron.evaluation $(RUN) --data $(DATA)/validation --output $(RUN)/evaluation.json
-	$(BIN)/python -m d2plm_megatron.generation $(RUN) --output $(RUN)/samples.fasta
+	$(BIN)/python -m d2plm_megatron.generation $(RUN) --length 100:160 --output $(RUN)/samples.fasta
 	$(BIN)/python -m d2plm_megatron.report $(RUN) --reference $(DATA)/corpus.fasta
 
 lint: .venv/installed-dev

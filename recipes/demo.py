@@ -20,7 +20,7 @@ def recipe() -> Recipe:
         data=replace(parent.data, max_length_residues=254, tokens_per_pack=2048),
         optimizer=replace(parent.optimizer, learning_rate=5e-3),
         average=Average(decay=0.98),
-        train=replace(parent.train, max_steps=900, global_batch_tokens=2048, save_every_steps=300),
+        train=replace(parent.train, max_steps=1200, global_batch_tokens=2048, save_every_steps=300),
         evaluate=Evaluate(every_steps=100, max_proteins=128),
     )
 
