@@ -131,8 +131,8 @@ def ours(job: Job) -> Iterator[Step]:
         def step(number: int) -> None:
             engine.prepare(number)
             packs = [job.packs[number]]
-            run_packs(engine.wrapped, objective, packs, processes.device, job.recipe.train.seed, train=True)
-            engine.update()
+            sums = run_packs(engine.wrapped, objective, packs, processes.device, job.recipe.train.seed, train=True)
+            engine.update(sums["loss"][0])
 
         yield step
 

@@ -4,13 +4,16 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.console import errors_as_one_line
 from d2plm_megatron.overrides import GROUPS, keys_of, resolve, to_yaml
@@ -50,7 +53,8 @@ def train(recipe: Recipe) -> None:
                 "(train.rehearsal_pack_tokens=null trains with the recipe's own batch)",
                 flush=True,
             )
-        Trainer(recipe, processes).fit()
+        with RunFolder(Path(recipe.output) / recipe.name).locked() if processes.is_main else nullcontext():
+            Trainer(recipe, processes).fit()
 
 
 def rehearsal(recipe: Recipe, data_size: int) -> Recipe:

@@ -241,12 +241,23 @@ class Train:
     log_every_steps: int = option(10, "steps between progress lines")
     save_every_steps: int = option(1000, "steps between checkpoints")
     keep_last: int = option(3, "checkpoints kept, beside the best")
+    background_save: bool = option(True, "write checkpoints while training goes on, from a copy in the CPU's memory")
+    max_skipped_steps: int = option(
+        10, "stop after this many steps in a row with a loss or gradient that is not finite"
+    )
     resume: str = option(
         "auto", "auto continues from the newest checkpoint of the run; never starts anew in an empty run"
     )
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "global_batch_tokens", "log_every_steps", "save_every_steps", "keep_last"):
+        for name in (
+            "max_steps",
+            "global_batch_tokens",
+            "log_every_steps",
+            "save_every_steps",
+            "keep_last",
+            "max_skipped_steps",
+        ):
             at_least(f"train.{name}", getattr(self, name), 1)
         at_least("train.rehearsal_pack_tokens", self.rehearsal_pack_tokens, 64)
         one_of("train.precision", self.precision, ("bf16", "fp32"))
@@ -281,10 +292,12 @@ class Parallel:
     sequence: bool = option(False, "also split norms and residuals along the tokens, between tensor-parallel processes")
     pipeline: int = option(1, "processes that share the layers, one after the other")
     sharding: str = option("optimizer", "over data-parallel ranks: none, optimizer (state), or parameters (FSDP)")
+    timeout_s: int = option(600, "how long processes wait for one another before they give up")
 
     def __post_init__(self) -> None:
         at_least("parallel.tensor", self.tensor, 1)
         at_least("parallel.pipeline", self.pipeline, 1)
+        at_least("parallel.timeout_s", self.timeout_s, 1)
         one_of("parallel.sharding", self.sharding, ("none", "optimizer", "parameters"))
         if self.sequence and self.tensor == 1:
             raise ValueError("parallel.sequence=true: needs parallel.tensor of at least 2")

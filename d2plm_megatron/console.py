@@ -26,14 +26,17 @@ WAIT_FOR_MAIN_SECONDS = 5
 TRACEBACK_VARIABLE = "D2PLM_TRACEBACK"
 
 
-def run(command: Callable[..., Any]) -> None:
-    """Runs `command` with its arguments read from the command line by its type hints.
+def run(*commands: Callable[..., Any]) -> None:
+    """Runs a command with its arguments read from the command line by its type hints.
+
+    Of several, the one that the first argument names.
 
     What a user can mend (ValueError, OSError, a missing optional package) ends in one line on stderr and exit code 2;
     set D2PLM_TRACEBACK=1 to see where it came from.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+    for command in commands:
+        app.command()(command)
     with errors_as_one_line():
         app()
 

@@ -22,7 +22,10 @@ def load_encoder(checkpoint: Checkpoint, group: str, precision: str, device: tor
         group: AVERAGE for the moving average, WEIGHTS for the weights as trained.
         precision: bf16 or fp32, to compute in.
         device: to compute on.
+
+    Raises ValueError when the checkpoint is damaged or does not hold the group.
     """
+    checkpoint.check_whole()
     model = checkpoint.recipe.model
     kernels = layer_spec.choose(model)
     encoder = Encoder(model, transformer_config(model, Parallel(), precision, kernels), kernels).to(device)

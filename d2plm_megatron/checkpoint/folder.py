@@ -3,21 +3,28 @@
 RUN/recipe.yaml                      what the run is, all overrides applied
 RUN/metrics.jsonl                    a line per progress report and per evaluation
 RUN/curve.png
+RUN/.lock                            held by the run that writes here
 RUN/checkpoints/latest               name of the newest complete checkpoint
 RUN/checkpoints/best                 name of the one with the lowest validation loss
 RUN/checkpoints/step_00001000/
-    state.json                       step, position in the data, what was counted; versions and layout
+    state.json                       step, position in the data, what was counted; versions, layout and checksums
     recipe.yaml
     *.distcp, .metadata, ...         weights, average and optimizer (see tensors.py)
 """
 
+import errno
+import fcntl
 import json
+import os
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from d2plm_megatron.checkpoint import integrity
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.files import write_text
 from d2plm_megatron.overrides import from_yaml, to_yaml
@@ -47,7 +54,34 @@ class RunFolder:
 
     def latest(self) -> Path | None:
         """The newest complete checkpoint, if there is one."""
-        return self._named("latest") or next(iter(sorted(self.checkpoints.glob("step_*"), reverse=True)), None)
+        return next(iter(self.newest_first()), None)
+
+    def newest_first(self) -> list[Path]:
+        """The complete checkpoints: the latest, then what was written before it, then anything else."""
+        found = sorted(self.checkpoints.glob("step_*"), reverse=True)
+        latest = self._named("latest") or next(iter(found), None)
+        return sorted(found, key=lambda path: latest is not None and path.name > latest.name)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other runs out of the folder for the length of the block. Raises ValueError when another is in it.
+
+        The system lets go of the lock when the process ends, however it does. A file system without locks is trusted.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ValueError(f"{self.path}: in use by {file.read().strip()}; choose another name=") from None
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
 
     def best(self) -> Path | None:
         """The checkpoint with the lowest validation loss, if there is one."""
@@ -61,11 +95,13 @@ class RunFolder:
         folder.mkdir(parents=True)
         return folder
 
-    def complete(self, step: int, recipe: Recipe, state: dict[str, Any], is_best: bool, keep_last: int) -> None:
-        """Gives a whole checkpoint its name, makes it the latest, and removes those that are no longer kept."""
+    def complete(self, step: int, checkpoint: "Checkpoint", is_best: bool, keep_last: int) -> None:
+        """Gives a whole checkpoint its name, makes it the latest, and removes those that are no longer kept.
+
+        The tensors are there; recipe and state of `checkpoint` are written here.
+        """
         folder = self.incomplete(step)
-        (folder / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
-        (folder / "state.json").write_text(json.dumps({"format": FORMAT, **state}, indent=1) + "\n", encoding="utf-8")
+        checkpoint.write()
         final, replaced = self.checkpoints / _name(step), self.checkpoints / f".{_name(step)}.replaced"
         if final.exists():
             final.rename(replaced)
@@ -135,6 +171,22 @@ class Checkpoint:
         if state.get("format") != FORMAT:
             raise ValueError(f"{folder}: format {state.get('format')}; this version reads format {FORMAT}")
         return cls(folder, from_yaml(folder / "recipe.yaml"), state)
+
+    def write(self) -> None:
+        """Writes state.json and recipe.yaml beside the tensors; state["files"] holds the checksums of these."""
+        recipe = self.path / "recipe.yaml"
+        recipe.write_text(to_yaml(self.recipe), encoding="utf-8")
+        files = {**self.state["files"], **integrity.describe([recipe])}
+        state = {"format": FORMAT, **self.state, "files": files}
+        (self.path / integrity.OWN).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+
+    def check_whole(self) -> None:
+        """Reads all files. Raises ValueError saying what is wrong unless they are what was written."""
+        wrong = integrity.damage(self.path, self.state["files"])
+        if wrong:
+            others = [path.name for path in RunFolder(self.path.parent.parent).newest_first() if path != self.path]
+            hint = f"; there is also {', '.join(others)}" if others else ""
+            raise ValueError(f"{self.path}: damaged: {'; '.join(wrong)}{hint}")
 
     def check_model(self, recipe: Recipe) -> None:
         """Raises ValueError, naming the first difference, unless a recipe's model is the one that was saved."""

@@ -3,15 +3,21 @@
 Each process writes the boxes that it holds and reads those that it needs; none needs the memory of the whole model.
 """
 
+import errno
 import pickle
 from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint
 from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.core import CheckpointingConfig, save_config
 from megatron.core.dist_checkpointing.mapping import ShardedStateDict, ShardedTensor
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
 from megatron.core.dist_checkpointing.strategies.torch import (
     MCoreSavePlanner,
     TorchDistSaveShardedStrategy,
@@ -46,9 +52,41 @@ PLAIN_DATA = {
 """All that torch's own description of a checkpoint is made of."""
 
 
+Write = Callable[[dist.ProcessGroup | None], None]
+"""Writes what has been prepared. All processes take part, talking in the given group."""
+
+
 def save(folder: Path, groups: dict[str, Boxed]) -> None:
     """Writes the boxes of every group, such as "weights", into an empty folder. All processes take part."""
-    dist_checkpointing.save(_described(groups), str(folder), sharded_strategy=_SaveInProcess("torch_dist", 1))
+    prepare(folder, groups, copies=False)(None)
+
+
+def prepare(folder: Path, groups: dict[str, Boxed], copies: bool) -> Write:
+    """All of saving but the writing. All processes take part.
+
+    Args:
+        folder: empty, and seen by all of them.
+        groups: boxes by the name of their group, such as "weights".
+        copies: of the values are taken, in the memory of the CPU, so that they may change before they are written.
+    """
+    strategy = _SaveInProcess(copies)
+    dist_checkpointing.save(_described(groups), str(folder), sharded_strategy=strategy, async_sharded_save=True)
+    if dist.get_rank() == 0:  # else done by a step that Megatron leaves to whoever finishes its asynchronous saves
+        save_config(CheckpointingConfig(strategy.backend, strategy.version), str(folder))
+    return partial(_write, strategy.write, folder)
+
+
+def _write(write: Write, folder: Path, group: dist.ProcessGroup | None) -> None:
+    try:
+        write(group)
+    except CheckpointException as error:
+        failures = [failure for failure, _ in error.failures.values()]
+        for failure in failures:
+            if isinstance(failure, OSError):
+                raise OSError(failure.errno, failure.strerror, str(folder)) from error
+        if any("file write failed" in str(failure) or "No space left" in str(failure) for failure in failures):
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder)) from error
+        raise
 
 
 def load(folder: Path, groups: dict[str, Boxed]) -> None:
@@ -57,6 +95,8 @@ def load(folder: Path, groups: dict[str, Boxed]) -> None:
     Raises ValueError when the checkpoint lacks one of them, or could run code when read.
     """
     described = _described(groups)
+    for group in groups:
+        _held(folder, group)
     _check_fits(folder, described, read_description(folder))
     try:
         dist_checkpointing.load(described, str(folder), validate_access_integrity=False)
@@ -65,6 +105,34 @@ def load(folder: Path, groups: dict[str, Boxed]) -> None:
     except CheckpointException as error:
         reasons = {str(failure).splitlines()[0] for failure, _ in error.failures.values()}
         raise ValueError(f"{folder}: cannot be read: {'; '.join(reasons)}") from error
+
+
+def groups_of(folder: Path) -> dict[str, dict[str, TensorStorageMetadata]]:
+    """What a checkpoint holds: by group, such as "weights", and by the name in the whole model."""
+    groups: dict[str, dict[str, TensorStorageMetadata]] = {}
+    for key, found in sorted(read_description(folder).state_dict_metadata.items()):
+        group, _, name = key.partition(".")
+        assert isinstance(found, TensorStorageMetadata)  # of anything else nothing is read
+        groups.setdefault(group, {})[name] = found
+    return groups
+
+
+def load_whole(folder: Path, group: str) -> list[tuple[Box, Tensor]]:
+    """Every tensor of a group, whole, on the CPU. Raises ValueError when the checkpoint lacks the group."""
+    whole = []
+    for name, found in _held(folder, group).items():
+        shape = tuple(found.size)
+        box = Box(name, 0, shape, shape, (0,) * len(shape), (0, 0, 0))
+        whole.append((box, torch.empty(shape, dtype=found.properties.dtype)))
+    load(folder, {group: whole})
+    return whole
+
+
+def _held(folder: Path, group: str) -> dict[str, TensorStorageMetadata]:
+    groups = groups_of(folder)
+    if group not in groups:
+        raise ValueError(f"{folder}: holds {', '.join(groups)}, but no {group}")
+    return groups[group]
 
 
 def read_description(folder: Path) -> Metadata:
@@ -97,18 +165,36 @@ def _check_fits(folder: Path, described: dict[str, ShardedTensor], metadata: Met
 
 
 class _SaveInProcess(TorchDistSaveShardedStrategy):
-    """Megatron's format, written by threads of this process.
+    """Megatron's format, written by this process.
 
     Megatron's own writer starts three processes per rank, one of which imports the whole program once more.
+
+    Attributes:
+        write: what is left to do once Megatron has called async_save.
     """
 
-    def save(self, sharded_state_dict: ShardedStateDict, checkpoint_dir: str | Path) -> None:
+    def __init__(self, copies: bool) -> None:
+        super().__init__("torch_dist", 1)
+        self.copies = copies
+        self.write: Write
+
+    def async_save(self, sharded_state_dict: ShardedStateDict, checkpoint_dir: str | Path) -> AsyncRequest:
         by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
-        torch.distributed.checkpoint.save(
-            mcore_to_pyt_state_dict(by_key),
-            storage_writer=_Writer(checkpoint_dir, thread_count=self.thread_count),
-            planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
-        )
+        if self.copies:
+            for sharded in chain.from_iterable(by_key.values()):
+                sharded.data = sharded.data.detach().to("cpu", copy=True)
+        state = mcore_to_pyt_state_dict(by_key)
+
+        def write(group: dist.ProcessGroup | None) -> None:
+            torch.distributed.checkpoint.save(
+                state,
+                storage_writer=_Writer(checkpoint_dir, thread_count=self.thread_count),
+                planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
+                process_group=group,
+            )
+
+        self.write = write
+        return AsyncRequest(None, (), [])
 
 
 class _Writer(FileSystemWriter):

@@ -16,8 +16,6 @@ from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
 
-TIMEOUT = timedelta(minutes=10)
-
 
 @dataclass(frozen=True)
 class Processes:
@@ -60,23 +58,35 @@ def started(parallel: Parallel) -> Iterator[Processes]:
     With CUDA, over NCCL, each process on the GPU of its local rank; without, over gloo on the CPU.
     """
     check_layout(parallel, world_size())
-    with joined() as device, grouped(parallel, device) as processes:
+    with joined(parallel.timeout_s) as device, grouped(parallel, device) as processes:
         yield processes
 
 
 @contextmanager
-def joined() -> Iterator[torch.device]:
-    """Joins the processes that torchrun started, or stays alone; yields this process's device."""
+def joined(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
+    """Joins the processes that torchrun started, or stays alone; yields this process's device.
+
+    Raises ConnectionError when another process ends, or does not answer within the timeout.
+    """
     with warnings.catch_warnings(), megatron_on_cpu():
         _silence_megatron()
         device = _device()
         backend = "nccl" if device.type == "cuda" else "gloo"
+        timeout = timedelta(seconds=timeout_s)
         if "RANK" in os.environ:
-            dist.init_process_group(backend, timeout=TIMEOUT)
+            dist.init_process_group(backend, timeout=timeout)
         else:
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=TIMEOUT)
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
         try:
             yield device
+        except RuntimeError as error:
+            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise
+            reason = str(error).splitlines()[0]
+            raise ConnectionError(
+                f"process {dist.get_rank()}: another process has ended, or did not answer within {timeout_s} s; its "
+                f"own message says why; started again, the run continues from its last checkpoint ({reason})"
+            ) from error
         finally:
             dist.destroy_process_group()
 

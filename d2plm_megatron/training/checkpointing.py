@@ -1,5 +1,7 @@
-"""Saving and restoring an engine: weights, moments and average, shard by shard, and where the run stands."""
+"""What of an engine is saved and restored: weights, moments and average, shard by shard, from and to any layout."""
 
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +9,46 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.checkpoint import integrity, tensors
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.master_weights import Shard
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save(engine: Engine, folder: Path) -> None:
-    """Writes the engine's tensors into an empty folder that every process sees. All take part."""
-    tensors.save(folder, _groups(engine))
-    dist.barrier()
+def prepare(engine: Engine, folder: Path, copies: bool) -> tensors.Write:
+    """All of saving the engine's tensors but the writing; see tensors.prepare."""
+    return tensors.prepare(folder, _groups(engine), copies)
+
+
+def newest_whole(found: Sequence[Path], say: Callable[[str], None]) -> Checkpoint | None:
+    """The first of the given checkpoints that is undamaged; what is wrong with others is said.
+
+    All processes take part, each reading a share of the files. Raises ValueError when all are damaged.
+    """
+    for path in found:
+        try:
+            checkpoint = Checkpoint.open(path)
+        except ValueError as error:
+            say(f"{error}; trying the checkpoint before it")
+            continue
+        if not (wrong := _damage(checkpoint)):
+            return checkpoint
+        say(f"{path}: damaged: {'; '.join(wrong)}; trying the checkpoint before it")
+    if found:
+        raise ValueError(f"{found[0].parent}: every checkpoint is damaged; remove the folder to start anew")
+    return None
+
+
+def _damage(checkpoint: Checkpoint) -> list[str]:
+    files = checkpoint.state["files"]
+    wrong = integrity.sizes_differ(checkpoint.path, files)
+    share = dict(list(files.items())[dist.get_rank() :: dist.get_world_size()])
+    parts: list[list[str]] = [[]] * dist.get_world_size()
+    dist.all_gather_object(parts, wrong or integrity.contents_differ(checkpoint.path, share))
+    return sorted(set(chain.from_iterable(parts)))
 
 
 def restore(engine: Engine, folder: Path, num_updates: int) -> None:

@@ -54,14 +54,14 @@ class Engine:
             group["lr"] = rate
             group["weight_decay"] = self.recipe.optimizer.weight_decay * group["wd_mult"]
 
-    def update(self) -> tuple[bool, float]:
+    def update(self, loss: float) -> tuple[bool, float]:
         """After the backward passes: clips, steps and averages; (whether it stepped, gradient norm before clipping).
 
-        A norm that is not finite leaves weights, optimizer and average as they are.
+        A loss or a norm that is not finite leaves weights, optimizer and average as they are.
         """
         self.optimizer.prepare_grads()
         norm = float(self.optimizer.get_grad_norm())
-        if not math.isfinite(norm):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             return False, norm
         if self.recipe.optimizer.clip_norm:
             for part in getattr(self.optimizer, "chained_optimizers", [self.optimizer]):

@@ -15,7 +15,8 @@ class Progress:
     Attributes:
         step: optimizer steps attempted.
         position: of the next pack in the data.
-        num_updates: steps that changed the weights; the others met a gradient that was not finite.
+        num_updates: steps that changed the weights; the others met a loss or gradient that was not finite.
+        skipped_in_a_row: of those others, since the last update.
         num_proteins: seen, with repetition.
         num_tokens: likewise, without padding.
         best_loss: lowest validation loss, nats.
@@ -25,6 +26,7 @@ class Progress:
     step: int = 0
     position: Position = field(default_factory=Position)
     num_updates: int = 0
+    skipped_in_a_row: int = 0
     num_proteins: int = 0
     num_tokens: int = 0
     best_loss: float = math.inf

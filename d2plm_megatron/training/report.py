@@ -4,13 +4,12 @@ import json
 import math
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.files import write_text
 from d2plm_megatron.training.curve import draw_curve
+from d2plm_megatron.training.tracking import Tracker
 
 SECONDS_BETWEEN_DRAWINGS = 60
 
@@ -35,7 +34,7 @@ class Reporter:
         kept = [line for line in read_metrics(folder.metrics) if line["step"] <= first_step]
         write_text(folder.metrics, "".join(json.dumps(line) + "\n" for line in kept))
         self._drawn = time.monotonic()
-        self._wandb = _start_wandb(recipe, folder.path) if recipe.track.wandb else None
+        self._tracker = Tracker(recipe, folder.path, self.say) if recipe.track.wandb else None
 
     def training(self, step: int, values: dict[str, float]) -> None:
         """A progress report: averages of the objective, rates and the optimizer's numbers since the last one."""
@@ -74,25 +73,12 @@ class Reporter:
     def close(self) -> None:
         """Draws the curve a last time and ends what was begun."""
         self._draw()
-        if self._wandb is not None:
-            self._wandb.finish()
+        if self._tracker is not None:
+            self._tracker.finish()
 
     def _write(self, kind: str, step: int, values: dict[str, float]) -> None:
         line = {"kind": kind, "step": step, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values}
         with self.folder.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        if self._wandb is not None:
-            self._wandb.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
-
-
-def _start_wandb(recipe: Recipe, folder: Path) -> Any:
-    try:
-        import wandb
-    except ModuleNotFoundError:
-        raise ValueError("track.wandb=true: Weights & Biases is missing: pip install 'd2plm-megatron[track]'") from None
-    return wandb.init(
-        project=recipe.track.project,
-        name=recipe.name,
-        dir=folder,
-        mode="offline" if recipe.track.offline else "online",
-    )
+        if self._tracker is not None:
+            self._tracker.log(kind, step, values)

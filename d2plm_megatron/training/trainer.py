@@ -1,10 +1,11 @@
 """The training loop, on one screen."""
 
 import importlib.metadata
+import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-
-import torch.distributed as dist
+from typing import NoReturn
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
@@ -18,10 +19,13 @@ from d2plm_megatron.objectives import build
 from d2plm_megatron.overrides import to_yaml
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import checkpointing
+from d2plm_megatron.training.diagnosis import broken_proteins, describe
 from d2plm_megatron.training.engine import Engine, learning_rate
+from d2plm_megatron.training.interruption import Interruption
 from d2plm_megatron.training.interval import Interval, peak_flops
 from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.report import Reporter, perplexity
+from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import Sums, averages, run_packs
 
 EVALUATION_SEED = 0
@@ -50,6 +54,7 @@ class Trainer:
         if checkpoint is not None:
             self._restore(checkpoint)
         self.reporter = self._start_reporting(checkpoint)
+        self._saver = Saver(self.engine, self.folder, recipe.train.background_save, recipe.train.keep_last)
 
     def fit(self) -> None:
         """Trains until train.max_steps, or until the validation loss no longer falls."""
@@ -59,9 +64,11 @@ class Trainer:
             self.stream, progress.position, packs_per_batch, self.processes.data_rank, self.processes.data_size
         )
         interval = self._interval()
-        is_saved = True
-        with Prefetch(batches) as ready:
+        is_saved, interrupted = True, None
+        with Prefetch(batches) as ready, self._saver as saver, Interruption(self.processes.device) as interruption:
             while progress.step < options.max_steps and not progress.should_stop(self.recipe.evaluate):
+                if interrupted := interruption.agreed():
+                    break
                 batch = next(ready)
                 sums, norm = self._step(batch)
                 interval.add(batch, sums)
@@ -71,11 +78,11 @@ class Trainer:
                 is_best = self._is_due(self.recipe.evaluate.every_steps) and self._evaluate()
                 is_saved = is_best or self._is_due(options.save_every_steps)
                 if is_saved:
-                    self._save(is_best)
+                    saver.save(self._checkpoint_to_be(), is_best)
                 interval.pause(time.perf_counter() - pause)
-        if not is_saved:
-            self._save(is_best=False)
-        self._close()
+            if not is_saved:
+                saver.save(self._checkpoint_to_be(), is_best=False)
+        self._close(interrupted)
 
     def _step(self, batch: GlobalBatch) -> tuple[Sums, float]:
         """One optimizer step: the sums of its loss and metrics, and the norm of its gradient before clipping."""
@@ -84,13 +91,26 @@ class Trainer:
         sums = run_packs(
             engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed, train=True
         )
-        stepped, norm = engine.update()
+        stepped, norm = engine.update(loss=sums["loss"][0])
         progress.step += 1
         progress.num_updates += stepped
+        progress.skipped_in_a_row = 0 if stepped else progress.skipped_in_a_row + 1
+        if progress.skipped_in_a_row == self.recipe.train.max_skipped_steps:
+            self._give_up(batch)
         progress.position = batch.after
         progress.num_proteins += batch.num_proteins
         progress.num_tokens += batch.num_tokens
         return sums, norm
+
+    def _give_up(self, batch: GlobalBatch) -> NoReturn:
+        broken = broken_proteins(
+            self.engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed
+        )
+        raise ValueError(
+            f"train.max_skipped_steps={self.recipe.train.max_skipped_steps}: as many steps in a row, up to step "
+            f"{self.progress.step:,}, had a loss or gradient that is not finite; in the last one "
+            f"{describe(broken, batch.num_proteins)}; a lower optimizer.learning_rate or train.precision=fp32 may help"
+        )
 
     def _counts(self, norm: float) -> dict[str, float]:
         """The numbers of the last step, for the progress report."""
@@ -123,18 +143,20 @@ class Trainer:
             self.reporter.validation(self.progress.step, values, is_best)
         return is_best
 
-    def _save(self, is_best: bool) -> None:
-        step = self.progress.step
-        if self.processes.is_main:
-            self.folder.begin(step)
-        dist.barrier()
-        checkpointing.save(self.engine, self.folder.incomplete(step))
+    def _checkpoint_to_be(self) -> Checkpoint:
+        """Of the present step, with all but its tensors."""
         if self.reporter:
-            versions = {name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")}
-            state = {"progress": self.progress.to_json(), "data": self._data_identity(), "versions": versions}
-            self.folder.complete(step, self.recipe, state, is_best, self.recipe.train.keep_last)
             self.reporter.draw()
-        dist.barrier()
+        state = {
+            "progress": self.progress.to_json(),
+            "data": self._data_identity(),
+            "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
+            "versions": {
+                name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")
+            },
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        return Checkpoint(self.folder.incomplete(self.progress.step), self.recipe, state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         checkpoint.check_model(self.recipe)
@@ -148,12 +170,12 @@ class Trainer:
 
     def _checkpoint(self) -> Checkpoint | None:
         """The checkpoint to continue from. Raises ValueError if the run must not be continued."""
-        latest = self.folder.latest()
-        if latest is not None and self.recipe.train.resume == "never":
+        found = self.folder.newest_first()
+        if found and self.recipe.train.resume == "never":
             raise ValueError(
                 f"train.resume=never: {self.folder.path} already holds a run; choose another name= or remove the folder"
             )
-        return Checkpoint.open(latest) if latest is not None else None
+        return checkpointing.newest_whole(found, self._say)
 
     def _data_identity(self) -> dict[str, int]:
         proteins = self.stream.proteins
@@ -179,17 +201,24 @@ class Trainer:
             return None
         self.folder.path.mkdir(parents=True, exist_ok=True)
         write_text(self.folder.path / "recipe.yaml", to_yaml(self.recipe))
-        reporter = Reporter(self.recipe, self.folder, self.progress.step)
         if checkpoint is not None:
-            reporter.say(f"continuing from {checkpoint.path} at step {self.progress.step:,}")
-        return reporter
+            self._say(f"continuing from {checkpoint.path} at step {self.progress.step:,}")
+        return Reporter(self.recipe, self.folder, self.progress.step)
 
-    def _close(self) -> None:
+    def _say(self, text: str) -> None:
+        if self.processes.is_main:
+            print(text, flush=True)
+
+    def _close(self, interrupted: signal.Signals | None) -> None:
         if self.reporter:
-            if self.progress.should_stop(self.recipe.evaluate):
-                self.reporter.say(
-                    f"stopped early: {self.progress.evaluations_since_best} evaluations without a validation loss "
-                    f"below {self.progress.best_loss:.4f} - {self.recipe.evaluate.threshold}"
-                )
             self.reporter.close()
-            self.reporter.say(f"finished at step {self.progress.step:,}: {self.folder.path}")
+        step = f"step {self.progress.step:,}: {self.folder.path}"
+        if interrupted:
+            self._say(f"saved and stopped on {interrupted.name} at {step}; the same command continues")
+            return
+        if self.progress.should_stop(self.recipe.evaluate):
+            self._say(
+                f"stopped early: {self.progress.evaluations_since_best} evaluations without a validation loss "
+                f"below {self.progress.best_loss:.4f} - {self.recipe.evaluate.threshold}"
+            )
+        self._say(f"finished at {step}")

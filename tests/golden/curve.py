@@ -81,7 +81,7 @@ def losses(chosen: Recipe, processes: Processes, num_steps: int = NUM_STEPS) -> 
     for step, batch in enumerate(islice(batches, num_steps)):
         engine.prepare(step)
         sums = run_packs(engine.wrapped, objective, batch.packs, processes.device, chosen.train.seed, train=True)
-        engine.update()
+        engine.update(sums["loss"][0])
         found.append(averages(sums)["loss"])
     return found
 

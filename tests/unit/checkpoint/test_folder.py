@@ -1,17 +1,21 @@
 """What a run folder keeps, and which checkpoint is taken."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from d2plm_megatron.checkpoint import integrity
 from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
 from d2plm_megatron.config import MODEL_SIZES, Recipe
 
 
 def _write(run: RunFolder, step: int, is_best: bool = False, keep_last: int = 2) -> None:
-    run.begin(step)
-    run.complete(step, Recipe(), {"step": step}, is_best, keep_last)
+    folder = run.begin(step)
+    (folder / "tensors").write_text(f"of step {step}")
+    state = {"step": step, "files": integrity.describe([folder / "tensors"])}
+    run.complete(step, Checkpoint(folder, Recipe(), state), is_best, keep_last)
 
 
 def _names(run: RunFolder) -> list[str]:
@@ -53,10 +57,42 @@ def test_lost_pointer_is_no_lost_run(tmp_path: Path) -> None:
 def test_step_written_again_replaces_the_old_one(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     _write(run, 1)
-    run.begin(1)
-    run.complete(1, Recipe(), {"step": 1, "again": True}, is_best=False, keep_last=2)
+    folder = run.begin(1)
+    run.complete(1, Checkpoint(folder, Recipe(), {"again": True, "files": {}}), is_best=False, keep_last=2)
     assert Checkpoint.open(tmp_path).state["again"]
     assert _names(run) == ["step_00000001"]
+
+
+def test_newest_come_first_and_what_lies_beyond_the_latest_last(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for step in range(1, 5):
+        _write(run, step, keep_last=9)
+    (run.checkpoints / "latest").write_text("step_00000003")
+    assert [path.name[-1] for path in run.newest_first()] == ["3", "2", "1", "4"]
+
+
+def test_damage_is_named_and_the_others_are_offered(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for step in (1, 2):
+        _write(run, step)
+    checkpoint = Checkpoint.open(tmp_path)
+    checkpoint.check_whole()
+    (checkpoint.path / "tensors").write_text("of step 3")
+    with pytest.raises(ValueError, match=r"step_00000002: damaged: tensors has changed; there is also step_00000001"):
+        checkpoint.check_whole()
+    (checkpoint.path / "tensors").write_text("of")
+    (checkpoint.path / "recipe.yaml").unlink()
+    with pytest.raises(ValueError, match=r"recipe\.yaml is missing; tensors has 2 bytes, not 9"):
+        checkpoint.check_whole()
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    refused = pytest.raises(ValueError, match=rf"in use by process {os.getpid()} on .*; choose another name=")
+    with run.locked(), refused, RunFolder(tmp_path).locked():
+        pass
+    with run.locked():
+        pass
 
 
 def test_folder_without_checkpoint_is_an_error(tmp_path: Path) -> None:

@@ -41,9 +41,30 @@ def test_boxes_are_read_back_in_other_boxes(saved: Path) -> None:
     assert columns.tolist() == [[1, 2], [5, 6], [9, 10]]
 
 
+def test_whole_tensors_of_a_group(saved: Path) -> None:
+    [(box, values)] = tensors.load_whole(saved, "weights")
+    assert box.name == "layers.weight"
+    assert values.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    with pytest.raises(ValueError, match="holds weights, but no average"):
+        tensors.load_whole(saved, "average")
+
+
+def test_values_may_change_once_copies_are_prepared(tmp_path: Path, one_process: Processes) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    values = torch.ones(3, 4)
+    box = Box("layers.weight", 0, (3, 4), (3, 4), (0, 0), (0, 0, 0))
+    write = tensors.prepare(tmp_path / "checkpoint", {"weights": [(box, values)]}, copies=True)
+    values.zero_()
+    write(None)
+    assert (tensors.load_whole(tmp_path / "checkpoint", "weights")[0][1] == 1).all()
+
+
 def test_missing_and_differently_shaped_tensors_are_named(saved: Path) -> None:
-    with pytest.raises(ValueError, match=r"does not fit this model: it lacks average\.layers\.weight"):
+    with pytest.raises(ValueError, match="checkpoint: holds weights, but no average"):
         tensors.load(saved, {"average": [_row(0, torch.zeros(1, 4))]})
+    other = Box("layers.bias", 0, (4,), (4,), (0,), (0, 0, 0))
+    with pytest.raises(ValueError, match=r"does not fit this model: it lacks weights\.layers\.bias"):
+        tensors.load(saved, {"weights": [(other, torch.zeros(4))]})
     larger = Box("layers.weight", 0, (1, 4), (5, 4), (0, 0), (0, 0, 0))
     with pytest.raises(ValueError, match=r"weights\.layers\.weight has shape \(3, 4\), not \(5, 4\)"):
         tensors.load(saved, {"weights": [(larger, torch.zeros(1, 4))]})

@@ -1,0 +1,110 @@
+"""Writes checkpoints: beside the training, from copies of the tensors, or while it waits."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import torch.distributed as dist
+
+from d2plm_megatron.checkpoint import integrity
+from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.checkpoint.tensors import Write
+from d2plm_megatron.training import checkpointing
+from d2plm_megatron.training.engine import Engine
+
+
+class Saver:
+    """Writes one checkpoint at a time; the next one waits for the one before.
+
+    Use as a context manager: the block ends when the last checkpoint is whole.
+
+    Args:
+        engine: whose tensors are written.
+        folder: of the run.
+        in_background: training goes on meanwhile; costs a copy of what is written, in the memory of the CPU.
+        keep_last: checkpoints kept, beside the best.
+    """
+
+    def __init__(self, engine: Engine, folder: RunFolder, in_background: bool, keep_last: int) -> None:
+        self.engine, self.folder = engine, folder
+        self.in_background, self.keep_last = in_background, keep_last
+        self._group = dist.new_group(backend="gloo")  # of its own, as the training talks at the same time
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:  # else others may have gone, and would be waited for in vain
+            self.wait()
+
+    def save(self, checkpoint: Checkpoint, is_best: bool) -> None:
+        """Writes the engine as it is now. All processes take part.
+
+        Args:
+            checkpoint: its recipe and state; the path is the one that the folder gives to an incomplete step.
+            is_best: becomes the best of the run.
+
+        Raises OSError when this checkpoint, or the one before, could not be written; what was there before is whole.
+        """
+        self.wait()
+        if dist.get_rank() == 0:
+            self.folder.begin(checkpoint.state["progress"]["step"])
+        dist.barrier()
+        write = checkpointing.prepare(self.engine, checkpoint.path, copies=self.in_background)
+        self._thread = threading.Thread(
+            target=self._catch, args=(lambda: self._finish(write, checkpoint, is_best),), name="saver", daemon=True
+        )
+        self._thread.start()
+        if not self.in_background:
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is whole; raises what went wrong with it."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _catch(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # whatever it is, it belongs to the thread that asked
+            self._error = error
+
+    def _finish(self, write: Write, checkpoint: Checkpoint, is_best: bool) -> None:
+        """Writes the tensors, and on the main process, once all others are done, all the rest."""
+        step, folder = checkpoint.state["progress"]["step"], checkpoint.path
+        try:
+            write(self._group)
+            files = self._describe(folder)
+            if dist.get_rank() == 0:
+                whole = replace(checkpoint, state={**checkpoint.state, "files": files})
+                self.folder.complete(step, whole, is_best, self.keep_last)
+        except OSError as error:
+            if dist.get_rank() == 0:
+                shutil.rmtree(folder, ignore_errors=True)  # its space may be what is lacking
+            raise OSError(error.errno, self._describe_failure(step, error), str(self.folder.path)) from error
+
+    def _describe(self, folder: Path) -> integrity.Files:
+        """Checksums of all files: each process reads those that it wrote, the main one those that are nobody's."""
+        own = set(folder.glob(f"__{dist.get_rank()}_*"))
+        if dist.get_rank() == 0:
+            own |= {path for path in folder.iterdir() if not path.name.startswith("__")}
+        parts: list[integrity.Files | None] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, integrity.describe(sorted(own)), group=self._group)
+        return {name: file for part in parts if part is not None for name, file in part.items()}
+
+    def _describe_failure(self, step: int, error: OSError) -> str:
+        latest = self.folder.latest()
+        kept = f"the last whole one is {latest.name}" if latest else "there is none yet"
+        reason = (
+            (error.strerror or str(error)).lower().replace("no space left on device", "no space left on the device")
+        )
+        return f"{reason}: the checkpoint of step {step:,} was not written; {kept}"
