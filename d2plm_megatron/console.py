@@ -61,7 +61,9 @@ def errors_as_one_line() -> Iterator[None]:
 def describe(error: Exception) -> str:
     """The error in words: for a system error its reason and the file."""
     if isinstance(error, OSError) and error.strerror:
-        reason = "no space left on the device" if error.errno == errno.ENOSPC else error.strerror.lower()
+        reason = error.strerror
+        if error.errno is not None and reason == os.strerror(error.errno):
+            reason = "no space left on the device" if error.errno == errno.ENOSPC else reason.lower()
         return f"{error.filename}: {reason}" if error.filename else reason
     return str(error)
 

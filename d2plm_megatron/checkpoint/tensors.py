@@ -188,7 +188,7 @@ class _SaveInProcess(TorchDistSaveShardedStrategy):
         def write(group: dist.ProcessGroup | None) -> None:
             torch.distributed.checkpoint.save(
                 state,
-                storage_writer=_Writer(checkpoint_dir, thread_count=self.thread_count),
+                storage_writer=_Writer(checkpoint_dir),  # with one thread: errors in others would be lost
                 planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
                 process_group=group,
             )

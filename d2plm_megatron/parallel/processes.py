@@ -72,11 +72,8 @@ def joined(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
         _silence_megatron()
         device = _device()
         backend = "nccl" if device.type == "cuda" else "gloo"
-        timeout = timedelta(seconds=timeout_s)
-        if "RANK" in os.environ:
-            dist.init_process_group(backend, timeout=timeout)
-        else:
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+        store, rank, size = _meet(timeout_s)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
         try:
             yield device
         except RuntimeError as error:
@@ -89,6 +86,17 @@ def joined(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
             ) from error
         finally:
             dist.destroy_process_group()
+
+
+def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
+    """Where the processes find one another; this one's rank; how many they are."""
+    if "RANK" not in os.environ:
+        return dist.HashStore(), 0, 1
+    store, rank, size = next(iter(dist.rendezvous("env://", timeout=timedelta(seconds=timeout_s))))
+    # When torchrun starts killed processes again, the addresses of the ones before still lie in its store. Its count
+    # of attempts tells them apart; but several torchruns, one per node, do not agree about it.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if os.environ.get("GROUP_WORLD_SIZE") == "1" else "0"
+    return dist.PrefixStore(f"attempt_{attempt}", store), rank, size
 
 
 @contextmanager

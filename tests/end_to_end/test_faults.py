@@ -143,8 +143,8 @@ def test_full_disk_leaves_the_last_checkpoint_whole(start: Start, tmp_path: Path
         assert code == 2
         whole = RunFolder(disk / "small").latest()
         assert whole is not None
-        assert "no space left on the device: the checkpoint of step" in printed
-        assert f"was not written; the last whole one is {whole.name}" in printed
+        assert "no space left on the device: the checkpoint of step" in printed, printed
+        assert f"was not written; the last whole one is {whole.name}" in printed, printed
         assert "Traceback" not in printed
         Checkpoint.open(whole).check_whole()
         assert not list(whole.parent.glob(".*incomplete"))
