@@ -3,7 +3,6 @@
 Each process writes the boxes that it holds and reads those that it needs; none needs the memory of the whole model.
 """
 
-import errno
 import pickle
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -28,6 +27,9 @@ from torch import Tensor
 from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata, StorageMeta, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 
 from d2plm_megatron.model.placement import Box
 
@@ -80,12 +82,9 @@ def _write(write: Write, folder: Path, group: dist.ProcessGroup | None) -> None:
     try:
         write(group)
     except CheckpointException as error:
-        failures = [failure for failure, _ in error.failures.values()]
-        for failure in failures:
+        for failure, _ in error.failures.values():
             if isinstance(failure, OSError):
                 raise OSError(failure.errno, failure.strerror, str(folder)) from error
-        if any("file write failed" in str(failure) or "No space left" in str(failure) for failure in failures):
-            raise OSError(errno.ENOSPC, "No space left on device", str(folder)) from error
         raise
 
 
@@ -198,6 +197,15 @@ class _SaveInProcess(TorchDistSaveShardedStrategy):
 
 
 class _Writer(FileSystemWriter):
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """As torch does, but a full disk stays an OSError, which torch's own cleaning up would hide."""
+        try:
+            return super().write_data(plan, planner)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
     def storage_meta(self) -> StorageMeta:
         """Nothing: torch would note the folder's path on the machine that wrote it."""
         return StorageMeta()
