@@ -41,6 +41,7 @@ class Saver:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None:  # else others may have gone, and would be waited for in vain
             self.wait()
+            dist.destroy_process_group(self._group)
 
     def save(self, checkpoint: Checkpoint, is_best: bool) -> None:
         """Writes the engine as it is now. All processes take part.

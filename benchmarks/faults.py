@@ -1,0 +1,242 @@
+"""Kills a run again and again, and in the end compares it with one that nobody touched.
+
+    python -m benchmarks.faults --kills 50
+
+A small run on two processes is killed with SIGKILL at random moments: one of its processes or all at once, in a step or
+while a checkpoint is being written, and started again with the same command. At the end its weights, moments, average
+and metrics must be those of the untouched run, bit for bit, and no kill may have cost more steps than lie between two
+checkpoints, or twice as many where they are written in the background.
+"""
+
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import psutil
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
+from d2plm_megatron.console import progress, run
+from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.parallel.processes import joined
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "demo.py"
+SAVE_EVERY = 10
+STEPS_PER_KILL = 16
+SMALL = {
+    "model.num_layers": 2,
+    "model.hidden_size": 64,
+    "model.num_attention_heads": 4,
+    "model.ffn_hidden_size": 128,
+    "data.max_length_residues": 80,
+    "data.tokens_per_pack": 256,
+    "train.global_batch_tokens": 1024,
+    "train.log_every_steps": 1,
+    "train.save_every_steps": SAVE_EVERY,
+    "evaluate.every_steps": 50,
+    "evaluate.max_proteins": 16,
+}
+CLOCKS = {"time", "seconds_per_step", "tokens_per_second", "tflops", "mfu"}
+LONGEST_WAIT_S = 300
+
+
+@dataclass
+class Tally:
+    """What happened over all kills.
+
+    Attributes:
+        kills: by what was killed and when.
+        lost: steps that had been logged and had to be taken again, by kill.
+        starts: seconds from the command to its first step, by start.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    lost: list[int] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+
+
+def main(
+    kills: Annotated[int, typer.Option(min=1, help="how often the run is killed")] = 50,
+    seed: Annotated[int, typer.Option(help="of the moments and victims")] = 0,
+    output: Annotated[Path | None, typer.Option("--json", help="file to write the figures to, as JSON")] = None,
+) -> None:
+    """Kills a training run at random moments and checks that nothing is lost."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, max_steps = Path(temporary), kills * STEPS_PER_KILL + SAVE_EVERY
+        data = write_proteins(folder / "proteins")
+        finish(start(data, folder, "untouched", max_steps, background=True))
+        tally = torment(data, folder, max_steps, kills, random.Random(seed))
+        untouched, killed = (RunFolder(folder / name) for name in ("untouched", "killed"))
+        differences = compare(untouched, killed)
+    show(tally, max_steps, differences)
+    if output is not None:
+        output.write_text(json.dumps({**vars(tally), "steps": max_steps, "differences": differences}, indent=1) + "\n")
+    if differences:
+        raise ValueError("the killed run is not the untouched one")
+
+
+def write_proteins(prefix: Path) -> Path:
+    """Random proteins to train on."""
+    generator = np.random.default_rng(0)
+    with IndexedWriter(prefix) as writer:
+        for length in generator.integers(10, 90, 300):
+            writer.add(generator.integers(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, length).astype(np.uint8))
+    return prefix
+
+
+def start(data: Path, folder: Path, name: str, max_steps: int, background: bool) -> "subprocess.Popen[str]":
+    """The run, as a user starts it."""
+    options = {**SMALL, "data.train": data, "data.validation": data, "output": folder, "name": name}
+    options |= {"train.max_steps": max_steps, "train.background_save": str(background).lower()}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.Popen(
+        [*torchrun, str(RECIPE), *(f"{key}={value}" for key, value in options.items())],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> None:
+    """Waits for the end. Raises RuntimeError with what was printed when it is a bad one."""
+    printed, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the run failed by itself:\n{printed[-4000:]}")
+
+
+def torment(data: Path, folder: Path, max_steps: int, num_kills: int, chance: random.Random) -> Tally:
+    """Starts and kills the run, then lets it finish."""
+    victim, tally = RunFolder(folder / "killed"), Tally()
+    with progress("killing", num_kills, "kills") as advance:
+        for _ in range(num_kills):
+            background, whole = chance.random() < 0.5, chance.random() < 0.5
+            in_save = chance.random() < 0.5
+            old, begun = identity(victim), time.monotonic()
+            process = start(data, folder, "killed", max_steps, background)
+            wait(process, partial(has_begun, victim, old))
+            tally.starts.append(time.monotonic() - begun)
+            let_live(process, victim, last_step(victim) + chance.randrange(STEPS_PER_KILL), in_save)
+            kill(process, whole, chance)
+            tally.kills[f"{'all processes' if whole else 'one process'}, in a {'save' if in_save else 'step'}"] += 1
+            tally.lost.append(lost_steps(victim, background))
+            advance(1)
+    finish(start(data, folder, "killed", max_steps, background=True))
+    return tally
+
+
+def let_live(process: "subprocess.Popen[str]", victim: RunFolder, step: int, in_save: bool) -> None:
+    """Returns once the run has come to a step, and, if so wished, is writing the next checkpoint."""
+    wait(process, lambda: last_step(victim) >= step)
+    if in_save:
+        wait(process, lambda: any(victim.checkpoints.glob(".*.incomplete")))
+
+
+def wait(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> None:
+    """Returns when the condition holds. Raises RuntimeError when the run ends before, or nothing happens."""
+    limit = time.monotonic() + LONGEST_WAIT_S
+    while not condition():
+        if process.poll() is not None or time.monotonic() > limit:
+            process.kill()
+            printed, _ = process.communicate()
+            raise RuntimeError(f"the run ended, or stood still, before it could be killed:\n{printed[-4000:]}")
+        time.sleep(0.002)
+
+
+def kill(process: "subprocess.Popen[str]", whole: bool, chance: random.Random) -> None:
+    """SIGKILL to everything, or to one process of the run, whereupon torchrun ends the other."""
+    if whole:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        psutil.Process(chance.choice(psutil.Process(process.pid).children()).pid).kill()
+    process.communicate()
+
+
+def has_begun(folder: RunFolder, old: int) -> bool:
+    """Whether a new start, after the one with the metrics file `old`, has taken a step."""
+    return identity(folder) != old and last_step(folder) > checkpoint_step(folder)
+
+
+def identity(folder: RunFolder) -> int:
+    """Of the metrics file, which every start replaces."""
+    return folder.metrics.stat().st_ino if folder.metrics.exists() else 0
+
+
+def last_step(folder: RunFolder) -> int:
+    """The last step that has been logged."""
+    return max((line["step"] for line in read_metrics(folder.metrics)), default=0)
+
+
+def checkpoint_step(folder: RunFolder) -> int:
+    """Where the run would continue."""
+    latest = folder.latest()
+    return int(latest.name.removeprefix("step_")) if latest else 0
+
+
+def lost_steps(folder: RunFolder, background: bool) -> int:
+    """Steps to be taken again. Raises ValueError when a checkpoint is lost that should have been whole."""
+    lost, most = last_step(folder) - checkpoint_step(folder), SAVE_EVERY * (2 if background else 1)
+    if lost > most:
+        raise ValueError(f"a kill at step {last_step(folder)} cost {lost} steps, more than {most}")
+    return lost
+
+
+def compare(untouched: RunFolder, killed: RunFolder) -> list[str]:
+    """What differs at the end: names of tensors, and steps of the metrics without what a clock says."""
+    ends = [Checkpoint.open(folder.checkpoints / folder.newest_first()[0].name) for folder in (untouched, killed)]
+    first, second = (end.state["progress"] for end in ends)
+    differences = [] if first == second else [f"progress {second} instead of {first}"]
+    with joined():
+        for group in tensors.groups_of(ends[0].path):
+            expected, found = (dict(_by_name(end.path, group)) for end in ends)
+            differences += [f"{group}.{name}" for name in expected if not torch.equal(expected[name], found[name])]
+    expected_lines, found_lines = (_without_clocks(folder) for folder in (untouched, killed))
+    differences += [f"metrics of step {a['step']}" for a, b in zip(expected_lines, found_lines, strict=False) if a != b]
+    if len(expected_lines) != len(found_lines):
+        differences.append(f"{len(found_lines)} lines of metrics instead of {len(expected_lines)}")
+    return differences
+
+
+def _by_name(path: Path, group: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for box, values in tensors.load_whole(path, group):
+        yield box.name, values
+
+
+def _without_clocks(folder: RunFolder) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in read_metrics(folder.metrics)]
+
+
+def show(tally: Tally, max_steps: int, differences: list[str]) -> None:
+    """Prints the table."""
+    table = Table(title=f"{sum(tally.kills.values())} kills of a run of {max_steps:,} steps", show_header=False)
+    for name, count in sorted(tally.kills.items()):
+        table.add_row(f"killed: {name}", f"{count}")
+    table.add_row("steps taken again, most", f"{max(tally.lost)} (a checkpoint every {SAVE_EVERY})")
+    table.add_row("steps taken again, median", f"{statistics.median(tally.lost):g}")
+    table.add_row("from command to first step, median", f"{statistics.median(tally.starts):.1f} s")
+    same = "equal bit for bit" if not differences else f"different: {', '.join(differences[:5])}"
+    table.add_row("weights, moments, average, metrics", same)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run(main)
