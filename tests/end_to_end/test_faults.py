@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
@@ -66,6 +68,10 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def steps_logged(folder: RunFolder) -> list[int]:
     return [line["step"] for line in read_metrics(folder.metrics) if line["kind"] == "train"]
+
+
+def has_come_to(folder: RunFolder, step: int) -> bool:
+    return max(steps_logged(folder), default=0) >= step
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -165,3 +171,14 @@ def test_offline_tracking_is_written(start: Start, folder: RunFolder) -> None:
     assert code == 0, printed
     [written] = folder.path.glob("wandb/offline-run-*/*.wandb")
     assert written.stat().st_size > 1000
+
+
+def test_memory_does_not_grow_over_2000_steps(start: Start, folder: RunFolder) -> None:
+    process = start("train.max_steps=1000000", "train.save_every_steps=200")
+    sizes = {}
+    for step in (600, 2600):
+        wait_for(partial(has_come_to, folder, step))
+        sizes[step] = psutil.Process(process.pid).memory_info().rss
+    process.terminate()
+    assert finish(process)[0] == 0
+    assert sizes[2600] < sizes[600] + 20e6
