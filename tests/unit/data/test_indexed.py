@@ -123,7 +123,7 @@ DAMAGES = {
     "bin empty": (cut(".bin", 37), "37 are missing"),
     "bin missing": (remove(".bin"), r"p\.bin is missing .*without \.bin or \.idx"),
     "idx missing": (remove(".idx"), r"p\.idx is missing"),
-    "idx cut": (cut(".idx", 8), r"p\.idx has 114 bytes, but an index of 4 proteins has 122"),
+    "idx cut": (cut(".idx", 8), r"p\.idx has 114 bytes, but an index of 4 sequences in 4 documents has 122"),
     "idx cut in its header": (cut(".idx", 100), "no index of a Megatron dataset, or is cut off"),
     "idx of other data": (index_of_other_data, "2 are missing"),
     "idx empty": (empty_index, "the dataset is empty"),
@@ -131,10 +131,14 @@ DAMAGES = {
     "other version": (overwrite(9, b"\x02"), "format version 2; only version 1"),
     "other type": (overwrite(17, b"\x04"), "holds int32, but proteins are stored as uint8"),
     "unknown type": (overwrite(17, b"\x63"), "holds type code 99"),
-    "other count of proteins": (overwrite(18, struct.pack("<QQ", 5, 6)), "an index of 5 proteins has 142"),
-    "several proteins to a document": (overwrite(26, struct.pack("<Q", 3)), "4 sequences in 2 documents"),
+    "other count of proteins": (
+        overwrite(18, struct.pack("<QQ", 5, 6)),
+        "an index of 5 sequences in 5 documents has 142",
+    ),
+    "other count of documents": (overwrite(26, struct.pack("<Q", 3)), "4 sequences in 2 documents has 106"),
+    "more documents than sequences": (overwrite(18, struct.pack("<QQ", 2, 8)), "2 sequences in 7 documents has 122"),
     "first offset": (overwrite(HEADER_BYTES + 16, b"\x01"), "damaged"),
-    "last document": (overwrite(HEADER_BYTES + 48 + 32, b"\x03"), "damaged, or some document is not one protein"),
+    "last document": (overwrite(HEADER_BYTES + 48 + 32, b"\x03"), "damaged"),
 }
 
 
@@ -154,7 +158,7 @@ def test_damage_is_seen_on_opening(tmp_path, damage, message):
         (".idx", HEADER_BYTES + 4, struct.pack("<i", 0), "entry of protein 1 is damaged"),
         (".idx", HEADER_BYTES + 4, struct.pack("<i", -2), "entry of protein 1 is damaged"),
         (".idx", HEADER_BYTES + 16 + 16, struct.pack("<q", 9), "entry of protein 2 is damaged"),
-        (".idx", HEADER_BYTES + 48 + 16, struct.pack("<q", 7), "entry of protein 2 is damaged"),
+        (".idx", HEADER_BYTES + 48 + 16, struct.pack("<q", 7), "entry of document 2 is damaged"),
     ],
 )
 def test_damage_inside_is_seen_by_verify(tmp_path, ending, offset, new, message):
