@@ -79,6 +79,32 @@ def test_reads_what_was_written(sequences):
         assert np.array_equal(proteins.verify(), np.bincount(np.concatenate(expected), minlength=SIZE))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(proteins_lists.map(lambda chunks: chunks[:4]), min_size=1, max_size=8))
+def test_documents_of_several_chunks_are_those_of_megatron(documents):
+    from megatron.core.datasets import indexed_dataset as megatron
+
+    chunks = [chunk for document in documents for chunk in document]
+    is_first = [number == 0 for document in documents for number, _ in enumerate(document)]
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = Path(folder, "ours"), Path(folder, "theirs")
+        with IndexedWriter(ours) as writer:
+            for chunk, first in zip(chunks, is_first, strict=True):
+                writer.add(encode(chunk), continues=not first)
+        builder = megatron.IndexedDatasetBuilder(f"{theirs}.bin", dtype=np.uint8)
+        for document in documents:
+            builder.add_document(encode("".join(document)), [len(chunk) for chunk in document])
+        builder.finalize(f"{theirs}.idx")
+        for ending in (".bin", ".idx"):
+            assert Path(f"{ours}{ending}").read_bytes() == Path(f"{theirs}{ending}").read_bytes()
+        proteins = IndexedProteins(theirs)
+        proteins.verify()
+        everyone = np.arange(len(proteins))
+        assert proteins.num_documents == len(documents)
+        assert proteins.begins_protein(everyone).tolist() == is_first
+        assert proteins.ends_protein(everyone).tolist() == [*is_first[1:], True]
+
+
 def test_residues_cannot_be_changed_and_indices_end(tmp_path):
     proteins = IndexedProteins(write(tmp_path / "p", SEQUENCES))
     with pytest.raises(ValueError, match="read-only"):
@@ -211,6 +237,12 @@ def test_writer_refuses_what_is_no_protein(tmp_path, ids):
     with pytest.raises(ValueError, match="protein 1: "), IndexedWriter(tmp_path / "p") as writer:
         writer.add(encode("MKT"))
         writer.add(ids)
+    assert not list(tmp_path.iterdir())
+
+
+def test_writer_refuses_to_continue_nothing(tmp_path):
+    with pytest.raises(ValueError, match="none before it"), IndexedWriter(tmp_path / "p") as writer:
+        writer.add(encode("MKT"), continues=True)
     assert not list(tmp_path.iterdir())
 
 
