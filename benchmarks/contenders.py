@@ -1,6 +1,6 @@
 """The ways to train the same encoder, each ready to take steps on batches of the same proteins."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from benchmarks.alternation import Contender, Step
 from benchmarks.plain_encoder import PlainEncoder
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
@@ -29,9 +30,6 @@ from d2plm_megatron.parallel.processes import started
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
 from recipes import esm2_8m
-
-Step = Callable[[int], object]
-"""Trains on batch i: forward, backward, clipping, AdamW."""
 
 IGNORED = -100
 """The label of tokens that Hugging Face's loss leaves out."""
@@ -191,7 +189,7 @@ def hugging_face(job: Job) -> Iterator[Step]:
     yield step
 
 
-CONTENDERS: dict[str, Callable[[Job], AbstractContextManager[Step]]] = {
+CONTENDERS: dict[str, Contender] = {
     "ours": ours,
     "plain PyTorch, packed": plain,
     "Hugging Face, padded": hugging_face,

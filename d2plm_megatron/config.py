@@ -82,8 +82,8 @@ class Data:
         clusters = {Path(file.removesuffix(CLUSTERS_ENDING)): file for file in (self.clusters or "").split()}
         for prefix, file in clusters.items():
             if not file.endswith(CLUSTERS_ENDING) or prefix not in map(Path, weights):
-                allowed = " or ".join(known + CLUSTERS_ENDING for known in weights) or "nothing without data.train"
-                raise ValueError(f"data.clusters={file}: belongs to no corpus of data.train; allowed is {allowed}")
+                allowed = " or ".join(known + CLUSTERS_ENDING for known in weights) or "none without data.train"
+                raise ValueError(f"data.clusters={file}: belongs to no corpus of data.train; allowed: {allowed}")
         total = sum(weights.values())
         return tuple(
             Source(prefix=prefix, share=weight / total, clusters=clusters.get(Path(prefix)))
