@@ -11,21 +11,20 @@ from typing import Any, Protocol
 
 import torch
 
-
 Step = Callable[[int], object]
 """Does the work of batch i."""
 
 
 class Job(Protocol):
-    """What the contenders are given; it travels to their processes.
+    """What the contenders are given; it travels to their processes."""
 
-    Attributes:
-        num_batches: of a round.
-        device: cpu or cuda.
-    """
+    @property
+    def num_batches(self) -> int:
+        """Of a round."""
 
-    num_batches: int
-    device: str
+    @property
+    def device(self) -> str:
+        """Either cpu or cuda."""
 
 
 Contender = Callable[[Any], AbstractContextManager[Step]]
