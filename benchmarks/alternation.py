@@ -3,15 +3,33 @@
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
-from benchmarks.contenders import CONTENDERS, Job, Step
+Step = Callable[[int], object]
+"""Does the work of batch i."""
+
+
+class Job(Protocol):
+    """What the contenders are given; it travels to their processes."""
+
+    @property
+    def num_batches(self) -> int:
+        """Of a round."""
+
+    @property
+    def device(self) -> str:
+        """Either cpu or cuda."""
+
+
+Contender = Callable[[Any], AbstractContextManager[Step]]
+"""Makes ready for a job; a function of a module, since it is called in another process."""
 
 
 @dataclass
@@ -27,16 +45,19 @@ class Timing:
     peak_bytes: int = 0
 
 
-def alternate(job: Job, names: Sequence[str], num_rounds: int, advance: Callable[[], object]) -> dict[str, Timing]:
+def alternate(
+    job: Job, contenders: Mapping[str, Contender], num_rounds: int, advance: Callable[[], object]
+) -> dict[str, Timing]:
     """Warms every contender up with one round, then lets them take rounds in turn, a different one first each time.
 
     `advance` is called after every round and warm-up. Raises RuntimeError when a contender fails.
     """
+    names = list(contenders)
     timings = {name: Timing() for name in names}
     with ExitStack() as stack:
         processes: dict[str, Connection] = {}
         for name in names:
-            processes[name] = stack.enter_context(_contender(name, job))
+            processes[name] = stack.enter_context(_started(contenders[name], job))
             _receive(processes[name], name)
             advance()
         for number in range(num_rounds):
@@ -52,10 +73,10 @@ def alternate(job: Job, names: Sequence[str], num_rounds: int, advance: Callable
 
 
 @contextmanager
-def _contender(name: str, job: Job) -> Iterator[Connection]:
+def _started(contender: Contender, job: Job) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, name, job), daemon=True)
+    process = context.Process(target=_serve, args=(there, contender, job), daemon=True)
     process.start()
     there.close()  # so that the end of the process is the end of the connection
     try:
@@ -72,10 +93,10 @@ def _receive(connection: Connection, name: str) -> Any:
         raise RuntimeError(f"the contender '{name}' failed; its error is above") from None
 
 
-def _serve(connection: Connection, name: str, job: Job) -> None:
+def _serve(connection: Connection, contender: Contender, job: Job) -> None:
     """In the process of a contender: a message when warm, then for each order the seconds, at last the peak."""
     before = _largest_resident()
-    with CONTENDERS[name](job) as step:
+    with contender(job) as step:
         _round(step, job)
         connection.send(None)
         while connection.recv():
@@ -88,6 +109,9 @@ def _serve(connection: Connection, name: str, job: Job) -> None:
 
 def _largest_resident() -> int:
     """Bytes of memory that this process has held at most."""
+    status = Path("/proc/self/status")  # where there is one: on Linux ru_maxrss begins at what the parent held
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -1,6 +1,6 @@
 """The ways to train the same encoder, each ready to take steps on batches of the same proteins."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from benchmarks.alternation import Contender, Step
 from benchmarks.plain_encoder import PlainEncoder
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Optimizer, Recipe
+from d2plm_megatron.data.corpus import Corpus
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.packing import best_fit
-from d2plm_megatron.data.stream import PackStream, Position, crop
+from d2plm_megatron.data.slices import crop
+from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import started
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
 from recipes import esm2_8m
-
-Step = Callable[[int], object]
-"""Trains on batch i: forward, backward, clipping, AdamW."""
 
 IGNORED = -100
 """The label of tokens that Hugging Face's loss leaves out."""
@@ -81,10 +81,10 @@ class Job:
         first = permuted(torch.arange(most), len(proteins), noise)
         lengths = crop(proteins, first, self.recipe.data, noise).num_tokens
         fitting = int(np.searchsorted(lengths.cumsum(), self.num_batches * self.tokens_per_pack, side="right"))
-        while len(best_fit(lengths[:fitting].tolist(), self.tokens_per_pack)) > self.num_batches:
+        while len(best_fit(lengths[:fitting], self.tokens_per_pack)) > self.num_batches:
             fitting -= 1
         options = replace(self.recipe.data, window_proteins=fitting)
-        batches = global_batches(PackStream(proteins, options, self.recipe.train.seed), Position(), 1, 0, 1)
+        batches = global_batches(PackStream([Corpus(proteins)], options, self.recipe.train.seed), Position(), 1, 0, 1)
         return [batch.packs[0] for batch in islice(batches, self.num_batches)]
 
     @cached_property
@@ -189,7 +189,7 @@ def hugging_face(job: Job) -> Iterator[Step]:
     yield step
 
 
-CONTENDERS: dict[str, Callable[[Job], AbstractContextManager[Step]]] = {
+CONTENDERS: dict[str, Contender] = {
     "ours": ours,
     "plain PyTorch, packed": plain,
     "Hugging Face, padded": hugging_face,

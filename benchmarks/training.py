@@ -95,7 +95,7 @@ def main(
         num_proteins, padding = len(job.proteins), padding_shares(job)
         peak_before = measured_peak(job)
         with progress("rounds", total=(rounds + 1) * len(CONTENDERS)) as advance:
-            timings = alternate(job, tuple(CONTENDERS), rounds, lambda: advance(1))
+            timings = alternate(job, CONTENDERS, rounds, lambda: advance(1))
     peak = max(peak_before, measured_peak(job))
     figures = [summary(name, timings, job, peak, padding[name]) for name in CONTENDERS]
     note = f"{steps} batches, {num_proteins} proteins, {num_tokens(job):,} tokens a round; median of {rounds} rounds"

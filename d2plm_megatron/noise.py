@@ -31,6 +31,8 @@ class Stream(IntEnum):
     REVEAL = 10
     RESIDUE = 11
     EVALUATE = 12
+    MEMBER = 13
+    CORPUS = 14
 
 
 def _shift_right(bits: Tensor, by: int) -> Tensor:
@@ -69,11 +71,11 @@ class Noise:
 
     Args:
         seed: of the whole run.
-        epoch: the pass; noise is drawn anew in each.
+        epoch: the pass; noise is drawn anew in each. An int64 tensor gives every key a pass of its own.
     """
 
     seed: int
-    epoch: int
+    epoch: int | Tensor
 
     def bits(self, stream: Stream, *keys: int | Tensor) -> Tensor:
         """64 random bits, int64, for every combination of `keys` (broadcast)."""

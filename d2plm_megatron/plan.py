@@ -1,14 +1,13 @@
 """The dry run: whether a recipe can work, here or on a cluster, and what it takes."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.corpus import open_corpora
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import check_layout, world_size
 from d2plm_megatron.sizing import GIB, Memory, memory, num_parameters, training_flops
@@ -98,11 +97,20 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.data.train is None:
         yield "data", "none given (data.train=PREFIX)"
         return
-    proteins = IndexedProteins(recipe.data.train)
-    tokens = int((proteins.lengths.clip(max=recipe.data.max_length_residues) + 2).sum(dtype="int64"))
-    steps = tokens / recipe.train.global_batch_tokens
-    yield "data", f"{len(proteins):,} proteins in {Path(recipe.data.train)}, {tokens:,} tokens"
-    yield "epoch", f"{steps:,.1f} steps; the run sees the data {recipe.train.max_steps / steps:,.2f} times"
+    corpora = open_corpora(recipe.data)
+    tokens = [corpus.num_tokens(recipe.data.max_length_residues) for corpus in corpora]
+    tokens_per_draw = sum(
+        float(corpus.share) * number / len(corpus) for corpus, number in zip(corpora, tokens, strict=True)
+    )
+    for corpus, source, number in zip(corpora, recipe.data.sources, tokens, strict=True):
+        what = f"{len(corpus.proteins):,} proteins"
+        if corpus.clusters is not None:
+            what = f"one of each of {len(corpus):,} clusters of {what}"
+        tokens_to_pass = tokens_per_draw * len(corpus) / float(corpus.share)
+        steps = tokens_to_pass / recipe.train.global_batch_tokens
+        share = f"{float(corpus.share):.1%} of the draws: " if len(corpora) > 1 else ""
+        yield "data", f"{share}{what} in {source.prefix}, {number:,.0f} tokens"
+        yield "epoch", f"{steps:,.1f} steps; the run sees the data {recipe.train.max_steps / steps:,.2f} times"
 
 
 def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> None:

@@ -1,22 +1,27 @@
 """Indexed proteins: Megatron's indexed dataset, a pair of files PREFIX.bin and PREFIX.idx, with numpy alone.
 
 PREFIX.bin holds one byte per residue, its id (see alphabet.py), protein after protein, without special tokens.
-PREFIX.idx says where each of the N proteins lies; little-endian, packed:
+PREFIX.idx says where each of the N sequences lies; little-endian, packed:
 
     9 bytes      magic, MMIDIDX and two zero bytes
     uint64       version, 1
     uint8        code of the residues' type, 1 = uint8
     uint64       number of sequences, N
-    uint64       number of document boundaries, N + 1
+    uint64       number of document boundaries, D + 1
     int32 [N]    lengths, residues
     int64 [N]    offsets of the first residues in PREFIX.bin, bytes
-    int64 [N+1]  document boundaries 0, 1, ..., N: one protein is one sequence is one document
+    int64 [D+1]  document boundaries: document d is the sequences from boundary d to boundary d + 1
+
+A document is a protein. Most are one sequence, so that D = N and the boundaries are 0, 1, ..., N; a long protein may be
+cut into several, its chunks, which are drawn like proteins of their own and differ from them in their ends alone.
 
 Source: megatron/core/datasets/indexed_dataset.py of megatron-core 0.16.1, whose IndexedDatasetBuilder writes the same
 bytes for the same proteins and whose IndexedDataset reads these files.
 """
 
+import os
 import struct
+import weakref
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,11 +51,12 @@ def paths_of(prefix: str | Path) -> tuple[Path, Path]:
 class IndexedProteins:
     """The proteins of PREFIX.bin and PREFIX.idx, mapped into memory and read when asked for.
 
-    `dataset[i]` is protein i as ids, uint8 [residues], read-only; `len(dataset)` is the number of proteins.
+    `dataset[i]` is protein (or chunk) i as ids, uint8 [residues], read-only; `len(dataset)` is their number.
 
-    lengths    int32 [N], residues of each protein
-    offsets    int64 [N], byte of PREFIX.bin at which each protein starts
-    residues   uint8 [all residues], PREFIX.bin as it is
+    lengths         int32 [N], residues of each protein
+    offsets         int64 [N], byte of PREFIX.bin at which each protein starts
+    residues        uint8 [all residues], PREFIX.bin as it is
+    num_documents   D, proteins when the chunks of one count once
 
     Opening takes the same time for any N: it compares the files' sizes with their header and the first and last
     entries; `verify` reads everything. Raises FileNotFoundError if one of the files is missing and ValueError, saying
@@ -62,12 +68,15 @@ class IndexedProteins:
         for path in (self._bin_path, self._idx_path):
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing (a dataset is named by its prefix, without .bin or .idx)")
-        num_proteins = _read_num_proteins(self._idx_path)
+        num_proteins, self.num_documents = _read_counts(self._idx_path)
         self.lengths = self._map("<i4", _HEADER.size, num_proteins)
         self.offsets = self._map("<i8", _HEADER.size + 4 * num_proteins, num_proteins)
-        self._documents = self._map("<i8", _HEADER.size + 12 * num_proteins, num_proteins + 1)
+        self._documents = self._map("<i8", _HEADER.size + 12 * num_proteins, self.num_documents + 1)
         self._check_ends()
-        self.residues = np.memmap(self._bin_path, dtype=np.uint8, mode="r").view(np.ndarray)
+        with self._bin_path.open("rb") as file:
+            self.residues = np.memmap(file, dtype=np.uint8, mode="r").view(np.ndarray)
+            self._bin = os.dup(file.fileno())  # the file that is mapped, whatever comes to bear its name
+        weakref.finalize(self, os.close, self._bin)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -75,6 +84,26 @@ class IndexedProteins:
     def __getitem__(self, index: int) -> np.ndarray:
         start = int(self.offsets[index])
         return self.residues[start : start + int(self.lengths[index])]
+
+    def begins_protein(self, chosen: np.ndarray) -> np.ndarray:
+        """Whether each of these, int64, begins with its protein's first residue: bool, false for a later chunk."""
+        return self._is_boundary(chosen)
+
+    def ends_protein(self, chosen: np.ndarray) -> np.ndarray:
+        """Whether each of these, int64, ends with its protein's last residue: bool, false for an earlier chunk."""
+        return self._is_boundary(chosen + 1)
+
+    def check_size(self) -> None:
+        """Raises ValueError if PREFIX.bin has shrunk since it was opened: touching what is gone would end the process.
+
+        Costs a microsecond, for any size.
+        """
+        size = os.fstat(self._bin).st_size
+        if size < len(self.residues):
+            raise ValueError(
+                f"{self._bin_path} has shrunk from {len(self.residues):,} to {size:,} bytes while it was read; "
+                "put the same data back and start again: a run continues from its last checkpoint"
+            )
 
     def verify(self, advance: Callable[[int], object] = lambda num_residues: None) -> np.ndarray:
         """Reads everything; returns how often each id occurs, int64 [SIZE].
@@ -97,11 +126,14 @@ class IndexedProteins:
         mapped = np.memmap(self._idx_path, dtype=dtype, mode="r", offset=offset, shape=(count,))
         return mapped.view(np.ndarray)  # the same memory; slicing an np.memmap object takes several times as long
 
+    def _is_boundary(self, sequences: np.ndarray) -> np.ndarray:
+        if self.num_documents == len(self):
+            return np.ones(len(sequences), dtype=bool)
+        return self._documents[np.searchsorted(self._documents, sequences)] == sequences
+
     def _check_ends(self) -> None:
         if self.offsets[0] != 0 or self._documents[0] != 0 or self._documents[-1] != len(self):
-            raise ValueError(
-                f"{self._idx_path} is damaged, or some document is not one protein; convert the data again"
-            )
+            raise ValueError(f"{self._idx_path} is damaged; convert the data again")
         described = int(self.offsets[-1]) + int(self.lengths[-1])
         size = self._bin_path.stat().st_size
         if size != described or size == 0:
@@ -117,15 +149,17 @@ class IndexedProteins:
             here = slice(start, start + _PROTEINS_AT_ONCE)
             ends = expected + np.cumsum(self.lengths[here], dtype=np.int64)
             starts = np.concatenate(([expected], ends[:-1]))
-            documents = np.arange(start, start + len(ends))
-            wrong = np.flatnonzero(
-                (self.lengths[here] <= 0) | (self.offsets[here] != starts) | (self._documents[:-1][here] != documents)
-            )
+            wrong = np.flatnonzero((self.lengths[here] <= 0) | (self.offsets[here] != starts))
             if wrong.size:
                 raise ValueError(
                     f"{self._idx_path}: the entry of protein {start + int(wrong[0])} is damaged; convert the data again"
                 )
             expected = int(ends[-1])
+        for start in range(0, self.num_documents, _PROTEINS_AT_ONCE):
+            wrong = np.flatnonzero(np.diff(self._documents[start : start + _PROTEINS_AT_ONCE + 1]) <= 0)
+            if wrong.size:
+                name = f"the entry of document {start + int(wrong[0])}"
+                raise ValueError(f"{self._idx_path}: {name} is damaged; convert the data again")
 
     def no_residue_at(self, place: int) -> str:
         """Says which protein and position the byte at `place` of PREFIX.bin belongs to, and what is wrong with it."""
@@ -136,8 +170,8 @@ class IndexedProteins:
         return f"{self._bin_path}: protein {protein}, position {position}: id {wrong}{name} is no residue"
 
 
-def _read_num_proteins(idx_path: Path) -> int:
-    """The number of proteins that an .idx says it describes, once its header and its size agree."""
+def _read_counts(idx_path: Path) -> tuple[int, int]:
+    """The numbers of sequences and documents that an .idx says it describes, once its header and its size agree."""
     with idx_path.open("rb") as file:
         header = file.read(_HEADER.size)
     if len(header) < _HEADER.size or not header.startswith(_MAGIC):
@@ -152,19 +186,14 @@ def _read_num_proteins(idx_path: Path) -> int:
         )
     if num_sequences == 0:
         raise ValueError(f"{idx_path}: the dataset is empty")
-    if num_boundaries != num_sequences + 1:
-        raise ValueError(
-            f"{idx_path}: {num_sequences:,} sequences in {num_boundaries - 1:,} documents, but one protein is one "
-            "sequence is one document; convert the data again"
-        )
     expected = _HEADER.size + 12 * num_sequences + 8 * num_boundaries
     size = idx_path.stat().st_size
-    if size != expected:
+    if size != expected or not 1 < num_boundaries <= num_sequences + 1:
         raise ValueError(
-            f"{idx_path} has {size:,} bytes, but an index of {num_sequences:,} proteins has {expected:,}; "
-            "convert the data again"
+            f"{idx_path} has {size:,} bytes, but an index of {num_sequences:,} sequences in {num_boundaries - 1:,} "
+            f"documents has {expected:,}; convert the data again"
         )
-    return int(num_sequences)
+    return int(num_sequences), int(num_boundaries) - 1
 
 
 class IndexedWriter:
@@ -176,6 +205,7 @@ class IndexedWriter:
 
     def __init__(self, prefix: str | Path) -> None:
         self._lengths = array("i")
+        self._later_chunks = array("q")
         self._scope = self._files(*paths_of(prefix))
 
     def __enter__(self) -> Self:
@@ -187,15 +217,20 @@ class IndexedWriter:
     ) -> bool | None:
         return self._scope.__exit__(kind, error, trace)
 
-    def add(self, ids: np.ndarray) -> None:
+    def add(self, ids: np.ndarray, continues: bool = False) -> None:
         """Appends one protein: ids, uint8 [residues], without special tokens.
 
-        Raises ValueError for another type and for a protein without residues.
+        `continues` is true for the second and later chunks of a protein that is cut into several. Raises ValueError
+        for another type, for a protein without residues, and for a first one that continues.
         """
         if ids.dtype != np.uint8 or ids.size == 0:
             raise ValueError(
                 f"protein {len(self._lengths)}: {ids.size} ids of {ids.dtype}; expected 1 or more of uint8"
             )
+        if continues:
+            if not self._lengths:
+                raise ValueError("protein 0: there is none before it that it could continue")
+            self._later_chunks.append(len(self._lengths))
         self._bin.write(ids.tobytes())
         self._lengths.append(ids.size)
 
@@ -206,15 +241,22 @@ class IndexedWriter:
                 yield
             if not self._lengths:
                 raise ValueError(f"no protein to write to {bin_path}")
-            _write_index(temporary_idx, np.frombuffer(self._lengths, dtype=np.int32))
+            later_chunks = np.array(self._later_chunks, dtype=np.int64)
+            _write_index(temporary_idx, np.frombuffer(self._lengths, dtype=np.int32), later_chunks)
 
 
-def _write_index(path: Path, lengths: np.ndarray) -> None:
-    """Writes an .idx for proteins of these lengths, int32 [N], in pieces, since 8-byte arrays of N need not fit."""
+def _write_index(path: Path, lengths: np.ndarray, later_chunks: np.ndarray) -> None:
+    """Writes an .idx in pieces, since 8-byte arrays of N need not fit.
+
+    Args:
+        path: of the file.
+        lengths: of the sequences, int32 [N].
+        later_chunks: the sequences that no document begins with, int64, ascending.
+    """
     num_proteins = len(lengths)
     pieces = [slice(start, start + _PROTEINS_AT_ONCE) for start in range(0, num_proteins, _PROTEINS_AT_ONCE)]
     with path.open("wb") as file:
-        file.write(_HEADER.pack(_MAGIC, _VERSION, _UINT8, num_proteins, num_proteins + 1))
+        file.write(_HEADER.pack(_MAGIC, _VERSION, _UINT8, num_proteins, num_proteins + 1 - len(later_chunks)))
         for piece in pieces:
             file.write(lengths[piece].astype("<i4").tobytes())
         offset = 0
@@ -223,5 +265,9 @@ def _write_index(path: Path, lengths: np.ndarray) -> None:
             file.write((ends - lengths[piece]).tobytes())
             offset = int(ends[-1])
         for piece in pieces:
-            file.write(np.arange(piece.start, min(piece.stop, num_proteins), dtype="<i8").tobytes())
+            sequences = np.arange(piece.start, min(piece.stop, num_proteins), dtype="<i8")
+            inside = later_chunks[
+                np.searchsorted(later_chunks, piece.start) : np.searchsorted(later_chunks, piece.stop)
+            ]
+            file.write(np.delete(sequences, inside - piece.start).tobytes())
         file.write(struct.pack("<q", num_proteins))

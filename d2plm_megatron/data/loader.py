@@ -10,10 +10,12 @@ import torch
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Data
+from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.packing import best_fit
-from d2plm_megatron.data.stream import PackStream, Position, crop, to_batch
+from d2plm_megatron.data.slices import crop
+from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.noise import Noise
 
 Item = TypeVar("Item")
@@ -50,7 +52,7 @@ def global_batches(
         taken = [next(source) for _ in range(packs_per_batch)]
         lengths = [slices.num_tokens for slices, _, _ in taken]
         yield GlobalBatch(
-            packs=[to_batch(stream.proteins, s, epoch, stream.options) for s, epoch, _ in taken[rank::num_ranks]],
+            packs=[to_batch(stream.sources, s, epoch, stream.options) for s, epoch, _ in taken[rank::num_ranks]],
             num_proteins=sum(len(numbers) for numbers in lengths),
             num_tokens=sum(int(numbers.sum()) for numbers in lengths),
             sum_squared_lengths=sum(int((numbers**2).sum()) for numbers in lengths),
@@ -69,9 +71,9 @@ def held_out_packs(
     noise = Noise(seed=0, epoch=0)
     chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), noise)
     slices = crop(proteins, chosen, options, noise)
-    packs = best_fit(slices.num_tokens.tolist(), options.tokens_per_pack)
+    packs = best_fit(slices.num_tokens, options.tokens_per_pack)
     packs += [[]] * (-len(packs) % num_ranks)
-    return [to_batch(proteins, slices.take(pack), epoch=0, options=options) for pack in packs[rank::num_ranks]]
+    return [to_batch([proteins], slices.take(pack), epoch=0, options=options) for pack in packs[rank::num_ranks]]
 
 
 class Prefetch(Generic[Item]):

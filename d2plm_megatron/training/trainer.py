@@ -46,7 +46,7 @@ class Trainer:
         self.recipe, self.processes = recipe, processes
         self.folder = RunFolder(Path(recipe.output) / recipe.name)
         self.objective = build(recipe.objective)
-        self.stream = PackStream(IndexedProteins(recipe.data.train), recipe.data, recipe.train.seed)
+        self.stream = PackStream.open(recipe.data, recipe.train.seed)
         self.held_out = self._held_out()
         checkpoint = self._checkpoint()
         self.engine = Engine(recipe, processes)
@@ -149,7 +149,7 @@ class Trainer:
             self.reporter.draw()
         state = {
             "progress": self.progress.to_json(),
-            "data": self._data_identity(),
+            "data": self.stream.identity(),
             "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
             "versions": {
                 name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")
@@ -160,10 +160,10 @@ class Trainer:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         checkpoint.check_model(self.recipe)
-        if checkpoint.state["data"] != self._data_identity():
+        if checkpoint.state["data"] != self.stream.identity():
             raise ValueError(
                 f"{checkpoint.path}: the data has changed since: {checkpoint.state['data']} then, "
-                f"{self._data_identity()} now; choose another name=, or give the same data"
+                f"{self.stream.identity()} now; choose another name=, or give the same data"
             )
         self.progress = Progress.from_json(checkpoint.state["progress"])
         checkpointing.restore(self.engine, checkpoint.path, self.progress.num_updates)
@@ -176,10 +176,6 @@ class Trainer:
                 f"train.resume=never: {self.folder.path} already holds a run; choose another name= or remove the folder"
             )
         return checkpointing.newest_whole(found, self._say)
-
-    def _data_identity(self) -> dict[str, int]:
-        proteins = self.stream.proteins
-        return {"proteins": len(proteins), "residues": len(proteins.residues)}
 
     def _held_out(self) -> list[TokenBatch]:
         if self.recipe.data.validation is None:

@@ -3,11 +3,14 @@
 import importlib
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from d2plm_megatron.config import Recipe
+from d2plm_megatron.data.clusters import write_clusters
 from d2plm_megatron.objectives import build
 from d2plm_megatron.overrides import from_yaml, resolve
 
@@ -51,6 +54,22 @@ def test_dry_run_on_a_cluster(name: str, monkeypatch: pytest.MonkeyPatch, capsys
     printed = capsys.readouterr().out
     assert "parameters" in printed
     assert "memory per GPU" in printed
+
+
+def test_dry_run_of_several_corpora(
+    write_proteins: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1000 proteins of 18 residues are drawn as often as one of each of 100 clusters of 600 proteins of 58."""
+    one, other = write_proteins([18] * 1000, name="one"), write_proteins([58] * 600, name="other")
+    clusters = write_clusters(other, np.arange(600) // 6)
+    overrides = [f"data.train={one}:1 {other}:1", f"data.clusters={clusters}", "train.global_batch_tokens=4096"]
+    _run("absorbing_tiny", "--dry-run", *overrides, "train.max_steps=100", monkeypatch=monkeypatch)
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "50.0% of the draws: 1,000 proteins in" in printed
+    assert "50.0% of the draws: one of each of 100 clusters of 600 proteins in" in printed
+    assert "20,000 tokens" in printed and "6,000 tokens" in printed
+    assert "19.5 steps; the run sees the data 5.12 times" in printed  # 4096 tokens are 102.4 draws of 40 on average
+    assert "2.0 steps; the run sees the data 51.20 times" in printed
 
 
 def test_help_names_every_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

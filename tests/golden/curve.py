@@ -15,7 +15,7 @@ from typing import Any
 
 from d2plm_megatron.alphabet import encode
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.data.indexed import IndexedProteins, IndexedWriter
+from d2plm_megatron.data.indexed import IndexedWriter
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.objectives import build
@@ -73,9 +73,8 @@ def recipe(prefix: Path, **train: Any) -> Recipe:
 
 def losses(chosen: Recipe, processes: Processes, num_steps: int = NUM_STEPS) -> list[float]:
     """Trains from the beginning; the loss of each step."""
-    assert chosen.data.train is not None
     engine, objective = Engine(chosen, processes), build(chosen.objective)
-    stream = PackStream(IndexedProteins(chosen.data.train), chosen.data, chosen.train.seed)
+    stream = PackStream.open(chosen.data, chosen.train.seed)
     batches = global_batches(stream, Position(), chosen.train.global_batch_tokens // chosen.data.tokens_per_pack, 0, 1)
     found = []
     for step, batch in enumerate(islice(batches, num_steps)):

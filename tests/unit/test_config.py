@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from fractions import Fraction
 
 import pytest
 
@@ -17,6 +18,7 @@ from d2plm_megatron.config import (
     Optimizer,
     Parallel,
     Recipe,
+    Source,
     Train,
 )
 
@@ -26,6 +28,17 @@ REFUSED = [  # part, arguments, start of the message, what else it says
     (Data, {"max_length_residues": 0}, "data.max_length_residues=0:", "at least 1"),
     (Data, {"window_proteins": 0}, "data.window_proteins=0:", "at least 1"),
     (Data, {"tokens_per_pack": 1023}, "data.tokens_per_pack=1023:", "data.max_length_residues + 2 (1024)"),
+    (Data, {"train": "a:1 b"}, "data.train=a:1 b:", "PREFIX:WEIGHT, with a weight above 0"),
+    (Data, {"train": "a:1 b:0"}, "data.train=a:1 b:0:", "above 0"),
+    (Data, {"train": "a:1 b:-2"}, "data.train=a:1 b:-2:", "above 0"),
+    (Data, {"train": "a:1 b:nan"}, "data.train=a:1 b:nan:", "above 0"),
+    (Data, {"train": "a:1 b:1/0"}, "data.train=a:1 b:1/0:", "above 0"),
+    (Data, {"train": "a:1 :2"}, "data.train=a:1 :2:", "PREFIX:WEIGHT"),
+    (Data, {"train": "a:1 a:2"}, "data.train=a:1 a:2:", "names a twice"),
+    (Data, {"clusters": "a.clusters.npy"}, "data.clusters=a.clusters.npy:", "none without data.train"),
+    (Data, {"train": "a", "clusters": "b.clusters.npy"}, "data.clusters=b.clusters.npy:", "allowed: a.clusters.npy"),
+    (Data, {"train": "a", "clusters": "a"}, "data.clusters=a:", "allowed: a.clusters.npy"),
+    (Data, {"train": "a:1 b:1", "clusters": "c.npy"}, "data.clusters=c.npy:", "a.clusters.npy or b.clusters.npy"),
     (Model, {"num_layers": 0}, "model.num_layers=0:", "at least 1"),
     (Model, {"activation": "gleu"}, "model.activation=gleu:", "allowed are swiglu, gelu; did you mean gelu?"),
     (Model, {"normalization": "layer"}, "model.normalization=layer:", "did you mean layernorm?"),
@@ -114,3 +127,27 @@ def test_frozen_and_every_field_explained(part):
 def test_objectives_are_found_by_their_names():
     assert {name: objective().name for name, objective in OBJECTIVES.items()} == {name: name for name in OBJECTIVES}
     assert all(issubclass(objective, Objective) for objective in OBJECTIVES.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "sources"),
+    [
+        ({}, ()),
+        ({"train": "my data/a"}, (Source(prefix="my data/a"),)),
+        ({"train": "a:7"}, (Source(prefix="a:7"),)),
+        (
+            {"train": " /a/uniref50:0.7  /b/family:.3 "},
+            (Source(prefix="/a/uniref50", share=Fraction(7, 10)), Source(prefix="/b/family", share=Fraction(3, 10))),
+        ),
+        (
+            {"train": "a:2 b:1 c:1e0", "clusters": "c.clusters.npy ./a.clusters.npy"},
+            (
+                Source(prefix="a", share=Fraction(1, 2), clusters="./a.clusters.npy"),
+                Source(prefix="b", share=Fraction(1, 4)),
+                Source(prefix="c", share=Fraction(1, 4), clusters="c.clusters.npy"),
+            ),
+        ),
+    ],
+)
+def test_corpora_with_exact_shares(options, sources):
+    assert Data(**options).sources == sources

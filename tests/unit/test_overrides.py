@@ -48,6 +48,16 @@ def test_values_of_every_type():
     assert resolve(found, ["optimizer.decay_steps=null"]).optimizer.decay_steps is None
 
 
+def test_several_corpora_as_typed_and_as_yaml(tmp_path):
+    overrides = ["data.train=/a/uniref-50:0.7 b_2/x.y:0.3", "data.clusters=/a/uniref-50.clusters.npy"]
+    found = resolve(RECIPE, overrides)
+    assert found.data == Data(train="/a/uniref-50:0.7 b_2/x.y:0.3", clusters="/a/uniref-50.clusters.npy")
+    assert [source.prefix for source in found.data.sources] == ["/a/uniref-50", "b_2/x.y"]
+    (tmp_path / "recipe.yaml").write_text(to_yaml(found))
+    assert from_yaml(tmp_path / "recipe.yaml") == found
+    assert resolve(found, ["data.train=c", "data.clusters=null"]).data == Data(train="c")
+
+
 @pytest.mark.parametrize("size", MODEL_SIZES)
 def test_named_sizes(size):
     assert resolve(RECIPE, [f"model={size}"]) == replace(RECIPE, model=MODEL_SIZES[size])
@@ -90,7 +100,7 @@ REFUSED = {
     "train.max_steps=null": ["train.max_steps=null:", "not Optional"],
     "average.ramp=maybe": ["average.ramp=maybe:", "not a valid bool"],
     "optimizer.learning_rate=fast": ["optimizer.learning_rate=fast:", "could not be converted to Float"],
-    "parallel.tensor=3": ["parallel.tensor=3:", "must divide model.num_attention_heads=4"],
+    "parallel.tensor=3": ["parallel.tensor=3:", "must divide model.num_attention_heads=8"],
     "train": ["train:", "write key=value, for example train.max_steps=20"],
     "train=3": ["train:", "no such key", "train.max_steps"],
     "train.max_steps=1,2": ["train.max_steps=1,2", "Ambiguous value"],

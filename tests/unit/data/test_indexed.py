@@ -79,6 +79,32 @@ def test_reads_what_was_written(sequences):
         assert np.array_equal(proteins.verify(), np.bincount(np.concatenate(expected), minlength=SIZE))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(proteins_lists.map(lambda chunks: chunks[:4]), min_size=1, max_size=8))
+def test_documents_of_several_chunks_are_those_of_megatron(documents):
+    from megatron.core.datasets import indexed_dataset as megatron
+
+    chunks = [chunk for document in documents for chunk in document]
+    is_first = [number == 0 for document in documents for number, _ in enumerate(document)]
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = Path(folder, "ours"), Path(folder, "theirs")
+        with IndexedWriter(ours) as writer:
+            for chunk, first in zip(chunks, is_first, strict=True):
+                writer.add(encode(chunk), continues=not first)
+        builder = megatron.IndexedDatasetBuilder(f"{theirs}.bin", dtype=np.uint8)
+        for document in documents:
+            builder.add_document(encode("".join(document)), [len(chunk) for chunk in document])
+        builder.finalize(f"{theirs}.idx")
+        for ending in (".bin", ".idx"):
+            assert Path(f"{ours}{ending}").read_bytes() == Path(f"{theirs}{ending}").read_bytes()
+        proteins = IndexedProteins(theirs)
+        proteins.verify()
+        everyone = np.arange(len(proteins))
+        assert proteins.num_documents == len(documents)
+        assert proteins.begins_protein(everyone).tolist() == is_first
+        assert proteins.ends_protein(everyone).tolist() == [*is_first[1:], True]
+
+
 def test_residues_cannot_be_changed_and_indices_end(tmp_path):
     proteins = IndexedProteins(write(tmp_path / "p", SEQUENCES))
     with pytest.raises(ValueError, match="read-only"):
@@ -123,7 +149,7 @@ DAMAGES = {
     "bin empty": (cut(".bin", 37), "37 are missing"),
     "bin missing": (remove(".bin"), r"p\.bin is missing .*without \.bin or \.idx"),
     "idx missing": (remove(".idx"), r"p\.idx is missing"),
-    "idx cut": (cut(".idx", 8), r"p\.idx has 114 bytes, but an index of 4 proteins has 122"),
+    "idx cut": (cut(".idx", 8), r"p\.idx has 114 bytes, but an index of 4 sequences in 4 documents has 122"),
     "idx cut in its header": (cut(".idx", 100), "no index of a Megatron dataset, or is cut off"),
     "idx of other data": (index_of_other_data, "2 are missing"),
     "idx empty": (empty_index, "the dataset is empty"),
@@ -131,10 +157,14 @@ DAMAGES = {
     "other version": (overwrite(9, b"\x02"), "format version 2; only version 1"),
     "other type": (overwrite(17, b"\x04"), "holds int32, but proteins are stored as uint8"),
     "unknown type": (overwrite(17, b"\x63"), "holds type code 99"),
-    "other count of proteins": (overwrite(18, struct.pack("<QQ", 5, 6)), "an index of 5 proteins has 142"),
-    "several proteins to a document": (overwrite(26, struct.pack("<Q", 3)), "4 sequences in 2 documents"),
+    "other count of proteins": (
+        overwrite(18, struct.pack("<QQ", 5, 6)),
+        "an index of 5 sequences in 5 documents has 142",
+    ),
+    "other count of documents": (overwrite(26, struct.pack("<Q", 3)), "4 sequences in 2 documents has 106"),
+    "more documents than sequences": (overwrite(18, struct.pack("<QQ", 2, 8)), "2 sequences in 7 documents has 122"),
     "first offset": (overwrite(HEADER_BYTES + 16, b"\x01"), "damaged"),
-    "last document": (overwrite(HEADER_BYTES + 48 + 32, b"\x03"), "damaged, or some document is not one protein"),
+    "last document": (overwrite(HEADER_BYTES + 48 + 32, b"\x03"), "damaged"),
 }
 
 
@@ -154,7 +184,7 @@ def test_damage_is_seen_on_opening(tmp_path, damage, message):
         (".idx", HEADER_BYTES + 4, struct.pack("<i", 0), "entry of protein 1 is damaged"),
         (".idx", HEADER_BYTES + 4, struct.pack("<i", -2), "entry of protein 1 is damaged"),
         (".idx", HEADER_BYTES + 16 + 16, struct.pack("<q", 9), "entry of protein 2 is damaged"),
-        (".idx", HEADER_BYTES + 48 + 16, struct.pack("<q", 7), "entry of protein 2 is damaged"),
+        (".idx", HEADER_BYTES + 48 + 16, struct.pack("<q", 7), "entry of document 2 is damaged"),
     ],
 )
 def test_damage_inside_is_seen_by_verify(tmp_path, ending, offset, new, message):
@@ -207,6 +237,12 @@ def test_writer_refuses_what_is_no_protein(tmp_path, ids):
     with pytest.raises(ValueError, match="protein 1: "), IndexedWriter(tmp_path / "p") as writer:
         writer.add(encode("MKT"))
         writer.add(ids)
+    assert not list(tmp_path.iterdir())
+
+
+def test_writer_refuses_to_continue_nothing(tmp_path):
+    with pytest.raises(ValueError, match="none before it"), IndexedWriter(tmp_path / "p") as writer:
+        writer.add(encode("MKT"), continues=True)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,16 +9,18 @@ import torch
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Data
+from d2plm_megatron.data.assembly import to_batch
+from d2plm_megatron.data.corpus import Corpus
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
-from d2plm_megatron.data.stream import PackStream, Position, to_batch
+from d2plm_megatron.data.stream import PackStream, Position
 
 OPTIONS = Data(max_length_residues=30, tokens_per_pack=64, window_proteins=10)
 
 
 @pytest.fixture
 def stream(write_proteins) -> PackStream:
-    return PackStream(IndexedProteins(write_proteins([1 + 7 * i % 50 for i in range(47)])), OPTIONS, seed=3)
+    return PackStream([Corpus(IndexedProteins(write_proteins([1 + 7 * i % 50 for i in range(47)])))], OPTIONS, seed=3)
 
 
 def same(one: TokenBatch, other: TokenBatch) -> bool:
@@ -35,7 +37,7 @@ def batches_of(stream: PackStream, rank: int, num_ranks: int, position: Position
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 4])
 def test_global_batches_are_the_same_for_any_number_of_ranks(stream, num_ranks):
-    packs = [to_batch(stream.proteins, s, e, OPTIONS) for s, e, _ in islice(stream.packs_from(Position()), 48)]
+    packs = [to_batch(stream.sources, s, e, OPTIONS) for s, e, _ in islice(stream.packs_from(Position()), 48)]
     by_rank = [batches_of(stream, rank, num_ranks) for rank in range(num_ranks)]
     for step, of_step in enumerate(zip(*by_rank, strict=True)):
         expected = packs[4 * step : 4 * step + 4]

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import pytest
 import torch
@@ -41,3 +42,16 @@ def test_every_item_comes_to_every_place():
     orders = torch.stack([permuted(torch.arange(12), 12, Noise(0, epoch)) for epoch in range(480)])
     counts = torch.stack([column.bincount(minlength=12) for column in orders.T]).double()
     assert float(((counts - 40) ** 2 / 40).sum()) * 11 / 12 < 173.6  # 121 degrees of freedom, p = 0.0012
+
+
+def test_a_few_of_a_billion_are_computed_alone():
+    """Each asks for its place only: no array of a billion is made, which would take 8 GB."""
+    num_items = 10**9
+    places = torch.tensor([0, 1, num_items // 2, num_items - 1])
+    tracemalloc.start()
+    orders = torch.stack([permuted(places, num_items, Noise(0, epoch)) for epoch in range(50)])
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 1e6
+    assert orders.min() >= 0 and orders.max() < num_items and len(orders.unique()) == 200
+    assert abs(float(orders.double().mean()) / num_items - 0.5) < 4 * 12**-0.5 / 200**0.5

@@ -43,7 +43,7 @@ def test_exports_fasta(command, tmp_path):
         (".bin", lambda data: data[:-2], "2 are missing; convert the data again"),
         (".bin", lambda data: data[:1] + b"\x20" + data[2:], "protein 0, position 2: id 32 (<mask>) is no residue"),
         (".idx", lambda data: data[:17] + b"\x04" + data[18:], "holds int32"),
-        (".idx", lambda data: data[:-1], "an index of 2 proteins has"),
+        (".idx", lambda data: data[:-1], "an index of 2 sequences in 2 documents has"),
     ],
 )
 def test_refuses_damage_and_exports_nothing(refused, tmp_path, ending, change, message):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
 from d2plm_megatron.config import MODEL_SIZES, Recipe
 from d2plm_megatron.overrides import to_yaml
 
@@ -49,7 +49,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         lines.append({"kind": "validation", "step": 20, "time": MOMENT, "elbo_nats": 2.8, "elbo_perplexity": 16.4})
         folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
         progress = {"step": 20, "num_tokens": 163840, "num_proteins": 1200}
-        folder.complete(20, recipe, {"progress": progress, "versions": {"torch": "2.13.0"}}, True, keep_last=1)
+        state = {"progress": progress, "versions": {"torch": "2.13.0"}, "files": {}}
+        folder.complete(20, Checkpoint(folder.incomplete(20), recipe, state), is_best=True, keep_last=1)
         return folder.path
 
     return make

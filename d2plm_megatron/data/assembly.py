@@ -1,0 +1,75 @@
+"""From the parts of proteins that make up a pack to its tokens."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.config import Data
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.slices import Slices
+
+
+def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, options: Data) -> TokenBatch:
+    """Reads the residues of a pack and fills it up to `tokens_per_pack` with padding that nothing attends to.
+
+    Args:
+        sources: the proteins of each corpus.
+        slices: what the pack holds.
+        epoch: that it belongs to.
+        options: how many tokens.
+
+    Raises ValueError naming the protein whose bytes are no residues, or the file that has shrunk.
+    """
+    total, longest = options.tokens_per_pack, options.max_length_residues + 2
+    used = int(slices.num_tokens.sum())
+    padding = [min(longest, total - begin) for begin in range(used, total, longest)]
+    lengths_S = np.concatenate([slices.num_tokens, padding]).astype(np.int64)
+    ends_S = np.cumsum(lengths_S)
+    tokens_T = np.full(total, alphabet.PAD, dtype=np.int64)
+    is_residue_T = np.arange(total) < used
+    num_real = len(slices.proteins)
+    for places, has_one, token in (
+        ((ends_S - lengths_S)[:num_real], slices.has_begin, alphabet.CLS),
+        (ends_S[:num_real] - 1, slices.has_end, alphabet.EOS),
+    ):
+        tokens_T[places[has_one]] = token
+        is_residue_T[places[has_one]] = False
+    tokens_T[is_residue_T] = _residues(sources, slices)
+    return _assemble(tokens_T, lengths_S, slices, epoch)
+
+
+def _residues(sources: Sequence[IndexedProteins], slices: Slices) -> np.ndarray:
+    """The ids of all slices, end to end, uint8."""
+    starts = slices.starts.copy()
+    for number in set(slices.corpora.tolist()):
+        here = slices.corpora == number
+        starts[here] += sources[number].offsets[slices.proteins[here]]
+        sources[number].check_size()
+    bounds = zip(slices.corpora.tolist(), starts.tolist(), (starts + slices.num_residues).tolist(), strict=True)
+    parts = [sources[number].residues[start:stop] for number, start, stop in bounds]
+    residues = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8)
+    wrong = np.flatnonzero((residues < alphabet.RESIDUES.start) | (residues >= alphabet.RESIDUES.stop))
+    if wrong.size:
+        part = int(np.searchsorted(np.cumsum(slices.num_residues), wrong[0], side="right"))
+        place = int(starts[part] + wrong[0] - slices.num_residues[:part].sum())
+        raise ValueError(sources[slices.corpora[part]].no_residue_at(place))
+    return residues
+
+
+def _assemble(tokens_T: np.ndarray, lengths_S: np.ndarray, slices: Slices, epoch: int) -> TokenBatch:
+    begins_S = np.cumsum(lengths_S) - lengths_S
+    padding = np.full(len(lengths_S) - len(slices.proteins), -1)
+    canonical = (tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop)
+    return TokenBatch(
+        tokens_T=torch.from_numpy(tokens_T),
+        positions_T=torch.from_numpy(np.arange(len(tokens_T)) - np.repeat(begins_S, lengths_S)),
+        sequence_T=torch.from_numpy(np.repeat(np.arange(len(lengths_S)), lengths_S)),
+        scored_T=torch.from_numpy(canonical),
+        sample_ids_S=torch.from_numpy(np.concatenate([slices.samples, padding])),
+        ordinals_S=torch.from_numpy(np.concatenate([slices.ordinals, padding])),
+        lengths_S=tuple(lengths_S.tolist()),
+        epoch=epoch,
+    )

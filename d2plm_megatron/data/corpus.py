@@ -1,0 +1,95 @@
+"""A corpus and the order of its proteins, pass after pass; and how several of them take turns."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import Any
+
+import numpy as np
+import torch
+
+from d2plm_megatron.config import Data
+from d2plm_megatron.data.clusters import Clusters
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.order import permuted
+from d2plm_megatron.data.slices import Slices, crop
+from d2plm_megatron.noise import Noise
+
+_CLUSTERS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Proteins that are drawn in passes: each draws every protein once or, by cluster, one member of every cluster.
+
+    `len(corpus)` is the number of draws of a pass.
+
+    Attributes:
+        proteins: its proteins.
+        share: of all draws of the run.
+        clusters: of the proteins, if it is drawn by cluster.
+    """
+
+    proteins: IndexedProteins
+    share: Fraction = Fraction(1)
+    clusters: Clusters | None = None
+
+    def __len__(self) -> int:
+        return len(self.proteins) if self.clusters is None else len(self.clusters)
+
+    def drawn(self, first: int, last: int, seed: int, options: Data) -> Slices:
+        """What draws first to last, counted over all passes, bring: each pass is a permutation of its own."""
+        draws = torch.arange(first, last)
+        noise = Noise(seed, draws // len(self))
+        chosen = permuted(draws % len(self), len(self), noise)
+        if self.clusters is not None:
+            chosen = self.clusters.draw(chosen, noise)
+        return crop(self.proteins, chosen, options, noise)
+
+    def num_tokens(self, max_length: int) -> float:
+        """Residues and end tokens of a pass, on average; reads all lengths, in pieces."""
+        total = 0.0
+        for lengths, weights in self._pieces():
+            total += float(((np.minimum(lengths, max_length) + 2) * weights).sum(dtype=np.float64))
+        return total
+
+    def identity(self) -> dict[str, Any]:
+        """What a position in the stream is good for: another corpus has other numbers here."""
+        numbers = {"proteins": len(self.proteins), "residues": len(self.proteins.residues)}
+        return numbers if self.clusters is None else {**numbers, "clusters": len(self.clusters)}
+
+    def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray | int]]:
+        """The lengths of all proteins, and how often a pass draws each of them."""
+        for first in range(0, len(self), _CLUSTERS_AT_ONCE):
+            if self.clusters is None:
+                yield self.proteins.lengths[first : first + _CLUSTERS_AT_ONCE], 1
+            else:
+                bounds = self.clusters.boundaries[first : first + _CLUSTERS_AT_ONCE + 1]
+                sizes = np.diff(bounds)
+                yield self.proteins.lengths[self.clusters.members[bounds[0] : bounds[-1]]], np.repeat(1 / sizes, sizes)
+
+
+def open_corpora(options: Data) -> list[Corpus]:
+    """The corpora of `data.train`. Raises what IndexedProteins and Clusters raise."""
+    corpora = []
+    for source in options.sources:
+        proteins = IndexedProteins(source.prefix)
+        clusters = Clusters(source.clusters, len(proteins)) if source.clusters else None
+        corpora.append(Corpus(proteins, source.share, clusters))
+    return corpora
+
+
+def counts_before(draw: int, shares: Sequence[Fraction]) -> list[int]:
+    """How many of the first `draw` draws come from each corpus: exact integers that never fall as `draw` grows.
+
+    The first corpus gets its share of the draws, rounded; the second its part of what is left, and so on. With m
+    corpora none is ever further than m / 2 proteins from its share of the draws, so that in any run of draws none has
+    more than m too many or too few: shares hold in every batch, and not on average alone.
+    """
+    counts = []
+    rest, rest_share = draw, sum(shares, Fraction(0))
+    for share in shares:
+        counts.append(floor(rest * share / rest_share + Fraction(1, 2)))
+        rest, rest_share = rest - counts[-1], rest_share - share
+    return counts
