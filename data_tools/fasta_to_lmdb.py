@@ -1,4 +1,4 @@
-"""FASTA to LMDB, cleaned by the policy of data_tools/fasta.py, on request with some proteins held out for validation.
+"""FASTA to LMDB, cleaned by the policy of data_tools/cleaning.py, on request with some proteins held out for validation.
 
 A protein is held out by a keyed hash of its sequence alone. So identical sequences fall on the same side, a protein
 stays on its side when the database grows or is reordered, and a larger share contains the smaller one. The hash knows
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.files import atomic
-from data_tools.fasta import NOTES, Tally, read_proteins
+from data_tools.cleaning import NOTES, Tally, read_proteins
 from data_tools.proteins_lmdb import LmdbWriter
 
 _HASH_KEY = b"d2plm holdout"
