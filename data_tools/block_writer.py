@@ -115,7 +115,9 @@ def read_counts(idx_path: Path) -> tuple[int, int]:
         raise ValueError(f"{idx_path} is no index of a Megatron dataset, or is cut off; convert the data again")
     _, version, code, num_sequences, num_boundaries = HEADER.unpack(header)
     if (version, code) != (VERSION, UINT8):
-        raise ValueError(f"{idx_path}: version {version}, type code {code}; proteins have {VERSION} and {UINT8} (uint8)")
+        raise ValueError(
+            f"{idx_path}: version {version}, type code {code}; proteins have {VERSION} and {UINT8} (uint8)"
+        )
     return num_sequences, num_boundaries - 1
 
 

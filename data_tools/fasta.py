@@ -88,7 +88,9 @@ def _cut(read: Callable[[int], bytes], block_bytes: int, path: Path) -> Iterator
                 line += waiting.count(b"\n", 0, end)
                 del waiting[:end]
             elif len(waiting) > _LONGEST_RECORD_BYTES:
-                raise ValueError(f"{path}, line {line}: a record of more than 64 MiB; is this a FASTA file of proteins?")
+                raise ValueError(
+                    f"{path}, line {line}: a record of more than 64 MiB; is this a FASTA file of proteins?"
+                )
     except Exception as error:
         damage = describe_damage(error)
         if damage is None:

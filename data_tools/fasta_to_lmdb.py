@@ -17,7 +17,7 @@ from rich.table import Table
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.files import atomic
 from data_tools.cleaning import NOTES, Tally, read_proteins
-from data_tools.proteins_lmdb import LmdbWriter
+from data_tools.lmdb_writer import LmdbWriter
 
 _HASH_KEY = b"d2plm holdout"
 _HASH_BYTES = 8
