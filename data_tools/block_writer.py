@@ -1,7 +1,7 @@
 """Writes indexed datasets (d2plm_megatron/data/indexed.py) block by block: many proteins at a time, in constant memory.
 
 A document is a protein and a sequence is a protein or one of its chunks, so a protein cut into three is a document of
-three sequences. Where a document begins and ends are the true ends of the protein; Megatron's IndexedDataset reads both.
+three sequences. Its true ends are those of the document. Megatron's IndexedDataset reads both.
 """
 
 import shutil
@@ -48,8 +48,8 @@ class BlockWriter:
     ) -> bool | None:
         return self._scope.__exit__(kind, error, trace)
 
-    def add(self, ids: np.ndarray | bytes, lengths: np.ndarray, begins: np.ndarray | None = None) -> None:
-        """Appends sequences that lie end to end in `ids`, uint8 [residues], of these lengths, int [n], each 1 or more.
+    def add(self, ids: bytes, lengths: np.ndarray, begins: np.ndarray | None = None) -> None:
+        """Appends sequences that lie end to end in `ids`, a byte per residue; lengths, int [n], are 1 or more.
 
         begins, bool [n], is false for a sequence that continues the protein of the one before; None: none does.
         """

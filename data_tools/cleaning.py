@@ -111,7 +111,7 @@ def clean_records(
     tally: Tally,
     on_skip: Callable[[str, NotAProtein], None] = lambda name, error: None,
 ) -> Iterator[tuple[str, str]]:
-    """Yields (id, clean sequence) of the (id, sequence) that are proteins; counts in `tally`, calls on_skip for others."""
+    """Yields (id, clean sequence) of the records that are proteins; counts in `tally`, calls on_skip for the rest."""
     for name, sequence in records:
         tally.read += 1
         try:

@@ -4,8 +4,9 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 
 class _Format(NamedTuple):
@@ -21,7 +22,7 @@ class Plain(NamedTuple):
     """A file opened: `read(size)` gives about so many bytes of its content, b"" at the end; `file` is it on disk."""
 
     read: Callable[[int], bytes]
-    file: BinaryIO
+    file: BufferedReader
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def describe_damage(error: Exception) -> str | None:
 class _Zstd:
     """A zstd stream, frame after frame; zstandard's own reader would take a file cut off for one that ends there."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: BufferedReader, path: Path) -> None:
         try:
             import zstandard
         except ModuleNotFoundError:
