@@ -9,7 +9,7 @@ A block is a .npz of arrays, n proteins that passed the cleaning policy and the 
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def _clean(piece: FastaPiece | LmdbPiece, rules: Rules) -> dict[str, np.ndarray]
     return {
         **_arrays(kept, rules.split),
         "rejected": _bytes("".join(rejected)),
-        "tally": _bytes(json.dumps(asdict(tally))),
+        "tally": _bytes(json.dumps(vars(tally))),
     }
 
 
