@@ -1,8 +1,10 @@
 import gzip
+import tempfile
 import tracemalloc
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from data_tools.cleaning import (
     clean,
     read_proteins,
 )
-from data_tools.fasta import read_fasta, write_fasta
+from data_tools.fasta import parse, read_fasta, text_blocks, write_fasta
 
 
 def fasta(folder: Path, text: str | bytes, name: str = "x.fasta") -> Path:
@@ -107,6 +109,33 @@ PACKED = gzip.compress(b">a\nMKT\n" * 2000, mtime=0)
 def test_refuses_what_is_no_fasta(tmp_path, name, data, message):
     with pytest.raises(ValueError, match=message):
         list(read_fasta(fasta(tmp_path, data, name)))
+
+
+ZSTD = zstandard.compress(b">a\nMKT\n" * 2000)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("x.fasta.zst", ZSTD[:-6], "zstd data damaged"),
+        ("x.fasta.zst", ZSTD[:9] + b"\xff\xff\xff" + ZSTD[12:], "zstd data damaged"),
+        ("x.fasta", ZSTD, r"compressed by zstd, but not named so; rename it to x\.fasta\.zst"),
+        ("x.fasta.zst", b">a\nMKT\n", "named .zst, but not compressed by zstd"),
+    ],
+)
+def test_refuses_damaged_zstd(tmp_path, name, data, message):
+    with pytest.raises(ValueError, match=message):
+        list(read_fasta(fasta(tmp_path, data, name)))
+
+
+@given(st.lists(st.text("ACDE\n", max_size=30), min_size=1, max_size=20), st.integers(1, 64))
+def test_blocks_change_nothing(sequences, block_bytes):
+    with tempfile.TemporaryDirectory() as name:
+        path = fasta(Path(name), "\n" + "".join(f">p{n}\n{text}\n" for n, text in enumerate(sequences)))
+        found = [
+            (title, sequence) for block in text_blocks(path, block_bytes) for title, sequence in parse(path, block)
+        ]
+    assert found == [(f"p{n}", text.replace("\n", "")) for n, text in enumerate(sequences)]
 
 
 def test_refuses_missing_files_and_folders(tmp_path):
