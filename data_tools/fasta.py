@@ -1,121 +1,71 @@
-"""FASTA files, plain or gzip: reading, cleaning, writing.
+"""FASTA files, plain, gzip or zstd: reading, whole or in blocks for several processes, and writing."""
 
-The cleaning policy. What can be mended without inventing residues is mended and counted:
-    lower case                    becomes upper case (it marks masked regions in some databases)
-    white space                   is removed
-    one '*' at the end            is removed: the translated stop codon is no residue
-    J (leucine or isoleucine)     becomes X: the alphabet has no letter for it
-A record that then is empty or holds anything but the residues LAGVSERTIDPKQNFYMHWC and X B U Z O (a '*' inside, a gap
-'-' or '.', a digit, another sign) is skipped and counted by reason; the first five are named with letter and position.
-A record of 30 letters or more that are all A, C, G, T, U or N is kept, since it may be a protein, but counted; if all
-are like this, and there are ten or more, the file is refused. A file of which nothing remains is refused.
-"""
-
-import gzip
-import re
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS
 from d2plm_megatron.files import atomic
+from data_tools.compression import describe_damage, open_plain
 
-UPPER_CASED = "upper-cased"
-STOP_REMOVED = "stop (*) removed at the end"
-J_TO_X = "J (leucine or isoleucine) became X"
-LIKE_NUCLEOTIDES = "looks like nucleotides, kept"
-NOTES = (UPPER_CASED, STOP_REMOVED, J_TO_X, LIKE_NUCLEOTIDES)
-
-_NO_RESIDUE = re.compile(f"[^{RESIDUE_LETTERS}]")
-_NUCLEOTIDES = re.compile("[ACGTUN]{30,}")
-_REASONS = {"*": "stop (*) inside", "-": "gap (- or .)", ".": "gap (- or .)"} | dict.fromkeys("0123456789", "digit")
-_NUM_EXAMPLES = 5
-_NUM_TO_REFUSE = 10
 _LINE_RESIDUES = 60
+_BLOCK_BYTES = 1 << 15
+_LONGEST_RECORD_BYTES = 1 << 26
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class NotAProtein(ValueError):
-    """A record that the cleaning policy skips; `reason` is the class it is counted in."""
+class TextBlock(NamedTuple):
+    """Whole records of a FASTA file as bytes, and where they stand: line and record, from 1; `place` in the file."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-@dataclass
-class Tally:
-    """What happened to the records of a file: all read, how many had which note, were skipped for which reason.
-
-    `examples` describes the first skipped records, one line each.
-    """
-
-    read: int = 0
-    kept: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
+    text: bytes
+    first_line: int
+    first_record: int
+    place: int
 
 
 def read_fasta(path: str | Path) -> Iterator[tuple[str, str]]:
     """Yields (id, sequence) of each record as written; the id is the first word of the header, or record_N without one.
 
-    Raises FileNotFoundError, and ValueError naming the line for an empty file, text before the first header, bytes
-    that are no UTF-8 text, damaged gzip, or gzip and the ending .gz not going together.
+    Raises FileNotFoundError, and ValueError naming the line for an empty file, text before the first header, a record
+    of more than 64 MiB, bytes that are no UTF-8 text, damaged data, or a compression and an ending not going together.
     """
-    for number, (title, sequence) in enumerate(SimpleFastaParser(_read_lines(Path(path))), start=1):
-        yield (title.split(maxsplit=1) or [f"record_{number}"])[0], sequence
+    for block in text_blocks(path):
+        for title, sequence in parse(path, block):
+            yield title.split(maxsplit=1)[0], sequence
 
 
-def clean(sequence: str) -> tuple[str, list[str]]:
-    """The sequence in upper-case residue letters, and which of NOTES apply; see the policy above.
+def parse(path: str | Path, block: TextBlock) -> Iterator[tuple[str, str]]:
+    """Yields (header without '>', sequence) of the records of a block; an empty header becomes record_N.
 
-    Raises NotAProtein for an empty one, or naming the first letter that is no residue and its position (from 1).
+    Raises ValueError naming the line for bytes that are no UTF-8 text.
     """
-    residues = "".join(sequence.split())
-    if residues.isascii():  # upper() turns some other letters into two, or into ASCII
-        residues = residues.upper()
-    whole = residues.removesuffix("*").replace("J", "X")
-    wrong = _NO_RESIDUE.search(whole)
-    if wrong:
-        letter = wrong.group()
-        reason = _REASONS.get(letter, "other character")
-        raise NotAProtein(reason, f"{letter!r} at position {wrong.start() + 1} is no residue")
-    if not whole:
-        raise NotAProtein("empty", "no residue in it")
-    applies = (not sequence.isupper(), residues.endswith("*"), "J" in residues, bool(_NUCLEOTIDES.fullmatch(whole)))
-    return whole, [note for note, true in zip(NOTES, applies, strict=True) if true]
+    try:
+        text = block.text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = block.first_line + block.text.count(b"\n", 0, error.start)
+        raise ValueError(f"{path}, line {line}: not text in UTF-8; is this a FASTA file?") from None
+    for number, (title, sequence) in enumerate(SimpleFastaParser(StringIO(text)), start=block.first_record):
+        yield title.strip() or f"record_{number}", sequence
 
 
-def read_proteins(path: str | Path, tally: Tally) -> Iterator[tuple[str, str]]:
-    """Yields (id, clean sequence) of the records that are proteins, and counts what happens in `tally`.
+def text_blocks(path: str | Path, block_bytes: int = _BLOCK_BYTES) -> Iterator[TextBlock]:
+    """Cuts a FASTA file into blocks of whole records, `block_bytes` or one record each, the last as it comes.
 
-    Raises what read_fasta raises and, at the end, ValueError if no record was a protein or if all look like
-    nucleotides.
+    The cuts depend on the content and `block_bytes` alone. Raises what read_fasta raises, but for what parse raises.
     """
-    for name, sequence in read_fasta(path):
-        tally.read += 1
-        try:
-            residues, notes = clean(sequence)
-        except NotAProtein as error:
-            tally.skipped[error.reason] += 1
-            if len(tally.examples) < _NUM_EXAMPLES:
-                tally.examples.append(f"{name}: {error}")
-            continue
-        tally.kept += 1
-        tally.notes.update(notes)
-        yield name, residues
-    if not tally.kept:
-        raise ValueError(f"{path}: none of the {tally.read:,} records is a protein; the first is {tally.examples[0]}")
-    if tally.kept == tally.notes[LIKE_NUCLEOTIDES] >= _NUM_TO_REFUSE:
-        raise ValueError(
-            f"{path}: all {tally.kept:,} sequences consist of A, C, G, T, U and N: these are nucleotides, not "
-            "proteins; translate them first"
-        )
+    path = Path(path)
+    with open_plain(path) as plain:
+        line = record = 1
+        for text in _cut(plain.read, block_bytes, path):
+            text = text.removeprefix(_BYTE_ORDER_MARK) if line == 1 else text
+            if record > 1 or _begins(text, line, path):
+                yield TextBlock(text, line, record, plain.file.tell())
+            line += text.count(b"\n")
+            record += text.count(b"\n>") + text.startswith(b">")
+    if record == 1:
+        raise ValueError(f"{path}: empty, no record in it")
 
 
 def write_fasta(path: str | Path, records: Iterable[tuple[str, str]]) -> None:
@@ -126,35 +76,36 @@ def write_fasta(path: str | Path, records: Iterable[tuple[str, str]]) -> None:
             file.write("\n".join((f">{header}", *lines, "")))
 
 
-def _read_lines(path: Path) -> Iterator[str]:
-    started = False
-    number = 0
-    with _open(path) as file:
-        try:
-            for number, raw in enumerate(file, start=1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                if not started and line.strip():
-                    if not line.startswith(">"):
-                        raise ValueError(
-                            f"{path}, line {number}: {line.strip()[:40]!r} comes before the first '>' header"
-                        )
-                    started = True
-                yield line
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}, line {number}: not text in UTF-8; is this a FASTA file?") from None
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: gzip data damaged after line {number} ({error}); fetch it again") from None
-    if not started:
-        raise ValueError(f"{path}: empty, no record in it")
+def _cut(read: Callable[[int], bytes], block_bytes: int, path: Path) -> Iterator[bytes]:
+    waiting = bytearray()
+    line = 1
+    try:
+        while data := read(block_bytes):
+            waiting += data
+            end = waiting.rfind(b"\n>") + 1 if len(waiting) >= block_bytes else 0
+            if end:
+                yield bytes(waiting[:end])
+                line += waiting.count(b"\n", 0, end)
+                del waiting[:end]
+            elif len(waiting) > _LONGEST_RECORD_BYTES:
+                raise ValueError(
+                    f"{path}, line {line}: a record of more than 64 MiB; is this a FASTA file of proteins?"
+                )
+    except Exception as error:
+        damage = describe_damage(error)
+        if damage is None:
+            raise
+        after = line + waiting.count(b"\n") - 1
+        raise ValueError(f"{path}: {damage} after line {after}; fetch it again") from None
+    if waiting:
+        yield bytes(waiting)
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[Iterable[bytes]]:
-    with path.open("rb") as file:
-        head = file.peek(2)[:2]
-        packed = head == b"\x1f\x8b"
-        if packed and path.suffix != ".gz":
-            raise ValueError(f"{path}: compressed by gzip, but not named so; rename it to {path.name}.gz")
-        if head and not packed and path.suffix == ".gz":
-            raise ValueError(f"{path}: named .gz, but not compressed by gzip")
-        yield gzip.GzipFile(fileobj=file) if packed else file
+def _begins(text: bytes, line: int, path: Path) -> bool:
+    """Whether the first record begins in this text: white space alone may come before."""
+    body = text.lstrip()
+    if body and not body.startswith(b">"):
+        line += text.count(b"\n", 0, len(text) - len(body))
+        first = body.splitlines()[0].decode("utf-8", "replace").strip()
+        raise ValueError(f"{path}, line {line}: {first[:40]!r} comes before the first '>' header")
+    return bool(body)

@@ -1,11 +1,9 @@
-"""FASTA to LMDB, cleaned by the policy of data_tools/fasta.py, on request with some proteins held out for validation.
+"""FASTA to LMDB, cleaned by the policy of data_tools/cleaning.py, with some proteins held out for validation if asked.
 
-A protein is held out by a keyed hash of its sequence alone. So identical sequences fall on the same side, a protein
-stays on its side when the database grows or is reordered, and a larger share contains the smaller one. The hash knows
-nothing of homology: a close relative may be on the other side.
+A protein is held out by a keyed hash of its sequence alone (data_tools/split.py). The hash knows nothing of homology:
+a close relative may be on the other side. data_tools/prepare.py removes those, and duplicates.
 """
 
-import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +14,10 @@ from rich.table import Table
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.files import atomic
-from data_tools.fasta import NOTES, Tally, read_proteins
-from data_tools.proteins_lmdb import LmdbWriter
+from data_tools.cleaning import NOTES, Tally, read_proteins
+from data_tools.lmdb_writer import LmdbWriter
+from data_tools.split import is_held_out
 
-_HASH_KEY = b"d2plm holdout"
-_HASH_BYTES = 8
 _RECORDS_PER_ADVANCE = 1_000
 
 
@@ -64,12 +61,6 @@ def convert(fasta: Path, outputs: list[Path], holdout: float, tally: Tally) -> l
                 f"({tally.kept:,} proteins in all); change the share or give more proteins"
             )
         return written
-
-
-def is_held_out(sequence: str, share: float) -> bool:
-    """Whether a sequence is in the share held out: BLAKE2b of its letters, as a number in [0, 1), is below `share`."""
-    digest = hashlib.blake2b(sequence.encode(), digest_size=_HASH_BYTES, key=_HASH_KEY).digest()
-    return int.from_bytes(digest, "big") < share * 256**_HASH_BYTES
 
 
 def print_tally(fasta: Path, tally: Tally, written: dict[Path, int]) -> None:

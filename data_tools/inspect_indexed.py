@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,14 @@ import typer
 from rich import get_console
 from rich.table import Table
 
-from d2plm_megatron.alphabet import CANONICAL, RESIDUE_LETTERS, TOKENS, decode
+from d2plm_megatron.alphabet import RESIDUE_LETTERS, TOKENS, decode
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.files import atomic
 from data_tools.fasta import write_fasta
+from data_tools.manifest import draw
+from data_tools.ngrams import entropies, ngram_counts
+from data_tools.sides import Side
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _PROTEINS_AT_ONCE = 1 << 20
@@ -26,23 +31,31 @@ def main(
     fasta: Annotated[
         Path | None, typer.Option(help="Also write the proteins to this FASTA file.", dir_okay=False)
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw lengths and composition into this PNG file.", dir_okay=False)
+    ] = None,
     first: Annotated[int, typer.Option(help="How many of the first proteins to show.", min=0)] = 3,
 ) -> None:
-    """Checks every byte of an indexed dataset and prints lengths, composition, entropy and the first proteins."""
+    """Checks every byte of an indexed dataset; prints lengths, composition, entropies and the first proteins."""
     proteins = IndexedProteins(prefix)
     with progress("checking", total=len(proteins.residues), unit="residues") as advance:
         counts = proteins.verify(advance)
     print(f"{prefix}: whole; {len(proteins):,} proteins, {len(proteins.residues):,} residues")
     get_console().print(length_table(proteins.lengths))
     get_console().print(composition_table(counts))
-    entropy = unigram_entropy(counts)
-    print(f"unigram entropy {entropy:.4f} nats per residue, perplexity {math.exp(entropy):.2f} (canonical residues)")
+    with progress("counting n-grams", total=len(proteins.residues), unit="residues") as advance:
+        found = entropies(ngram_counts(proteins, advance))
+    get_console().print(entropy_table(found))
+    print(f"unigram entropy {found[0]:.4f} nats per residue, perplexity {math.exp(found[0]):.2f} (canonical residues)")
     for number in range(min(first, len(proteins))):
         ids = proteins[number]
         more = f"... ({len(ids):,} residues)" if len(ids) > _PREVIEW_RESIDUES else ""
         print(f"{number}  {decode(ids[:_PREVIEW_RESIDUES])}{more}")
     if fasta:
         write_fasta(fasta, _records(proteins))
+    if plot:
+        with atomic(plot) as (temporary,):
+            draw(temporary, {str(prefix): side_of(proteins, counts)})
 
 
 def length_quantiles(lengths: np.ndarray) -> list[int]:
@@ -50,18 +63,26 @@ def length_quantiles(lengths: np.ndarray) -> list[int]:
 
     From a histogram, so that memory depends on the longest protein and not on their number.
     """
-    histogram = np.zeros(int(lengths.max()) + 1, dtype=np.int64)
-    for start in range(0, len(lengths), _PROTEINS_AT_ONCE):
-        histogram += np.bincount(lengths[start : start + _PROTEINS_AT_ONCE], minlength=len(histogram))
     ranks = np.maximum(np.ceil(np.array(_QUANTILES) * len(lengths)), 1)
-    return [int(length) for length in np.searchsorted(np.cumsum(histogram), ranks)]
+    return [int(length) for length in np.searchsorted(np.cumsum(_histogram(lengths)), ranks)]
 
 
-def unigram_entropy(counts: np.ndarray) -> float:
-    """Entropy in nats of the frequencies of the 20 canonical residues, -sum p ln p; counts int64 by id."""
-    canonical = counts[CANONICAL]
-    p = canonical[canonical > 0] / canonical.sum()
-    return float(-(p * np.log(p)).sum())
+def side_of(proteins: IndexedProteins, counts: np.ndarray) -> Side:
+    """The lengths and the composition, counts int64 by id, as charts take them."""
+    return Side(
+        proteins=len(proteins),
+        residues=len(proteins.residues),
+        composition=counts,
+        proteins_of_length=_histogram(proteins.lengths),
+    )
+
+
+def entropy_table(entropies_of_ngrams: list[float]) -> Table:
+    """A table of the entropies of n-grams; see ngrams.py."""
+    table = Table("n", "H_n of n-grams", "h_n of a residue", "exp h_n", title="n-grams, nats", title_justify="left")
+    for n, (before, own) in enumerate(pairwise([0.0, *entropies_of_ngrams]), start=1):
+        table.add_row(str(n), f"{own:.4f}", f"{own - before:.4f}", f"{math.exp(own - before):.2f}")
+    return table
 
 
 def length_table(lengths: np.ndarray) -> Table:
@@ -79,6 +100,13 @@ def composition_table(counts: np.ndarray) -> Table:
         if TOKENS[index] in RESIDUE_LETTERS and counts[index]:
             table.add_row(TOKENS[index], f"{counts[index]:,}", f"{counts[index] / counts.sum():.3%}")
     return table
+
+
+def _histogram(lengths: np.ndarray) -> np.ndarray:
+    histogram = np.zeros(int(lengths.max()) + 1, dtype=np.int64)
+    for start in range(0, len(lengths), _PROTEINS_AT_ONCE):
+        histogram += np.bincount(lengths[start : start + _PROTEINS_AT_ONCE], minlength=len(histogram))
+    return histogram
 
 
 def _records(proteins: IndexedProteins) -> Iterator[tuple[str, str]]:

@@ -1,19 +1,33 @@
-"""LMDB to Megatron's indexed dataset: PREFIX.bin and PREFIX.idx, one byte per residue."""
+"""LMDB to Megatron's indexed dataset: PREFIX.bin and PREFIX.idx, one byte per residue.
 
+Large databases are converted by several processes or machines, each with its share: `--shard 3/8` writes
+PREFIX-3-of-8.bin and .idx, and `python -m data_tools.merge` puts them together, to the same bytes as one pass.
+"""
+
+import re
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import numpy as np
 import typer
 from rich import get_console
 from rich.table import Table
 
-from d2plm_megatron.alphabet import encode
+from d2plm_megatron.alphabet import ID_OF_BYTE, NOT_A_RESIDUE, encode
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.data.indexed import IndexedWriter, paths_of
-from data_tools.proteins_lmdb import ProteinsLmdb
+from d2plm_megatron.data.indexed import paths_of
+from data_tools.block_writer import BlockWriter
+from data_tools.proteins_lmdb import Layout, ProteinsLmdb
 
-_RECORDS_PER_ADVANCE = 1_000
+_ID_OF_BYTE = ID_OF_BYTE.tobytes()
+
+
+class Shard(NamedTuple):
+    """Share `number`, from 1, of `total`."""
+
+    number: int = 1
+    total: int = 1
 
 
 def main(
@@ -23,36 +37,81 @@ def main(
     prefix: Annotated[
         Path, typer.Option("--output", help="Prefix of the files to write, PREFIX.bin and PREFIX.idx; replaced.")
     ],
+    values: Annotated[str, typer.Option(help="What a value is: json, an object, or raw, the letters.")] = "json",
+    field: Annotated[str, typer.Option(help="Where in the JSON object the sequence is.")] = "sequence",
+    keys: Annotated[
+        str,
+        typer.Option(
+            help="numbers: the keys are 0 to N - 1 in digits, taken in numeric order. stored: any keys, in the order "
+            "of the database (binary or zero-padded numbers, accessions)."
+        ),
+    ] = "numbers",
+    shard: Annotated[str, typer.Option(help="Which share of how many to convert, such as 3/8; see merge.")] = "1/1",
 ) -> None:
     """Converts a cleaned LMDB database of proteins to the files that training reads; prints counts and the rate."""
+    part = parse_shard(shard)
+    prefix = shard_prefix(prefix, part)
     started = time.perf_counter()
-    num_proteins, num_residues = convert(database, prefix)
+    num_proteins, num_residues = convert(database, prefix, Layout(values, field, keys), part)
     seconds = time.perf_counter() - started
     table = Table("proteins", "residues", "seconds", "residues/s", title=" ".join(map(str, paths_of(prefix))))
-    table.add_row(f"{num_proteins:,}", f"{num_residues:,}", f"{seconds:.1f}", f"{num_residues / seconds:,.0f}")
+    table.add_row(f"{num_proteins:,}", f"{num_residues:,}", f"{seconds:.2f}", f"{num_residues / seconds:,.0f}")
     get_console().print(table)
 
 
-def convert(database: Path, prefix: Path) -> tuple[int, int]:
+def convert(database: Path, prefix: Path, layout: Layout | None = None, shard: Shard | None = None) -> tuple[int, int]:
     """Writes PREFIX.bin and PREFIX.idx from a database of clean sequences; returns how many proteins and residues.
 
     Raises what ProteinsLmdb raises, and ValueError naming the key of an empty sequence, or the key, letter and
     position (from 1) of the first letter that is no upper-case residue.
     """
-    num_residues = 0
-    with ProteinsLmdb(database) as proteins, IndexedWriter(prefix) as writer:
-        with progress("converting", total=len(proteins), unit="proteins") as advance:
-            for number, record in enumerate(proteins, start=1):
-                try:
-                    ids = encode(record.sequence)
-                    writer.add(ids)
-                except ValueError as error:
-                    raise ValueError(f"{database}, key {record.key!r}: {error}; clean it with fasta_to_lmdb") from None
-                num_residues += ids.size
-                if number % _RECORDS_PER_ADVANCE == 0:
-                    advance(_RECORDS_PER_ADVANCE)
-            advance(len(proteins) % _RECORDS_PER_ADVANCE)
-        return len(proteins), num_residues
+    shard = shard or Shard()
+    with ProteinsLmdb(database, layout) as proteins, BlockWriter(prefix) as writer:
+        start, stop = (_boundary(proteins, number, shard.total) for number in (shard.number - 1, shard.number))
+        with progress("converting", total=stop - start, unit="records") as advance:
+            for sequences, later in proteins.sequences(start, stop):
+                ids = b"".join(sequences).translate(_ID_OF_BYTE)
+                lengths = np.fromiter(map(len, sequences), dtype=np.int32, count=len(sequences))
+                if NOT_A_RESIDUE in ids or not lengths.all():
+                    ids, lengths = _encode_one_by_one(proteins, start, start + len(sequences))
+                writer.add(ids, lengths, None if later is None else ~np.array(later))
+                advance(len(sequences))
+                start += len(sequences)
+    return writer.num_proteins, writer.num_residues
+
+
+def parse_shard(text: str) -> Shard:
+    """Reads "3/8". Raises ValueError for anything but a number from 1 to n, a stroke, and n."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"--shard {text}: expected i/n with i from 1 to n, such as 3/8")
+    return Shard(int(found[1]), int(found[2]))
+
+
+def shard_prefix(prefix: Path, shard: Shard) -> Path:
+    """The prefix of a shard's files, PREFIX-3-of-8; PREFIX itself if there is but one."""
+    return prefix if shard.total == 1 else prefix.with_name(f"{prefix.name}-{shard.number}-of-{shard.total}")
+
+
+def _boundary(proteins: ProteinsLmdb, number: int, total: int) -> int:
+    """Where shard `number`, from 0, begins: never between the chunks of a protein."""
+    first = len(proteins) * number // total
+    while 0 < first < len(proteins) and not proteins.begins_protein(first):
+        first += 1
+    return first
+
+
+def _encode_one_by_one(proteins: ProteinsLmdb, start: int, stop: int) -> tuple[bytes, np.ndarray]:
+    """The ids and lengths of some records, each parsed in full: JSON may spell a letter by its number."""
+    parts = []
+    for record in proteins.records(start, stop):
+        try:
+            parts.append(encode(record.sequence))
+            if not record.sequence:
+                raise ValueError("an empty sequence")
+        except ValueError as error:
+            raise ValueError(f"{proteins.path}, key {record.key!r}: {error}; clean it with fasta_to_lmdb") from None
+    return b"".join(part.tobytes() for part in parts), np.array([part.size for part in parts], dtype=np.int32)
 
 
 if __name__ == "__main__":

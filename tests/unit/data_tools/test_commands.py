@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from data_tools import fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, simulate
+from data_tools import download, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, merge, prepare, simulate
 
-COMMANDS = [fasta_to_lmdb, lmdb_to_indexed, inspect_indexed, simulate]
+COMMANDS = [prepare, download, fasta_to_lmdb, lmdb_to_indexed, merge, inspect_indexed, simulate]
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -1,13 +1,15 @@
 import gzip
+import tempfile
 import tracemalloc
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from d2plm_megatron.alphabet import encode
-from data_tools.fasta import (
+from data_tools.cleaning import (
     J_TO_X,
     LIKE_NUCLEOTIDES,
     STOP_REMOVED,
@@ -15,10 +17,9 @@ from data_tools.fasta import (
     NotAProtein,
     Tally,
     clean,
-    read_fasta,
     read_proteins,
-    write_fasta,
 )
+from data_tools.fasta import parse, read_fasta, text_blocks, write_fasta
 
 
 def fasta(folder: Path, text: str | bytes, name: str = "x.fasta") -> Path:
@@ -100,14 +101,41 @@ PACKED = gzip.compress(b">a\nMKT\n" * 2000, mtime=0)
         ("x.csv", b"id,sequence\na,MKT\n", r"line 1: 'id,sequence' comes before"),
         ("x.fasta.gz", b">a\nMKT\n", "named .gz, but not compressed"),
         ("x.fasta", PACKED, r"compressed by gzip, but not named so; rename it to x\.fasta\.gz"),
-        ("x.fasta.gz", PACKED[:-12], "gzip data damaged after line"),
-        ("x.fasta.gz", PACKED[:40] + b"\x00\x01\x02" + PACKED[43:], "gzip data damaged after line"),
+        ("x.fasta.gz", PACKED[:-12], "gzip data damaged"),
+        ("x.fasta.gz", PACKED[:40] + b"\x00\x01\x02" + PACKED[43:], "gzip data damaged"),
         ("x.fasta", b">a\nMKT\n>b\nM\xe9T\n", r"line 4: not text in UTF-8"),
     ],
 )
 def test_refuses_what_is_no_fasta(tmp_path, name, data, message):
     with pytest.raises(ValueError, match=message):
         list(read_fasta(fasta(tmp_path, data, name)))
+
+
+ZSTD = zstandard.compress(b">a\nMKT\n" * 2000)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("x.fasta.zst", ZSTD[:-6], "zstd data damaged"),
+        ("x.fasta.zst", ZSTD[:9] + b"\xff\xff\xff" + ZSTD[12:], "zstd data damaged"),
+        ("x.fasta", ZSTD, r"compressed by zstd, but not named so; rename it to x\.fasta\.zst"),
+        ("x.fasta.zst", b">a\nMKT\n", "named .zst, but not compressed by zstd"),
+    ],
+)
+def test_refuses_damaged_zstd(tmp_path, name, data, message):
+    with pytest.raises(ValueError, match=message):
+        list(read_fasta(fasta(tmp_path, data, name)))
+
+
+@given(st.lists(st.text("ACDE\n", max_size=30), min_size=1, max_size=20), st.integers(1, 64))
+def test_blocks_change_nothing(sequences, block_bytes):
+    with tempfile.TemporaryDirectory() as name:
+        path = fasta(Path(name), "\n" + "".join(f">p{n}\n{text}\n" for n, text in enumerate(sequences)))
+        found = [
+            (title, sequence) for block in text_blocks(path, block_bytes) for title, sequence in parse(path, block)
+        ]
+    assert found == [(f"p{n}", text.replace("\n", "")) for n, text in enumerate(sequences)]
 
 
 def test_refuses_missing_files_and_folders(tmp_path):

@@ -1,4 +1,6 @@
 import math
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2plm_megatron.alphabet import CANONICAL, CANONICAL_LETTERS, SIZE, encode
-from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.alphabet import CANONICAL_LETTERS, encode
+from d2plm_megatron.data.indexed import IndexedProteins, IndexedWriter
+from data_tools import ngrams
 from data_tools.fasta import read_fasta
-from data_tools.inspect_indexed import length_quantiles, main, unigram_entropy
+from data_tools.inspect_indexed import length_quantiles, main
+from data_tools.ngrams import entropies, ngram_counts
 
 
 def dataset(folder: Path, sequences: list[str]) -> Path:
@@ -59,11 +63,25 @@ def test_length_quantiles_are_those_of_the_inverse_distribution(lengths):
     assert length_quantiles(np.array(lengths, dtype=np.int32)) == list(expected)
 
 
-def test_entropy_counts_canonical_residues_only():
-    counts = np.zeros(SIZE, dtype=np.int64)
-    counts[CANONICAL] = 5
-    counts[CANONICAL.stop :] = 1000
-    assert unigram_entropy(counts) == pytest.approx(math.log(20))
-    counts[CANONICAL] = 0
-    counts[CANONICAL.start] = 7
-    assert unigram_entropy(counts) == 0
+@given(st.lists(st.text("LAGX", min_size=1, max_size=12), min_size=1, max_size=8))
+def test_entropies_are_those_of_the_ngrams_inside_proteins(sequences):
+    with tempfile.TemporaryDirectory() as folder:
+        found = entropies(ngram_counts(IndexedProteins(dataset(Path(folder), sequences))))
+    for n, entropy in enumerate(found, start=1):
+        grams = [s[i : i + n] for s in sequences for i in range(len(s) - n + 1) if "X" not in s[i : i + n]]
+        counts = np.array(list(Counter(grams).values())) / max(1, len(grams))
+        assert entropy == pytest.approx(-(counts * np.log(counts)).sum())
+
+
+def test_ngrams_do_not_depend_on_how_much_is_counted_at_once(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    sequences = ["".join(rng.choice(list("LAGVX"), size)) for size in rng.integers(1, 40, 50)]
+    proteins = IndexedProteins(dataset(tmp_path, sequences))
+    whole = ngram_counts(proteins)
+    monkeypatch.setattr(ngrams, "_RESIDUES_AT_ONCE", 30)
+    assert all((a == b).all() for a, b in zip(whole, ngram_counts(proteins), strict=True))
+
+
+def test_draws(command, tmp_path):
+    assert command(main, dataset(tmp_path, ["MKT", "GG"]), "--plot", tmp_path / "x.png")[0] == 0
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from d2plm_megatron.alphabet import RESIDUE_LETTERS
 from data_tools import fasta_to_lmdb, inspect_indexed
-from data_tools.fasta import Tally, read_fasta, write_fasta
+from data_tools.cleaning import Tally
+from data_tools.fasta import read_fasta, write_fasta
 from data_tools.lmdb_to_indexed import convert, main
-from data_tools.proteins_lmdb import LmdbWriter
+from data_tools.lmdb_writer import LmdbWriter
 
 
 def database_of(folder: Path, sequences: list[str]) -> Path:

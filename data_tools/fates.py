@@ -1,0 +1,174 @@
+"""The fate of each protein that passed cleaning, a byte in a file: memory does not grow with the number of proteins.
+
+Exact duplicates are found by digest: the digests are spread over files by their first bits, so that all equal ones meet
+in one file and each file fits in memory. Of equal sequences the first stays. A table of clusters is joined to the ids
+in the same way.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from d2plm_megatron.files import atomic
+from data_tools.split import Split, is_held_out
+
+TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(4)
+
+_DIGEST = np.dtype([("key", ">u8"), ("rest", ">u8"), ("number", "<i8")])
+_MEMBER = np.dtype([("key", ">u8"), ("held_out", "u1")])
+_ROWS_PER_FILE = 2_000_000
+_MOST_FILES = 512
+_WINDOW = 1 << 26
+_LINES_AT_ONCE = 20_000
+
+
+def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> None:
+    """Writes a byte per protein of the clean blocks: TRAINING, VALIDATION or DUPLICATE; `sizes` are proteins per block.
+
+    Raises ValueError naming a protein that the table of clusters lacks.
+    """
+    total = sum(sizes)
+    with atomic(path) as (temporary,):
+        with temporary.open("wb") as file:
+            for block in blocks:
+                with np.load(block) as arrays:
+                    file.write(arrays["held_out"].astype(np.uint8).tobytes())
+        if split.clusters:
+            for numbers in _held_out_members(path.parent, blocks, sizes, split):
+                _set(temporary, numbers, VALIDATION)
+        for numbers in _duplicates(path.parent, blocks, total):
+            _set(temporary, numbers, DUPLICATE)
+
+
+def read_fates(path: Path, start: int, count: int) -> np.ndarray:
+    """The fates of `count` proteins from number `start` on, uint8."""
+    return np.fromfile(path, dtype=np.uint8, count=count, offset=start)
+
+
+def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
+    """Writes the fates of `before` to `path`, with HOMOLOG for these proteins."""
+    with atomic(path) as (temporary,):
+        with temporary.open("wb") as target, before.open("rb") as source:
+            while piece := source.read(_WINDOW):
+                target.write(piece)
+        for homologs in numbers:
+            _set(temporary, homologs, HOMOLOG)
+
+
+def _set(path: Path, numbers: np.ndarray, fate: int) -> None:
+    """Sets the fates of these proteins, in windows, since the pages of a mapped file count as memory."""
+    size = path.stat().st_size
+    numbers = np.sort(numbers)
+    for start in range(0, size, _WINDOW):
+        stop = min(start + _WINDOW, size)
+        here = numbers[np.searchsorted(numbers, start) : np.searchsorted(numbers, stop)]
+        if here.size:
+            fates = np.memmap(path, dtype=np.uint8, mode="r+", offset=start, shape=(stop - start,))
+            fates[here - start] = fate
+
+
+def _duplicates(folder: Path, blocks: Sequence[Path], total: int) -> Iterator[np.ndarray]:
+    """Numbers of proteins whose sequence came before, in groups."""
+
+    def rows() -> Iterator[np.ndarray]:
+        start = 0
+        for block in blocks:
+            with np.load(block) as arrays:
+                halves = arrays["digests"].view(">u8").reshape(-1, 2)
+            table = np.empty(len(halves), dtype=_DIGEST)
+            table["key"], table["rest"] = halves[:, 0], halves[:, 1]
+            table["number"] = np.arange(start, start + len(halves))
+            start += len(halves)
+            yield table
+
+    for (table,) in _grouped(folder, total, [(_DIGEST, rows)]):
+        table = table[np.lexsort((table["number"], table["rest"], table["key"]))]
+        same = (table["key"][1:] == table["key"][:-1]) & (table["rest"][1:] == table["rest"][:-1])
+        yield table["number"][1:][same]
+
+
+def _held_out_members(folder: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> Iterator[np.ndarray]:
+    """Numbers of proteins whose cluster, by the table, is held out, in groups."""
+    clusters = split.clusters
+    assert clusters
+
+    def proteins() -> Iterator[np.ndarray]:
+        start = 0
+        for block in blocks:
+            names = block_names(block)
+            table = np.zeros(len(names), dtype=_DIGEST)
+            table["key"] = [_key(name) for name in names]
+            table["number"] = np.arange(start, start + len(names))
+            start += len(names)
+            yield table
+
+    def members() -> Iterator[np.ndarray]:
+        return _read_clusters(clusters, split.share)
+
+    for ours, known in _grouped(folder, sum(sizes), [(_DIGEST, proteins), (_MEMBER, members)]):
+        known = known[np.argsort(known["key"], kind="stable")]
+        places = np.searchsorted(known["key"], ours["key"])
+        found = np.append(known["key"], 0)[places] == ours["key"] if len(known) else np.zeros(len(ours), dtype=bool)
+        if not found.all():
+            name = _name_of(int(ours["number"][~found].min()), blocks, sizes)
+            raise ValueError(f"{clusters}: protein {name} is in no cluster; make the table from all of the input")
+        yield ours["number"][known["held_out"][places] == 1]
+
+
+def _grouped(
+    folder: Path, total: int, sources: list[tuple[np.dtype, Callable[[], Iterator[np.ndarray]]]]
+) -> Iterator[list[np.ndarray]]:
+    """The rows of all sources, in groups such that equal keys are in the same group; spilled to files in between."""
+    num_groups = min(_MOST_FILES, -(-total // _ROWS_PER_FILE) or 1)
+    paths = [[folder / f"rows-{place}-{group}" for group in range(num_groups)] for place in range(len(sources))]
+    try:
+        for own, (_, rows) in zip(paths, sources, strict=True):
+            with ExitStack() as stack:
+                files = [stack.enter_context(path.open("wb")) for path in own]
+                for table in rows():
+                    groups = (table["key"] >> np.uint64(32)).astype(np.int64) * num_groups >> 32
+                    for group in np.unique(groups):
+                        files[group].write(table[groups == group].tobytes())
+        for group in range(num_groups):
+            yield [np.fromfile(own[group], dtype=dtype) for own, (dtype, _) in zip(paths, sources, strict=True)]
+    finally:
+        for path in (path for own in paths for path in own):
+            path.unlink(missing_ok=True)
+
+
+def _read_clusters(path: Path, share: float) -> Iterator[np.ndarray]:
+    rows: list[tuple[int, bool]] = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            representative, tab, member = line.strip().partition("\t")
+            if not tab or "\t" in member:
+                raise ValueError(
+                    f"{path}, line {number}: expected representative, tab, member, as mmseqs easy-cluster writes it"
+                )
+            rows.append((_key(member), is_held_out(representative, share)))
+            if len(rows) == _LINES_AT_ONCE:
+                yield np.array(rows, dtype=_MEMBER)
+                rows.clear()
+    yield np.array(rows, dtype=_MEMBER)
+
+
+def block_names(block: Path) -> list[str]:
+    """The ids of the proteins of a clean block."""
+    with np.load(block) as arrays:
+        text = arrays["names"].tobytes().decode()
+    return text.split("\n") if text else []
+
+
+def _name_of(number: int, blocks: Sequence[Path], sizes: Sequence[int]) -> str:
+    for block, size in zip(blocks, sizes, strict=True):
+        if number < size:
+            return block_names(block)[number]
+        number -= size
+    raise AssertionError("no protein has this number")
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")

@@ -1,0 +1,52 @@
+"""Shards of an indexed dataset put together: the same bytes as of one pass over the whole database."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import get_console
+from rich.table import Table
+
+from d2plm_megatron.console import progress, run
+from d2plm_megatron.data.indexed import IndexedProteins, paths_of
+from data_tools.block_writer import BlockWriter
+from data_tools.lmdb_to_indexed import Shard, shard_prefix
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Prefix of the files to write, PREFIX.bin and PREFIX.idx; replaced.")],
+    shards: Annotated[
+        int | None, typer.Option(help="How many shards PREFIX-1-of-n to PREFIX-n-of-n to merge.", min=1)
+    ] = None,
+    inputs: Annotated[
+        list[Path] | None, typer.Option("--input", help="Prefix of a dataset to merge, in order; repeat it.")
+    ] = None,
+) -> None:
+    """Puts indexed datasets together, the shards of lmdb_to_indexed or any others; prints counts."""
+    if (shards is None) == (not inputs):
+        raise ValueError("say either --shards N or the datasets by --input")
+    sources = inputs or [shard_prefix(output, Shard(number, shards or 0)) for number in range(1, (shards or 0) + 1)]
+    merge(sources, output)
+
+
+def merge(sources: list[Path], output: Path) -> None:
+    """Writes the datasets of `sources`, in order, as one.
+
+    Raises FileNotFoundError naming what is missing, ValueError for what is no dataset of proteins, whose two files do
+    not fit, or which is the output itself.
+    """
+    if output in sources:
+        raise ValueError(f"{output}: both an input and the output; name another output")
+    for source in sources:
+        IndexedProteins(source)  # says what is wrong with a pair of files
+    with BlockWriter(output) as writer, progress("merging", total=len(sources), unit="shards") as advance:
+        for source in sources:
+            writer.append(source)
+            advance(1)
+    table = Table("shards", "proteins", "residues", title=" ".join(map(str, paths_of(output))))
+    table.add_row(f"{len(sources):,}", f"{writer.num_proteins:,}", f"{writer.num_residues:,}")
+    get_console().print(table)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,251 @@
+"""From raw proteins to training data, in stages whose results wait on disk, so that a kill costs little.
+
+    clean       each piece of the inputs becomes a clean block, in a file of its own, by any process
+    fates       duplicates and sides: a byte per protein
+    homologs    MMseqs2 searches training proteins against validation, a group of blocks at a time
+    write       the blocks' shares of the two sides, one after the other, into the final files
+
+The work is in OUTPUT/.work until all is done. Nothing depends on how many processes there are.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2plm_megatron.console import progress
+from d2plm_megatron.files import write_text
+from data_tools.clean_blocks import Cleaned, CleanTask, Rules, clean_block
+from data_tools.cleaning import Tally
+from data_tools.fasta import write_fasta
+from data_tools.fates import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, mark_homologs, read_fates, write_fates
+from data_tools.homology import Homology, mmseqs_version, read_hits, search
+from data_tools.manifest import checksum, describe_side, draw, versions, write_manifest
+from data_tools.proteins_lmdb import Layout
+from data_tools.raw_blocks import data_file, pieces_of
+from data_tools.sides import LETTERS, SIDES, Side, SideTask, SideWriter, share_out
+from data_tools.workers import ordered_map
+
+_BLOCKS_PER_GROUP = 128
+_LETTERS = LETTERS.tobytes().ljust(256, b"\0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that decides the result.
+
+    Attributes:
+        inputs: files of proteins, in this order.
+        layout: of those that are databases.
+        rules: which proteins stay and on which side.
+        cut_at: residues; longer proteins are cut into chunks. None: they are not.
+        homology: what is removed from training; None: nothing.
+    """
+
+    inputs: tuple[Path, ...]
+    layout: Layout
+    rules: Rules
+    cut_at: int | None
+    homology: Homology | None
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON, without the inputs."""
+        fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return {key: value for key, value in fields.items() if key != "inputs"}
+
+
+class Preparation:
+    """One preparation into a folder, run by `run`.
+
+    Raises ValueError if the folder holds prepared data, or the work of another plan, and what the stages raise.
+    """
+
+    def __init__(self, plan: Plan, output: Path, workers: int) -> None:
+        self.plan, self.output, self.workers = plan, output, workers
+        self.work = output / ".work"
+        self._mmseqs = mmseqs_version() if plan.homology else None
+        self._claim()
+
+    def run(self) -> dict[str, Any]:
+        """Does what is left to do; returns the manifest."""
+        cleaned = self._clean()
+        blocks = [self._block(number) for number in range(len(cleaned))]
+        sizes = [one.num_proteins for one in cleaned]
+        starts = np.concatenate(([0], np.cumsum(sizes))).tolist()
+        self._decide(blocks, sizes, starts)
+        results = self.work / "results"
+        shutil.rmtree(results, ignore_errors=True)
+        results.mkdir()
+        sides = self._write(results, blocks, cleaned, starts)
+        draw(results / "histograms.png", sides)
+        manifest = self._manifest(results, cleaned, sides)
+        write_manifest(results / "manifest.json", manifest)
+        for path in sorted(results.iterdir(), key=lambda path: path.name == "manifest.json"):
+            path.replace(self.output / path.name)
+        shutil.rmtree(self.work)
+        return manifest
+
+    def _claim(self) -> None:
+        if (self.output / "manifest.json").exists():
+            raise ValueError(f"{self.output} holds prepared data already; remove it, or name another --output")
+        stats = [data_file(path).stat() for path in self.plan.inputs]
+        inputs = [[str(p), s.st_size, s.st_mtime_ns] for p, s in zip(self.plan.inputs, stats, strict=True)]
+        plan = {"inputs": inputs, **self.plan.describe(), "mmseqs": self._mmseqs}
+        (self.work / "blocks").mkdir(parents=True, exist_ok=True)
+        note = self.work / "plan.json"
+        if not note.exists():
+            write_text(note, json.dumps(plan))
+        before = json.loads(note.read_text(encoding="utf-8"))
+        changed = [key for key in plan if before.get(key) != plan[key]]
+        if changed:
+            raise ValueError(
+                f"{self.work}: begun with other {', '.join(changed)}; give the same to go on, or remove that folder"
+            )
+
+    def _block(self, number: int) -> Path:
+        return self.work / "blocks" / f"{number:08d}.npz"
+
+    def _clean(self) -> list[Cleaned]:
+        total = sum(data_file(path).stat().st_size for path in self.plan.inputs)
+        pieces = (piece for path in self.plan.inputs for piece in pieces_of(path, self.plan.layout))
+        tasks = (CleanTask(piece, self._block(number), self.plan.rules) for number, piece in enumerate(pieces))
+        cleaned = []
+        with progress("cleaning", total=total, unit="bytes") as advance:
+            for one in ordered_map(clean_block, tasks, self.workers):
+                cleaned.append(one)
+                advance(one.num_bytes)
+        for path, tally in _tallies(cleaned).items():
+            tally.check(path)
+        return cleaned
+
+    def _decide(self, blocks: list[Path], sizes: list[int], starts: list[int]) -> None:
+        """Writes the fates, those of homologs last."""
+        fates, final = self.work / "fates", self.work / "fates-final"
+        if not fates.exists():
+            write_fates(fates, blocks, sizes, self.plan.rules.split)
+        if final.exists():
+            return
+        self._check_sides(fates, "of the size of this input; change --validation")
+        if self.plan.homology is None or not self.plan.rules.split.share:
+            mark_homologs(final, fates, [])
+            return
+        targets = self.work / "validation.fasta"
+        write_fasta(targets, self._numbered(fates, blocks, starts, VALIDATION, renumber=True))
+        groups = range(0, len(blocks), _BLOCKS_PER_GROUP)
+        with progress("MMseqs2", total=len(groups), unit="groups") as advance:
+            for group in groups:
+                hits, some = self._hits(group), slice(group, group + _BLOCKS_PER_GROUP)
+                if not hits.exists():
+                    queries = self._numbered(fates, blocks[some], starts[some], TRAINING)
+                    search(hits, queries, targets, self.plan.homology, self.workers)
+                advance(1)
+        mark_homologs(final, fates, (read_hits(self._hits(group))["number"] for group in groups))
+        try:
+            self._check_sides(final, "that resembles no validation protein; are they one family? try --no-homology")
+        except ValueError:
+            final.unlink()
+            raise
+
+    def _check_sides(self, fates: Path, why: str) -> None:
+        """Raises ValueError if a side that is wanted is empty."""
+        found = np.zeros(4, dtype=np.int64)
+        with fates.open("rb") as file:
+            while piece := file.read(1 << 24):
+                found += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=4)
+        for name, fate in SIDES.items():
+            if not found[fate] and (fate == TRAINING or self.plan.rules.split.share):
+                raise ValueError(f"no protein is left for {name}, of {int(found.sum()):,}: none {why}")
+
+    def _hits(self, block_number: int) -> Path:
+        return self.work / f"hits-{block_number // _BLOCKS_PER_GROUP:06d}.npy"
+
+    def _numbered(
+        self, fates: Path, blocks: list[Path], starts: list[int], fate: int, renumber: bool = False
+    ) -> Iterator[tuple[str, str]]:
+        """(number, sequence) of the proteins with a fate: numbers of all that passed cleaning, or anew from 0."""
+        given = 0
+        for block, start in zip(blocks, starts, strict=False):
+            with np.load(block) as arrays:
+                ids, ends = arrays["ids"], np.cumsum(arrays["lengths"], dtype=np.int64)
+            for number in np.flatnonzero(read_fates(fates, start, len(ends)) == fate).tolist():
+                residues = ids[ends[number - 1] if number else 0 : ends[number]]
+                yield str(given if renumber else start + number), residues.tobytes().translate(_LETTERS).decode()
+                given += 1
+
+    def _write(self, folder: Path, blocks: list[Path], cleaned: list[Cleaned], starts: list[int]) -> dict[str, Side]:
+        homology = self.plan.homology and self.plan.rules.split.share
+        tasks = (
+            SideTask(
+                block=block,
+                source=str(one.source),
+                fates=self.work / "fates-final",
+                start=start,
+                hits=self._hits(number) if homology else None,
+                cut_at=self.plan.cut_at,
+            )
+            for number, (block, one, start) in enumerate(zip(blocks, cleaned, starts, strict=False))
+        )
+        names = list(SIDES) if self.plan.rules.split.share else ["train"]
+        with (
+            ExitStack() as stack,
+            (folder / "rejected.tsv").open("w", encoding="utf-8") as rejected,
+            progress("writing", total=starts[-1], unit="proteins") as advance,
+        ):
+            rejected.write("input\trecord\tid\treason\tdetail\n")
+            writers = {name: stack.enter_context(SideWriter(folder, name)) for name in names}
+            for (shares, lines), one in zip(ordered_map(share_out, tasks, self.workers), cleaned, strict=True):
+                for name, writer in writers.items():
+                    writer.add(shares[name])
+                rejected.write(lines)
+                advance(one.num_proteins)
+            return {name: writer.side for name, writer in writers.items()}
+
+    def _manifest(self, results: Path, cleaned: list[Cleaned], sides: dict[str, Side]) -> dict[str, Any]:
+        sources = [data_file(path) for path in self.plan.inputs]
+        files = sorted(path for path in results.iterdir())
+        sums = list(ordered_map(checksum, [*sources, *files], min(self.workers, len(sources) + len(files))))
+        removed = Counter[int]()
+        with (self.work / "fates-final").open("rb") as file:
+            while piece := file.read(1 << 24):
+                removed.update(dict(enumerate(np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=4).tolist())))
+        tallies = _tallies(cleaned)
+        return {
+            "inputs": [
+                {
+                    "path": str(path),
+                    "bytes": source.stat().st_size,
+                    "sha256": total,
+                    "records": tallies[path].read,
+                    "mended": dict(sorted(tallies[path].notes.items())),
+                    "rejected": dict(sorted(tallies[path].skipped.items())),
+                }
+                for path, source, total in zip(self.plan.inputs, sources, sums, strict=False)
+            ],
+            "parameters": self.plan.describe(),
+            "versions": versions() | ({"mmseqs2": self._mmseqs} if self._mmseqs else {}),
+            "fates": {
+                "read": sum(tally.read for tally in tallies.values()),
+                "rejected": sum(tally.skipped.total() for tally in tallies.values()),
+                "duplicates": removed[DUPLICATE],
+                "homologs of validation": removed[HOMOLOG],
+                **{name: side.proteins for name, side in sides.items()},
+            },
+            "sides": {name: describe_side(side) for name, side in sides.items()},
+            "files": {
+                p.name: {"bytes": p.stat().st_size, "sha256": s}
+                for p, s in zip(files, sums[len(sources) :], strict=True)
+            },
+        }
+
+
+def _tallies(cleaned: list[Cleaned]) -> dict[Path, Tally]:
+    tallies: dict[Path, Tally] = {}
+    for one in cleaned:
+        tallies.setdefault(one.source, Tally()).absorb(one.tally)
+    return tallies

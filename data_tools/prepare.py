@@ -1,0 +1,101 @@
+"""Raw proteins to training data in one command: cleaned, without duplicates, split, without homologs of validation.
+
+    python -m data_tools.prepare --input uniref50.fasta.gz --output data/uniref50
+
+writes train and validation as .lmdb and as .bin/.idx, manifest.json (what was done), histograms.png and rejected.tsv.
+Memory does not grow with the input. After a kill the same command goes on. The same input and parameters give the same
+bytes on any number of workers.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import get_console
+from rich.table import Table
+
+from d2plm_megatron.console import run
+from data_tools.clean_blocks import Rules
+from data_tools.homology import Homology
+from data_tools.preparation import Plan, Preparation
+from data_tools.proteins_lmdb import Layout
+from data_tools.split import Split
+
+LONG = ("crop", "split", "drop")
+
+
+def main(
+    inputs: Annotated[
+        list[Path], typer.Option("--input", help="FASTA, FASTA.gz, FASTA.zst or LMDB; repeat it for several.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write.", file_okay=False)],
+    validation: Annotated[float, typer.Option(help="Share held out for validation, 0 up to but not 1.")] = 0.005,
+    split_by: Annotated[
+        str, typer.Option(help="What the split hashes: sequence, id, or cluster (no cluster is on both sides).")
+    ] = "sequence",
+    clusters: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --split-by cluster: table of MMseqs2, representative and member on each line. Without it the "
+            "headers name the clusters, UniRef50_... or UniRef90_..."
+        ),
+    ] = None,
+    homology: Annotated[
+        bool, typer.Option(help="Remove training proteins that resemble a validation protein, by MMseqs2.")
+    ] = True,
+    min_sequence_identity: Annotated[float, typer.Option(help="Share of identical residues that is too alike.")] = 0.5,
+    min_coverage: Annotated[float, typer.Option(help="Share of both proteins that must be aligned for that.")] = 0.8,
+    sensitivity: Annotated[float, typer.Option(help="Of MMseqs2's prefilter, 1 (fast) to 7.5.")] = 7.0,
+    mmseqs_memory: Annotated[str, typer.Option(help="Limit for MMseqs2's index, such as 4G.")] = "4G",
+    min_length: Annotated[int, typer.Option(help="Shorter proteins are rejected, residues.", min=1)] = 1,
+    max_length: Annotated[int, typer.Option(help="Longer proteins are long, residues.", min=1)] = 1022,
+    long: Annotated[
+        str,
+        typer.Option(
+            help="crop: kept whole, training takes a random part. split: cut into chunks of nearly equal length, with "
+            "terminus tokens at the protein's true ends alone. drop: rejected."
+        ),
+    ] = "crop",
+    values: Annotated[str, typer.Option(help="Of an input LMDB: json objects or raw letters.")] = "json",
+    field: Annotated[
+        str, typer.Option(help="Of an input LMDB: where in the JSON object the sequence is.")
+    ] = "sequence",
+    keys: Annotated[str, typer.Option(help="Of an input LMDB: numbers, or stored for any keys.")] = "numbers",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; the result does not depend on it. Default: one per core.", min=1)
+    ] = None,
+) -> None:
+    """Prepares raw proteins for training; prints what became of every record."""
+    if long not in LONG:
+        raise ValueError(f"--long {long}: expected {', '.join(LONG)}")
+    if len(set(inputs)) < len(inputs):
+        raise ValueError("an --input is named twice")
+    alike = Homology(min_sequence_identity, min_coverage, sensitivity, mmseqs_memory)
+    plan = Plan(
+        inputs=tuple(inputs),
+        layout=Layout(values, field, keys),
+        rules=Rules(min_length, max_length if long == "drop" else None, Split(validation, split_by, clusters)),
+        cut_at=max_length if long == "split" else None,
+        homology=alike if homology and validation else None,
+    )
+    manifest = Preparation(plan, output, workers or len(os.sched_getaffinity(0))).run()
+    print_fates(output, manifest)
+
+
+def print_fates(output: Path, manifest: dict[str, Any]) -> None:
+    """Prints what became of the records, for which reasons, and what was written."""
+    table = Table("records", "", title=str(output), title_justify="left")
+    table.columns[1].justify = "right"
+    for fate, count in manifest["fates"].items():
+        table.add_row(fate, f"{count:,}")
+        if fate == "rejected":
+            for source in manifest["inputs"]:
+                for reason, number in source["rejected"].items():
+                    table.add_row(f"  {reason}, {source['path']}", f"{number:,}")
+    get_console().print(table)
+    print(f"rejected.tsv names the rejected, manifest.json says what was done, histograms.png shows it: {output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,304 @@
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from megatron.core.datasets.indexed_dataset import IndexedDataset
+
+from d2plm_megatron.alphabet import CANONICAL_LETTERS, decode
+from data_tools import fates, raw_blocks
+from data_tools.chunks import chunk_bounds
+from data_tools.lmdb_to_indexed import convert
+from data_tools.prepare import main
+from data_tools.proteins_lmdb import ProteinsLmdb, Record
+from data_tools.split import is_held_out
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def random_protein(rng: random.Random, length: int = 60) -> str:
+    return "".join(rng.choices(CANONICAL_LETTERS, k=length))
+
+
+def write_records(path: Path, records: list[tuple[str, str]]) -> Path:
+    path.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in records))
+    return path
+
+
+def random_records(num_proteins: int, seed: int = 0) -> list[tuple[str, str]]:
+    rng = random.Random(seed)
+    return [(f"p{number}", random_protein(rng, rng.randint(20, 90))) for number in range(num_proteins)]
+
+
+def arguments(source: Path, output: Path, *more: object) -> tuple[object, ...]:
+    return main, "--input", source, "--output", output, "--workers", 1, "--no-homology", "--validation", 0.2, *more
+
+
+def side(folder: Path, name: str) -> list[Record]:
+    with ProteinsLmdb(folder / f"{name}.lmdb") as proteins:
+        return list(proteins)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rejected(folder: Path) -> dict[str, tuple[str, str]]:
+    lines = (folder / "rejected.tsv").read_text().splitlines()[1:]
+    return {name: (record, reason) for _, record, name, reason, _ in (line.split("\t") for line in lines)}
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many pieces, and many files of rows, from little data."""
+    monkeypatch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(raw_blocks, "_BLOCK_RECORDS", 70)
+    monkeypatch.setattr(fates, "_ROWS_PER_FILE", 100)
+    monkeypatch.setattr(fates, "_WINDOW", 128)
+
+
+def test_every_record_has_one_fate(command, tmp_path, small_pieces):
+    records = random_records(500)
+    bad = [("gap", "MK-T"), ("stop", "M*K"), ("empty", ""), ("digit", "M1"), ("short", "MKT"), ("long", "MKTV" * 80)]
+    again = [(f"again{number}", sequence.lower() + "*") for number, (_, sequence) in enumerate(records[:50])]
+    source = write_records(tmp_path / "x.fasta", records + bad + again)
+    more = ("--min-length", 10, "--max-length", 300, "--long", "drop")
+    assert command(*arguments(source, tmp_path / "out", *more))[0] == 0
+    out = tmp_path / "out"
+    train, validation = side(out, "train"), side(out, "validation")
+    held_out = {name for name, sequence in records if is_held_out(sequence, 0.2)}
+    assert [(r.name, r.sequence) for r in validation] == [r for r in records if r[0] in held_out]
+    assert [(r.name, r.sequence) for r in train] == [r for r in records if r[0] not in held_out]
+    expected = {"gap": "gap (- or .)", "stop": "stop (*) inside", "empty": "empty", "digit": "digit"}
+    expected |= {"short": "too short", "long": "too long"} | {name: "duplicate" for name, _ in again}
+    assert {name: reason for name, (_, reason) in rejected(out).items()} == expected
+    assert rejected(out)["gap"][0] == "501" and rejected(out)["again49"][0] == "556"
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["fates"] == {
+        "read": 556,
+        "rejected": 6,
+        "duplicates": 50,
+        "homologs of validation": 0,
+        "train": len(train),
+        "validation": len(validation),
+    }
+    assert sum(manifest["sides"]["train"]["length_histogram"]["proteins"]) == len(train)
+    letters = "".join(record.sequence for record in train)
+    composition = manifest["sides"]["train"]["composition"]
+    assert {letter: letters.count(letter) for letter in CANONICAL_LETTERS}.items() <= composition.items()
+    assert sorted(path.name for path in out.iterdir()) == sorted([*manifest["files"], "manifest.json"])
+    assert (out / "histograms.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_bytes_depend_on_nothing_but_input_and_parameters(command, tmp_path, small_pieces):
+    records = random_records(400)
+    source = write_records(tmp_path / "x.fasta", records + records[:30])
+    assert command(*arguments(source, tmp_path / "one"))[0] == 0
+    assert command(*arguments(source, tmp_path / "three", "--workers", 3))[0] == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "three")
+    assert len(contents(tmp_path / "one")) == 9
+
+
+def test_all_kinds_of_input_give_the_same_proteins(command, tmp_path, small_pieces):
+    records = random_records(300)
+    plain = write_records(tmp_path / "x.fasta", records)
+    packed = tmp_path / "x.fasta.zst"
+    whole = plain.read_bytes()
+    packed.write_bytes(zstandard.compress(whole[:9000]) + zstandard.compress(whole[9000:]))
+    parts = [write_records(tmp_path / f"{n}.fasta", records[n * 150 : n * 150 + 150]) for n in range(2)]
+    assert command(*arguments(plain, tmp_path / "plain", "--validation", 0))[0] == 0
+    sources = [(packed,), tuple(parts), (tmp_path / "plain" / "train.lmdb",)]
+    for number, source in enumerate(sources):
+        more = [word for path in source[1:] for word in ("--input", path)]
+        assert command(*arguments(source[0], tmp_path / str(number), *more))[0] == 0
+    outs = [contents(tmp_path / str(number)) for number in range(3)]
+    for name in ("train.bin", "train.idx", "train.lmdb", "validation.bin", "validation.lmdb"):
+        assert outs[0][name] == outs[1][name] == outs[2][name]
+
+
+def test_long_proteins_become_chunks_with_true_ends_alone(command, tmp_path):
+    rng = random.Random(3)
+    records = [(f"p{number}", random_protein(rng, rng.randint(1, 330))) for number in range(60)]
+    source = write_records(tmp_path / "x.fasta", records)
+    assert command(*arguments(source, tmp_path / "out", "--long", "split", "--max-length", 100))[0] == 0
+    out = tmp_path / "out"
+    dataset = IndexedDataset(str(out / "train"))
+    train = [(name, sequence) for name, sequence in records if not is_held_out(sequence, 0.2)]
+    bounds = dataset.document_indices
+    assert len(bounds) == len(train) + 1 and len(dataset) > len(train)
+    stored = side(out, "train")
+    for (name, sequence), start, stop in zip(train, bounds[:-1], bounds[1:], strict=True):
+        chunks = [decode(dataset[index]) for index in range(start, stop)]
+        assert "".join(chunks) == sequence
+        assert max(map(len, chunks)) - min(map(len, chunks)) <= 1 and len(chunks) == -(-len(sequence) // 100)
+        assert [record.sequence for record in stored[start:stop]] == chunks
+        assert stored[start].name == (name if len(chunks) == 1 else f"{name}/1-{len(chunks[0])}")
+        assert stored[stop - 1].name.endswith(f"-{len(sequence)}") or len(chunks) == 1
+    convert(out / "train.lmdb", tmp_path / "again")
+    assert (tmp_path / "again.bin").read_bytes() == (out / "train.bin").read_bytes()
+    assert (tmp_path / "again.idx").read_bytes() == (out / "train.idx").read_bytes()
+
+
+@given(st.integers(1, 5000), st.integers(1, 1200))
+def test_chunks_are_balanced_and_as_few_as_can_be(length, max_length):
+    lengths = np.diff(chunk_bounds(length, max_length))
+    assert lengths.sum() == length and len(lengths) == -(-length // max_length)
+    assert lengths.max() <= max_length and lengths.max() - lengths.min() <= 1
+
+
+def test_no_cluster_is_on_both_sides_by_header(command, tmp_path):
+    rng = random.Random(0)
+    headers = [f"UniRef90_A{number} UniRef50_C{rng.randrange(60)} n=3" for number in range(400)]
+    source = write_records(tmp_path / "x.fasta", [(header, random_protein(rng)) for header in headers])
+    assert command(*arguments(source, tmp_path / "out", "--split-by", "cluster"))[0] == 0
+    cluster = {header.split()[0]: header.split()[1] for header in headers}
+    train, validation = ({cluster[r.name] for r in side(tmp_path / "out", name)} for name in ("train", "validation"))
+    assert train and validation and not train & validation
+
+
+def test_no_cluster_is_on_both_sides_by_table(command, refused, tmp_path, small_pieces):
+    rng = random.Random(0)
+    records = random_records(400)
+    cluster = {name: f"p{rng.randrange(60)}" for name, _ in records}
+    table = tmp_path / "clusters.tsv"
+    table.write_text("".join(f"{representative}\t{member}\n" for member, representative in cluster.items()))
+    source = write_records(tmp_path / "x.fasta", records)
+    more = ("--split-by", "cluster", "--clusters", table)
+    assert command(*arguments(source, tmp_path / "out", *more))[0] == 0
+    for name, wanted in (("train", False), ("validation", True)):
+        members = {record.name for record in side(tmp_path / "out", name)}
+        assert members == {member for member, own in cluster.items() if is_held_out(own, 0.2) == wanted}
+    table.write_text(table.read_text().replace("\tp77\n", "\tother\n"))
+    code, _, err = command(*arguments(source, tmp_path / "other", *more))
+    assert code == 2 and "protein p77 is in no cluster" in err
+    table.write_text("p1,p2\n")
+    code, _, err = command(*arguments(source, tmp_path / "third", *more))
+    assert code == 2 and "line 1: expected representative, tab, member" in err
+
+
+def test_goes_on_after_a_kill(command, tmp_path, small_pieces):
+    records = random_records(30_000)
+    source = write_records(tmp_path / "x.fasta", records)
+    assert command(*arguments(source, tmp_path / "whole"))[0] == 0
+    code = "from data_tools import prepare, raw_blocks; raw_blocks._BLOCK_BYTES = 2000; prepare.run(prepare.main)"
+    words = [str(word) for word in arguments(source, tmp_path / "killed")[1:]]
+    process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=REPOSITORY)
+    blocks = tmp_path / "killed" / ".work" / "blocks"
+    while process.poll() is None and len(list(blocks.glob("0*.npz")) if blocks.exists() else []) < 20:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == [".work"]
+    done = {path: path.stat().st_mtime_ns for path in blocks.glob("0*.npz")}
+    assert len(done) >= 20
+    shutil.copytree(blocks, tmp_path / "before")
+    assert command(*arguments(source, tmp_path / "killed", "--min-length", 5))[0] == 2
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert command(*arguments(source, tmp_path / "killed"))[0] == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--long", "cut"), "--long cut: expected crop, split, drop"),
+        (("--validation", 1), "--validation 1.0: expected 0 up to but not 1"),
+        (("--split-by", "length"), "--split-by length: expected"),
+        (("--clusters", "x.tsv"), "say that too"),
+        (("--min-sequence-identity", 2), "--min-sequence-identity 2.0: expected 0 to 1"),
+        (("--sensitivity", 9), "--sensitivity 9.0: expected 1 to 7.5"),
+        (("--values", "pickle"), "--values pickle: expected json or raw"),
+        (("--keys", "hex"), "--keys hex: expected numbers or stored"),
+        (("--input", "{source}"), "an --input is named twice"),
+        (("--input", "nowhere.fasta"), "nowhere.fasta: no such file"),
+    ],
+)
+def test_refuses_bad_arguments_and_writes_nothing(refused, tmp_path, more, message):
+    source = write_records(tmp_path / "x.fasta", random_records(5))
+    words = [str(word).format(source=source) for word in more]
+    assert message in refused(*arguments(source, tmp_path / "out", *words))
+
+
+def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
+    source = write_records(tmp_path / "x.fasta", random_records(50))
+    assert command(*arguments(source, tmp_path / "out"))[0] == 0
+    assert "holds prepared data already" in refused(*arguments(source, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([(f"n{number}", "ACGT" * 20) for number in range(12)], "these are nucleotides"),
+        ([("a", "MK-T")], "none of the 1 records is a protein"),
+        ([("a", "M" * 10_000_000)], "were several records joined?"),
+        ([("a", "MKT")], "no protein is left for"),
+    ],
+)
+def test_refuses_what_cannot_be_training_data(command, tmp_path, records, message):
+    source = write_records(tmp_path / "x.fasta", records)
+    code, _, err = command(*arguments(source, tmp_path / "out"))
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".work"]
+
+
+def test_windows_line_ends_change_nothing(command, tmp_path):
+    source = write_records(tmp_path / "x.fasta", random_records(80))
+    windows = tmp_path / "windows.fasta"
+    windows.write_bytes(source.read_bytes().replace(b"\n", b"\r\n"))
+    for path in (source, windows):
+        assert command(*arguments(path, tmp_path / path.stem))[0] == 0
+    assert contents(tmp_path / "x")["train.lmdb"] == contents(tmp_path / "windows")["train.lmdb"]
+
+
+def test_without_mmseqs_says_how_to_go_on(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    source = write_records(tmp_path / "x.fasta", random_records(50))
+    line = refused(main, "--input", source, "--output", tmp_path / "out")
+    assert "apt-get install mmseqs2" in line and "--no-homology" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(refused, tmp_path):
+    source = write_records(tmp_path / "x.fasta", random_records(50))
+    (tmp_path / "closed").mkdir(mode=0o555)
+    assert "permission denied" in refused(*arguments(source, tmp_path / "closed" / "out"))
+
+
+@pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
+def test_planted_homologs_are_removed_and_unrelated_proteins_kept(command, tmp_path):
+    rng = random.Random(7)
+    records = [(f"p{number}", random_protein(rng, rng.randint(80, 200))) for number in range(300)]
+    held_out = [sequence for _, sequence in records if is_held_out(sequence, 0.2)]
+    planted = []
+    for number, sequence in enumerate(held_out):
+        identity = 0.6 + 0.4 * number / len(held_out)
+        sites = rng.sample(range(len(sequence)), round(len(sequence) * (1 - identity)))
+        relative = "".join(_other(rng, letter) if place in sites else letter for place, letter in enumerate(sequence))
+        if not is_held_out(relative, 0.2):
+            planted.append((f"planted{number}", relative))
+    source = write_records(tmp_path / "x.fasta", records + planted)
+    code, _, err = command(main, "--input", source, "--output", tmp_path / "out", "--validation", 0.2, "--workers", 1)
+    assert (code, err) == (0, "")
+    train = {record.name for record in side(tmp_path / "out", "train")}
+    unrelated = {name for name, sequence in records if not is_held_out(sequence, 0.2)}
+    assert len(planted) > 30
+    assert train == unrelated
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["fates"]["homologs of validation"] == len(planted)
+    assert manifest["versions"]["mmseqs2"] and manifest["parameters"]["homology"]["min_sequence_identity"] == 0.5
+    reasons = {name: reason for name, (_, reason) in rejected(tmp_path / "out").items()}
+    assert reasons == {name: "homolog" for name, _ in planted}
+
+
+def _other(rng: random.Random, letter: str) -> str:
+    return rng.choice(CANONICAL_LETTERS.replace(letter, ""))
