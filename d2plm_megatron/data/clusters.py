@@ -1,12 +1,7 @@
-"""Clusters of proteins, of which a pass over a corpus draws one member each: PREFIX.clusters.npy.
+"""Clusters of proteins, of which a pass over a corpus draws one member each.
 
 As ESM-2 (Lin et al. 2023) draws a UniRef50 cluster and then one of its UniRef90 members, so that large families, of
-which there are many near-copies, do not crowd out the rest. The file is one array, int64 [C + 1 + N]:
-
-    [C+1]  boundaries 0, ..., N of the clusters
-    [N]    the proteins, by their numbers in PREFIX.idx, cluster after cluster
-
-so cluster c holds the proteins from boundary c to boundary c + 1, in any order, and each protein is in one cluster.
+which there are many near-copies, do not crowd out the rest.
 """
 
 from pathlib import Path
@@ -14,8 +9,6 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, from_numpy
 
-from d2plm_megatron.config import CLUSTERS_ENDING
-from d2plm_megatron.files import atomic
 from d2plm_megatron.noise import Noise, Stream
 
 
@@ -36,7 +29,7 @@ class Clusters:
     def __init__(self, path: str | Path, num_proteins: int) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileNotFoundError(f"{path} is missing; d2plm_megatron.data.clusters.write_clusters makes it")
+            raise FileNotFoundError(f"{path} is missing; python -m data_tools.cluster makes it")
         try:
             both = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError):
@@ -60,22 +53,3 @@ class Clusters:
         if (members < 0).any() or (members >= len(self.members)).any():
             raise ValueError(f"{self.path} is damaged: it names a protein that does not exist; make it again")
         return from_numpy(members)
-
-
-def write_clusters(prefix: str | Path, cluster_of: np.ndarray) -> Path:
-    """Writes PREFIX.clusters.npy, atomically; returns its path.
-
-    Args:
-        prefix: of the corpus.
-        cluster_of: a number for the cluster of each protein, in the order of PREFIX.idx, any integers [N].
-
-    Members keep their order. Takes about 40 bytes of memory per protein. Raises ValueError when there are none.
-    """
-    if cluster_of.ndim != 1 or cluster_of.size == 0 or cluster_of.dtype.kind not in "iu":
-        raise ValueError(f"{prefix}: clusters are one integer per protein, not {cluster_of.dtype} {cluster_of.shape}")
-    members = np.argsort(cluster_of, kind="stable")
-    changes = np.flatnonzero(np.diff(cluster_of[members])) + 1
-    path = Path(f"{prefix}{CLUSTERS_ENDING}")
-    with atomic(path) as (temporary,), temporary.open("wb") as file:
-        np.save(file, np.concatenate([[0], changes, [len(members)], members]).astype(np.int64))
-    return path

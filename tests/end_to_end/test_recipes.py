@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.data.clusters import write_clusters
+from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.objectives import build
 from d2plm_megatron.overrides import from_yaml, resolve
 
@@ -61,7 +61,7 @@ def test_dry_run_of_several_corpora(
 ) -> None:
     """1000 proteins of 18 residues are drawn as often as one of each of 100 clusters of 600 proteins of 58."""
     one, other = write_proteins([18] * 1000, name="one"), write_proteins([58] * 600, name="other")
-    clusters = write_clusters(other, np.arange(600) // 6)
+    clusters = write_clusters(Path(f"{other}.clusters.npy"), np.arange(600) // 6)
     overrides = [f"data.train={one}:1 {other}:1", f"data.clusters={clusters}", "train.global_batch_tokens=4096"]
     _run("absorbing_tiny", "--dry-run", *overrides, "train.max_steps=100", monkeypatch=monkeypatch)
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron.data.clusters import Clusters, write_clusters
+from d2plm_megatron.data.cluster_file import write_clusters
+from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.noise import Noise
 
 
@@ -71,7 +72,7 @@ def test_what_is_no_clustering_of_the_data_is_refused(tmp_path, array, num_prote
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "p.clusters.npy"
-    with pytest.raises(FileNotFoundError, match="write_clusters makes it"):
+    with pytest.raises(FileNotFoundError, match=r"data_tools\.cluster makes it"):
         Clusters(path, 3)
     for content in (b"", b"cluster\tmember\n", np.lib.format.magic(1, 0)):
         path.write_bytes(content)

@@ -1,5 +1,6 @@
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron.config import Data
-from d2plm_megatron.data.clusters import Clusters, write_clusters
+from d2plm_megatron.data.cluster_file import write_clusters
+from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
 from d2plm_megatron.data.indexed import IndexedProteins
 
@@ -78,7 +80,7 @@ def test_tokens_of_a_pass(proteins, tmp_path):
 
 def test_opens_what_the_recipe_names(write_proteins):
     first, second = (write_proteins([4] * num, name=f"corpus{num}") for num in (6, 9))
-    file = write_clusters(second, np.arange(9) // 3)
+    file = write_clusters(Path(f"{second}.clusters.npy"), np.arange(9) // 3)
     one, other = open_corpora(Data(train=f"{first}:1 {second}:3", clusters=str(file)))
     assert (len(one), one.share, one.clusters) == (6, Fraction(1, 4), None)
     assert (len(other), len(other.proteins), other.share) == (3, 9, Fraction(3, 4))

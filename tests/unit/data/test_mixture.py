@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron.config import Data
-from d2plm_megatron.data.clusters import Clusters, write_clusters
+from d2plm_megatron.data.cluster_file import write_clusters
+from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.corpus import Corpus
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import global_batches

@@ -1,0 +1,101 @@
+"""The clusters of a corpus, for training that draws a cluster and then one of its proteins, as ESM-2's did.
+
+The table has a line per protein, its cluster and its id with a tab between, as MMseqs2 writes it (representative,
+member), and as the UniRef50 and UniRef90 ids of UniProt's mapping can be cut out. The proteins are those of the LMDB
+database that the .bin and .idx were made from, in its order.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from d2plm_megatron.console import progress, run
+from d2plm_megatron.data.cluster_file import write_clusters
+from data_tools.compression import open_plain
+from data_tools.proteins_lmdb import ProteinsLmdb
+
+_ENDING = ".clusters.npy"
+_LINES_AT_ONCE = 100_000
+_BYTES_AT_ONCE = 1 << 20
+_RANGE = re.compile(r"/\d+-\d+$")
+"""With which the id of a chunk ends."""
+
+
+def main(
+    database: Annotated[Path, typer.Option("--input", help="LMDB database that PREFIX.bin and PREFIX.idx come from.")],
+    table: Annotated[Path, typer.Option(help="Cluster and id, tab between, a line per protein; also .gz and .zst.")],
+    output: Annotated[Path, typer.Option(help="File to write, PREFIX.clusters.npy; replaced.", dir_okay=False)],
+) -> None:
+    """Writes which proteins of a corpus belong together, and prints how many clusters there are."""
+    if not output.name.endswith(_ENDING):
+        raise ValueError(f"--output {output}: must end in {_ENDING}, after the prefix of the corpus")
+    keys, clusters = read_table(table)
+    with ProteinsLmdb(database) as proteins:
+        with progress("looking up", total=len(proteins), unit="proteins") as advance:
+            found = [look_up(names, keys, clusters, table) for names in _names(proteins, advance)]
+        cluster_of = np.concatenate(found)
+    write_clusters(output, cluster_of)
+    print(f"{output}: {len(cluster_of):,} proteins in {len(np.unique(cluster_of)):,} clusters")
+
+
+def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(digests of the ids, rising; for each the digest of its cluster), 16 bytes per line. Raises ValueError."""
+    pieces = []
+    with progress("reading the table", unit="lines") as advance:
+        numbered = enumerate(_lines(path), start=1)
+        while lines := list(islice(numbered, _LINES_AT_ONCE)):
+            pieces.append(np.array([_digests(path, *line) for line in lines], dtype=np.uint64))
+            advance(len(lines))
+    if not pieces:
+        raise ValueError(f"{path}: the table is empty")
+    both = np.concatenate(pieces)
+    both = both[np.argsort(both[:, 1], kind="stable")]
+    return both[:, 1], both[:, 0].view(np.int64)
+
+
+def look_up(names: list[str], keys: np.ndarray, clusters: np.ndarray, table: Path) -> np.ndarray:
+    """The clusters of proteins, int64. Raises ValueError naming the first that the table lacks."""
+    digests = np.array([_digest(name) for name in names], dtype=np.uint64)
+    places = np.searchsorted(keys, digests).clip(max=len(keys) - 1)
+    missing = np.flatnonzero(keys[places] != digests)
+    if missing.size:
+        raise ValueError(f"{table}: has no line for {names[missing[0]]}")
+    return clusters[places]
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open_plain(path) as plain:
+        rest = b""
+        while piece := plain.read(_BYTES_AT_ONCE):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (line.decode("utf-8", "replace") for line in lines)
+        if rest:
+            yield rest.decode("utf-8", "replace")
+
+
+def _names(proteins: ProteinsLmdb, advance: Callable[[int], None]) -> Iterator[list[str]]:
+    records = iter(proteins)
+    while batch := list(islice(records, _LINES_AT_ONCE)):
+        yield [_RANGE.sub("", record.name) for record in batch]
+        advance(len(batch))
+
+
+def _digests(path: Path, number: int, line: str) -> tuple[int, int]:
+    cluster, tab, name = line.rstrip("\r").partition("\t")
+    if not (cluster and tab and name):
+        raise ValueError(f"{path}, line {number}: expected a cluster and an id with a tab between, not {line[:60]!r}")
+    return _digest(cluster), _digest(name)
+
+
+def _digest(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+if __name__ == "__main__":
+    run(main)
