@@ -30,7 +30,6 @@ from rich.console import Console
 from rich.table import Table
 from transformers import EsmTokenizer
 
-from d2plm_megatron import parallel as parallel  # before Megatron, whose warnings it silences
 from d2plm_megatron.alphabet import TOKENS, encode
 from d2plm_megatron.console import run
 from data_tools import fasta_to_lmdb, lmdb_to_indexed

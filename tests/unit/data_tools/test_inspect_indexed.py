@@ -41,6 +41,17 @@ def test_exports_fasta(command, tmp_path):
     assert list(read_fasta(tmp_path / "y.fasta")) == [("protein_0", "MKT"), ("protein_1", "XBUZO" * 30)]
 
 
+def test_chunks_of_one_protein(command, tmp_path):
+    with IndexedWriter(tmp_path / "x") as writer:
+        for part, continues in (("MKT", False), ("GG", True), ("AV", False)):
+            writer.add(encode(part), continues=continues)
+    code, out, _ = command(main, tmp_path / "x")
+    assert code == 0
+    assert "7 residues" in out
+    (tmp_path / "x.bin").write_bytes(b"")
+    assert command(main, tmp_path / "x")[0] == 2
+
+
 @pytest.mark.parametrize(
     ("ending", "change", "message"),
     [
