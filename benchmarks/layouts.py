@@ -18,7 +18,7 @@ LAYOUTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "DP2xPP2+optimizer": (4, ("parallel.pipeline=2", "parallel.sharding=optimizer")),
     "TP2xPP2": (4, ("parallel.tensor=2", "parallel.pipeline=2")),
 }
-"""(number of processes, overrides). DP: data parallel, with the distributed optimizer or Megatron-FSDP where it says so;
+"""(number of processes, overrides). DP: data parallel, with the distributed optimizer or Megatron-FSDP where said.
 TP: tensor, SP: sequence, PP: pipeline parallel."""
 
 _FLOW = "objective=flow_matching"

@@ -52,17 +52,24 @@ class Differences:
     weights: float
     average: float
 
-    def too_large(self, precision: str) -> str:
+    def too_large(self, bounds: dict[str, float]) -> str:
         """What exceeds its bound, in words; empty if nothing does."""
-        bounds = BOUNDS[precision]
-        wrong = [f"{name} {getattr(self, name):.0e}" for name in bounds if not getattr(self, name) < bounds[name]]
+        found = {name: getattr(self, name) for name in bounds}
+        wrong = [
+            f"{name} {found[name]:.1e}, not below {bounds[name]:.0e}"
+            for name in bounds
+            if not found[name] < bounds[name]
+        ]
         return ", ".join([*([self.start] if self.start else []), *wrong])
 
 
-BOUNDS = {
-    "fp32": {"loss": 1e-6, "gradient_norm": 1e-5, "weights": 1e-5, "average": 1e-6},
-    "bf16": {"loss": 1e-3, "gradient_norm": 1e-2, "weights": 1e-2, "average": 1e-2},
-}
+ROUNDING = {"loss": 1e-6, "gradient_norm": 1e-5, "weights": 1e-5, "average": 1e-6}
+ROUNDING_IN_BF16 = {"loss": 1e-3, "gradient_norm": 1e-2, "weights": 5e-2, "average": 5e-2}
+
+
+def bounds(layout: str, precision: str) -> dict[str, float]:
+    """What the differences of a cell must stay below; the reasons are in the docstring of this module."""
+    return ROUNDING_IN_BF16 if precision == "bf16" and "TP" in layout else ROUNDING
 
 
 def compare(found: Run, alone: Run) -> Differences:
@@ -101,3 +108,101 @@ def _largest_by_name(found: dict[str, torch.Tensor], wanted: dict[str, torch.Ten
 
 def _relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm().clamp(min=1e-30))
+
+
+Cell = tuple[str, str, str]
+"""(precision, objective, layout)"""
+
+
+def main(
+    steps: Annotated[int, typer.Option(min=1, help="of every run")] = 10,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or both as fp32,bf16")] = ",".join(PRECISIONS),
+    objectives: Annotated[str, typer.Option(help="columns, with commas between them")] = ",".join(OBJECTIVES),
+    layouts: Annotated[str, typer.Option(help="rows, likewise")] = ",".join(list(LAYOUTS)[1:]),
+    output: Annotated[Path | None, typer.Option("--json", help="file to write all differences to, as JSON")] = None,
+) -> None:
+    """Trains a tiny model in every layout and compares it with one process; exit code 1 when a cell differs."""
+    precisions = chosen("--precision", precision, PRECISIONS)
+    columns = chosen("--objectives", objectives, tuple(OBJECTIVES))
+    rows = chosen("--layouts", layouts, tuple(LAYOUTS)[1:])
+    cells = [(p, column, row) for p in precisions for column in columns for row in (ALONE, *rows)]
+    found = differences(cells, steps)
+    for p in precisions:
+        show(p, columns, rows, {cell: differs for cell, differs in found.items() if cell[0] == p}, steps)
+    print(machine())
+    failures = failed(found)
+    if output is not None:
+        entries = [
+            dict(zip(("precision", "objective", "layout"), c, strict=True)) | asdict(d) for c, d in found.items()
+        ]
+        output.write_text(json.dumps({"machine": machine(), "steps": steps, "cells": entries}, indent=1) + "\n")
+    for failure in failures:
+        print(f"failed: {failure}")
+    if failures:
+        raise typer.Exit(1)
+
+
+def chosen(option: str, given: str, allowed: tuple[str, ...]) -> list[str]:
+    """The names between the commas. Raises ValueError, with the nearest name, for one that is not allowed."""
+    names = given.split(",")
+    for name in names:
+        one_of(option, name, allowed)
+    return names
+
+
+def differences(cells: list[Cell], steps: int) -> dict[Cell, Differences]:
+    """Trains all cells, those of one process among them, and compares the others with those."""
+    with tempfile.TemporaryDirectory() as folder, progress("runs", total=len(cells)) as advance:
+        jobs = [job(cell, Path(folder) / str(number), steps) for number, cell in enumerate(cells)]
+        finished = train(jobs, write_proteins(Path(folder) / "proteins"), lambda: advance(1))
+        runs = dict(zip(cells, finished, strict=True))
+        return {cell: compare(run, runs[(*cell[:2], ALONE)]) for cell, run in runs.items() if cell[2] != ALONE}
+
+
+def job(cell: Cell, folder: Path, steps: int) -> Job:
+    """The run of a cell."""
+    precision, objective, layout = cell
+    num_processes, overrides = LAYOUTS[layout]
+    options = (f"train.precision={precision}", f"train.max_steps={steps}")
+    return Job(str(folder), num_processes, (*OBJECTIVES[objective], *overrides, *options))
+
+
+def failed(found: dict[Cell, Differences]) -> list[str]:
+    """One line for each cell that does not hold."""
+    judged = {cell: differs.too_large(bounds(cell[2], cell[0])) for cell, differs in found.items()}
+    return [f"{' '.join(cell)}: {wrong}" for cell, wrong in judged.items() if wrong]
+
+
+def show(precision: str, columns: list[str], rows: list[str], found: dict[Cell, Differences], steps: int) -> None:
+    """Prints the table of a precision, and below it the largest differences of all its cells."""
+    table = Table(title=f"{precision}, {steps} steps: largest relative difference of loss / weights to one process")
+    for column in ("layout", *columns):
+        table.add_column(column, justify="left" if column == "layout" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(row, *(shown(found[precision, column, row], row, precision) for column in columns))
+    console = Console(width=max(100, 24 + 20 * len(columns)))
+    console.print(table)
+    for kind, of_kind in (("without tensor parallelism", False), ("with", True)):
+        some = [differs for cell, differs in found.items() if ("TP" in cell[2]) is of_kind]
+        if some:
+            largest = {name: max(getattr(differs, name) for differs in some) for name in ROUNDING}
+            print(f"{kind}: at most", ", ".join(f"{name} {value:.1e}" for name, value in largest.items()))
+
+
+def shown(differs: Differences, layout: str, precision: str) -> str:
+    """A cell of the table."""
+    if differs.start:
+        return f"[red]{differs.start}[/red]"
+    text = f"{differs.loss:.0e} / {differs.weights:.0e}"
+    return f"[red]{text}[/red]" if differs.too_large(bounds(layout, precision)) else text
+
+
+def machine() -> str:
+    """What was computed on, with what, and when."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "megatron-core")]
+    where = f"{os.cpu_count()}-core {platform.machine()} CPU, gloo, Python {platform.python_version()}"
+    return f"{where}; {', '.join(versions)}; {datetime.now(UTC):%Y-%m-%d}"
+
+
+if __name__ == "__main__":
+    run(main)

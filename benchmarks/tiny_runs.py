@@ -94,6 +94,11 @@ class Run:
         """The weights before the first step, whole, by name."""
         return _whole(self.folder / "initial")
 
+    @property
+    def average_bytes(self) -> list[int]:
+        """Memory of the moving average, of each process."""
+        return [process["average_bytes"] for process in self.witnessed]
+
     @cached_property
     def witnessed(self) -> list[dict[str, Any]]:
         """What each process saw; see tiny_worker.Witness."""
