@@ -29,7 +29,7 @@ TINY = Recipe(
     model=Model(num_layers=2, hidden_size=64, num_attention_heads=4, ffn_hidden_size=128),
     objective=Absorbing(),
     data=Data(max_length_residues=80, tokens_per_pack=256, window_proteins=64),
-    optimizer=Optimizer(learning_rate=2e-3, warmup_steps=2, decay_steps=12, epsilon=1e-6),
+    optimizer=Optimizer(learning_rate=2e-3, warmup_steps=2, decay_steps=12, epsilon=1e-5),
     average=Average(decay=0.9),
     train=Train(
         max_steps=10,
@@ -41,6 +41,8 @@ TINY = Recipe(
     ),
     evaluate=Evaluate(every_steps=100, max_proteins=12),
 )
+
+"""Adam divides a gradient by its size plus epsilon: a small epsilon would make steps of what is rounding alone."""
 
 DONE = "tiny run done"
 """What the worker prints after each job."""

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.layouts import ALONE, LAYOUTS
-from benchmarks.parity import bounds, compare
+from benchmarks.parity import judge
 from benchmarks.tiny_runs import TINY, Run
 from tests.distributed.wanted import CELLS, HARDEST, name
 
@@ -13,10 +13,10 @@ from tests.distributed.wanted import CELLS, HARDEST, name
 )
 def test_layout_trains_like_one_process(objective: str, layout: str, precision: str, runs: dict[str, Run]) -> None:
     run, alone = runs[name(objective, layout, precision)], runs[name(objective, ALONE, precision)]
+    alone_in_fp32 = runs[name(objective, ALONE, "fp32")]
     assert len(alone.losses) == TINY.train.max_steps
     assert run.tensors.keys() == alone.tensors.keys()
-    found = compare(run, alone)
-    assert not found.too_large(bounds(layout, precision)), found
+    assert not judge(run, alone, alone_in_fp32).failure
 
 
 def test_initial_weights_are_those_of_one_process_to_the_bit(runs: dict[str, Run]) -> None:
