@@ -59,7 +59,7 @@ class Job:
         folder: of the run.
         num_processes: that share it.
         overrides: of the recipe TINY.
-        continues: folder of an earlier run, of which this one is a copy that goes on.
+        continues: a checkpoint of an earlier run: this one goes on from there as if that had been killed then.
     """
 
     folder: str
@@ -97,13 +97,18 @@ class Run:
         return _whole(self.folder / "initial")
 
     @property
+    def began_at(self) -> int:
+        """Step: 0, or that of the checkpoint that was continued."""
+        return int(self.witnessed[0]["began_at"])
+
+    @property
     def average_bytes(self) -> list[int]:
         """Memory of the moving average, of each process."""
         return [process["average_bytes"] for process in self.witnessed]
 
     @cached_property
     def witnessed(self) -> list[dict[str, Any]]:
-        """What each process saw; see tiny_worker.Witness."""
+        """What each process noted; see tiny_worker.train."""
         paths = sorted(self.folder.glob("witnessed_*.json"))
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 

@@ -16,6 +16,8 @@ from benchmarks.tiny_runs import DONE, TINY
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.checkpoint.encoders import WEIGHTS
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.files import write_text
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import MixturePath
@@ -81,32 +83,36 @@ def save_initial_weights(engine: Engine, folder: Path) -> None:
 
 
 def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
-    """Trains one job; of a run that is new, its folder then tells how it began and what it was given."""
+    """Trains one job; its folder then also tells how it began and what it was given."""
     folder = Path(job["folder"])
     overrides = [f"data.train={proteins}", f"data.validation={proteins}", *job["overrides"]]
     recipe = resolve(TINY, [*overrides, f"output={folder.parent}", f"name={folder.name}"])
     if job["continues"] is not None and dist.get_rank() == 0:
-        shutil.copytree(job["continues"], folder)
+        copy_killed(Path(job["continues"]), folder)
     dist.barrier()
     with grouped(recipe.parallel, device) as processes:
         trainer = Trainer(recipe, processes)
-        if trainer.progress.step > 0:
-            trainer.fit()
-            return
+        began_at = trainer.progress.step
         save_initial_weights(trainer.engine, folder / "initial")
         trainer.objective = witness = Witness(trainer.objective)
         trainer.fit()
-        note(witness, trainer.engine, processes, folder)
+        seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
+        seen["average_bytes"] = sum(value.nbytes for value in trainer.engine.average.values)
+        (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 
 
-def note(witness: Witness, engine: Engine, processes: Processes, folder: Path) -> None:
-    """Writes what this process saw: the noisy packs by their number in the stream, and how large its average is."""
-    numbered = {
-        turn * processes.data_size + processes.data_rank: proteins for turn, proteins in enumerate(witness.noisy_packs)
-    }
-    average_bytes = sum(value.nbytes for value in engine.average.values)
-    seen = {"noisy_packs": numbered, "average_bytes": average_bytes}
-    (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
+def copy_killed(checkpoint: Path, folder: Path) -> None:
+    """Makes the folder of a run what it would be, had the run of a checkpoint been killed before it saved another."""
+    run = RunFolder(folder)
+    shutil.copytree(checkpoint, run.checkpoints / checkpoint.name)
+    write_text(run.checkpoints / "latest", checkpoint.name)
+    shutil.copy(RunFolder(checkpoint.parents[1]).metrics, run.metrics)
+
+
+def numbered(noisy_packs: list[list[str]], processes: Processes) -> dict[int, list[str]]:
+    """The packs of this process by their number in the stream since it began."""
+    size, rank = processes.data_size, processes.data_rank
+    return {turn * size + rank: proteins for turn, proteins in enumerate(noisy_packs)}
 
 
 def main(path: Path) -> None:

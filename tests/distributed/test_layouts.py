@@ -5,7 +5,7 @@ import pytest
 from benchmarks.layouts import ALONE, LAYOUTS
 from benchmarks.parity import judge
 from benchmarks.tiny_runs import TINY, Run
-from tests.distributed.wanted import CELLS, HARDEST, name
+from tests.distributed.wanted import CELLS, COMPARED_STEPS, HARDEST, name
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from tests.distributed.wanted import CELLS, HARDEST, name
 def test_layout_trains_like_one_process(objective: str, layout: str, precision: str, runs: dict[str, Run]) -> None:
     run, alone = runs[name(objective, layout, precision)], runs[name(objective, ALONE, precision)]
     alone_in_fp32 = runs[name(objective, ALONE, "fp32")]
-    assert len(alone.losses) == TINY.train.max_steps
+    assert len(alone.losses) == COMPARED_STEPS
     assert run.tensors.keys() == alone.tensors.keys()
     assert not judge(run, alone, alone_in_fp32).failure
 
@@ -29,7 +29,7 @@ def test_initial_weights_are_those_of_one_process_to_the_bit(runs: dict[str, Run
 
 def test_every_pack_holds_the_same_proteins_with_the_same_noise(runs: dict[str, Run]) -> None:
     alone = runs[name(HARDEST, ALONE, "fp32")].noisy_packs
-    num_packs = TINY.train.max_steps * TINY.train.global_batch_tokens // TINY.data.tokens_per_pack
+    num_packs = COMPARED_STEPS * TINY.train.global_batch_tokens // TINY.data.tokens_per_pack
     assert len(alone) == num_packs
     assert len({protein for proteins in alone.values() for protein in proteins}) > 100
     for layout in LAYOUTS:
