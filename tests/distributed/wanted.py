@@ -32,7 +32,13 @@ SAVED = ("DP2+optimizer", "DP2+FSDP", "TP2", "PP2")
 MOVED = [(saved, loaded) for saved in SAVED for loaded in (*SAVED, ALONE, "DP2xTP2+optimizer") if saved != loaded]
 """(saved in, continued in): from each to each other, and from two processes to one and to four."""
 
-STRAIGHT = ("train.global_batch_tokens=512", "train.max_steps=20", "train.save_every_steps=7", "evaluate.every_steps=5")
+STRAIGHT = (
+    "train.max_steps=20",
+    "train.global_batch_tokens=512",
+    "train.save_every_steps=7",
+    "train.keep_last=9",
+    "evaluate.every_steps=5",
+)
 """Two packs to a step; the evaluations before and after the seventh step."""
 SEVENTH = "checkpoints/step_00000007"
 
