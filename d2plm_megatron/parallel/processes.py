@@ -98,15 +98,7 @@ def grouped(parallel: Parallel, device: torch.device) -> Iterator[Processes]:
             is_last_stage=parallel_state.is_pipeline_last_stage(),
         )
     finally:
-        _ungroup()
-
-
-def _ungroup() -> None:
-    """Ends all groups. Megatron only forgets them, and each would keep its threads and connections."""
-    for group in parallel_state._global_process_group_list:
-        if group is not None:  # which stands for all processes: they remain joined
-            dist.destroy_process_group(group)
-    parallel_state.destroy_model_parallel()
+        parallel_state.destroy_model_parallel()
 
 
 def _silence_megatron() -> None:
