@@ -121,11 +121,13 @@ def _differing_start(found: Run, alone: Run) -> str:
 
 
 def _largest(found: list[float], wanted: list[float]) -> float:
-    return max(abs(one - other) / abs(other) for one, other in zip(found, wanted, strict=True))
+    first, second = torch.tensor(found, dtype=torch.float64), torch.tensor(wanted, dtype=torch.float64)
+    return float(((first - second) / second).abs().max())  # nan if one of them is
 
 
 def _largest_by_name(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], group: str) -> float:
-    return max(_relative(found[name], wanted[name]) for name in _names(wanted, group))
+    relative = [_relative(found[name], wanted[name]) for name in _names(wanted, group)]
+    return float(torch.tensor(relative, dtype=torch.float64).max())
 
 
 def _joined(tensors: dict[str, torch.Tensor], group: str) -> torch.Tensor:

@@ -45,3 +45,13 @@ def test_average_is_shared_out_where_the_optimizer_is(runs: dict[str, Run]) -> N
         parts = runs[name(HARDEST, layout, "fp32")].average_bytes
         assert sum(parts) == alone, layout
         assert max(parts) < 1.01 * alone / len(parts), layout
+
+
+def test_another_run_is_not_taken_for_the_same(runs: dict[str, Run]) -> None:
+    absorbing, mlm = runs[name("absorbing", ALONE, "fp32")], runs[name("mlm", ALONE, "fp32")]
+    failure = judge(mlm, absorbing, absorbing).failure
+    assert failure.startswith("pack 0 differs, loss")
+    assert all(quantity in failure for quantity in ("gradient_norm", "weights", "average", "whole_average"))
+    timed = runs[name(HARDEST, ALONE, "fp32")]
+    assert judge(absorbing, absorbing, absorbing).failure == ""
+    assert timed.initial_weights.keys() != absorbing.initial_weights.keys()
