@@ -1,81 +1,57 @@
-"""Every layout trains the same: losses, gradients, weights, average and moments against one process."""
+"""Every layout trains the same: what goes in to the bit, what comes out but for rounding. See benchmarks.parity."""
 
 import pytest
 
-from tests.distributed.conftest import Run, Train
-
-OBJECTIVES = {
-    "timed": [
-        "model.time_conditioning=true",
-        "objective=flow_matching",
-        "objective.source=uniform",
-        "objective.loss=generalised_kl",
-    ],
-    "absorbing": ["objective=absorbing"],
-    "mlm": ["objective=mlm"],
-    "esm": ["model=esm2_8m", "model.num_layers=2", "objective=mlm"],
-    "bf16": ["train.precision=bf16"],
-}
-"""The first, with time conditioning and a loss that uses it, is what most easily goes wrong; it meets every layout."""
-
-TWO = {
-    "data": ["parallel.sharding=none"],
-    "optimizer": ["parallel.sharding=optimizer"],
-    "parameters": ["parallel.sharding=parameters"],
-    "tensor": ["parallel.tensor=2"],
-    "sequence": ["parallel.tensor=2", "parallel.sequence=true"],
-    "pipeline": ["parallel.pipeline=2"],
-}
-FOUR = {
-    "four_data": ["parallel.sharding=none"],
-    "optimizer_tensor": ["parallel.tensor=2", "parallel.sharding=optimizer"],
-    "optimizer_sequence": ["parallel.tensor=2", "parallel.sequence=true", "parallel.sharding=optimizer"],
-    "parameters_tensor": ["parallel.tensor=2", "parallel.sharding=parameters"],
-    "optimizer_pipeline": ["parallel.pipeline=2", "parallel.sharding=optimizer"],
-    "tensor_pipeline": ["parallel.tensor=2", "parallel.pipeline=2"],
-}
-IN_PARALLEL = {
-    "timed": [*TWO],
-    "absorbing": ["parameters", "sequence"],
-    "mlm": ["sequence", "pipeline"],
-    "esm": ["parameters", "sequence", "pipeline"],
-    "bf16": [*TWO],
-}
+from benchmarks.layouts import ALONE, LAYOUTS
+from benchmarks.parity import judge
+from benchmarks.tiny_runs import TINY, Run
+from tests.distributed.wanted import CELLS, COMPARED_STEPS, HARDEST, name
 
 
-@pytest.fixture(scope="module")
-def runs(train: Train) -> dict[str, Run]:
-    """All of them, as OBJECTIVE for one process and OBJECTIVE_LAYOUT for more; one launch per number of processes."""
-    two = {
-        f"{name}_{layout}": [*OBJECTIVES[name], *TWO[layout]] for name in IN_PARALLEL for layout in IN_PARALLEL[name]
-    }
-    four = {f"timed_{layout}": [*OBJECTIVES["timed"], *options] for layout, options in FOUR.items()}
-    return {**train(1, OBJECTIVES), **train(2, two), **train(4, four)}
+@pytest.mark.parametrize(
+    ("objective", "layout", "precision"), [cell for cell in CELLS if cell[1] != ALONE], ids=lambda part: part
+)
+def test_layout_trains_like_one_process(objective: str, layout: str, precision: str, runs: dict[str, Run]) -> None:
+    run, alone = runs[name(objective, layout, precision)], runs[name(objective, ALONE, precision)]
+    alone_in_fp32 = runs[name(objective, ALONE, "fp32")]
+    assert len(alone.losses) == COMPARED_STEPS
+    assert run.tensors.keys() == alone.tensors.keys()
+    assert not judge(run, alone, alone_in_fp32).failure
 
 
-@pytest.mark.parametrize("layout", [*TWO, *FOUR])
-def test_layout_trains_like_one_process(layout: str, runs: dict[str, Run]) -> None:
-    run, alone = runs[f"timed_{layout}"], runs["timed"]
-    assert len(alone.losses) == 6
-    assert run.losses == pytest.approx(alone.losses, rel=1e-6)
-    assert run.gradient_norms == pytest.approx(alone.gradient_norms, rel=1e-4)
-    tensors, expected = run.tensors, alone.tensors
-    assert tensors.keys() == expected.keys()
-    for name, wanted in expected.items():
-        difference = (tensors[name] - wanted).norm() / wanted.norm().clamp(min=1e-30)
-        # Moments are gradients and their squares, which no step has evened out.
-        assert difference < (1e-3 if name.startswith("exp_avg") else 1e-5), name
+def test_initial_weights_are_those_of_one_process_to_the_bit(runs: dict[str, Run]) -> None:
+    alone = runs[name(HARDEST, ALONE, "fp32")].initial_weights
+    for layout in LAYOUTS:
+        found = runs[name(HARDEST, layout, "fp32")].initial_weights
+        assert found.keys() == alone.keys()
+        assert all(found[weight].equal(alone[weight]) for weight in alone), layout
 
 
-@pytest.mark.parametrize("objective", ["absorbing", "mlm", "esm"])
-def test_objectives_and_heads_train_alike_in_parallel(objective: str, runs: dict[str, Run]) -> None:
-    for layout in IN_PARALLEL[objective]:
-        run = runs[f"{objective}_{layout}"]
-        assert run.losses == pytest.approx(runs[objective].losses, rel=1e-6), layout
-        assert run.gradient_norms == pytest.approx(runs[objective].gradient_norms, rel=1e-4), layout
+def test_every_pack_holds_the_same_proteins_with_the_same_noise(runs: dict[str, Run]) -> None:
+    alone = runs[name(HARDEST, ALONE, "fp32")].noisy_packs
+    num_packs = COMPARED_STEPS * TINY.train.global_batch_tokens // TINY.data.tokens_per_pack
+    assert len(alone) == num_packs
+    assert len({protein for proteins in alone.values() for protein in proteins}) > 100
+    for layout in LAYOUTS:
+        assert runs[name(HARDEST, layout, "fp32")].noisy_packs == alone, layout
 
 
-def test_bf16_stays_close_in_every_layout(runs: dict[str, Run]) -> None:
-    """Bf16 has 3 digits and layouts add up in another order; the losses, sums of many tokens, differ by far less."""
-    for layout in TWO:
-        assert runs[f"bf16_{layout}"].losses == pytest.approx(runs["bf16"].losses, rel=2e-3), layout
+def test_average_is_shared_out_where_the_optimizer_is(runs: dict[str, Run]) -> None:
+    """Of 4 bytes to a parameter each rank holds its part, to the rounding of Megatron's buffers."""
+    (alone,) = runs[name(HARDEST, ALONE, "fp32")].average_bytes
+    assert alone == 4 * sum(weight.numel() for weight in runs[name(HARDEST, ALONE, "fp32")].initial_weights.values())
+    assert runs[name(HARDEST, "DP2", "fp32")].average_bytes == [alone, alone]
+    for layout in ("DP2+optimizer", "DP2+FSDP", "DP4+optimizer"):
+        parts = runs[name(HARDEST, layout, "fp32")].average_bytes
+        assert sum(parts) == alone, layout
+        assert max(parts) < 1.01 * alone / len(parts), layout
+
+
+def test_another_run_is_not_taken_for_the_same(runs: dict[str, Run]) -> None:
+    absorbing, mlm = runs[name("absorbing", ALONE, "fp32")], runs[name("mlm", ALONE, "fp32")]
+    failure = judge(mlm, absorbing, absorbing).failure
+    assert failure.startswith("pack 0 differs, loss")
+    assert all(quantity in failure for quantity in ("gradient_norm", "weights", "average", "whole_average"))
+    timed = runs[name(HARDEST, ALONE, "fp32")]
+    assert judge(absorbing, absorbing, absorbing).failure == ""
+    assert timed.initial_weights.keys() != absorbing.initial_weights.keys()

@@ -1,0 +1,159 @@
+"""Run by torchrun: trains one tiny run after another, as the file in its argument says, and notes how each began.
+
+What takes long, to import Megatron, is done once. Each run then has a process of its own, forked from this one, so that
+it meets nothing that an earlier one left behind: Megatron's process groups, which keep hundreds of threads, among it.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from benchmarks.tiny_runs import DONE, TINY
+from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.checkpoint.encoders import WEIGHTS
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.files import write_text
+from d2plm_megatron.noise import Noise
+from d2plm_megatron.objectives.objective import Objective
+from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.overrides import resolve
+from d2plm_megatron.parallel.processes import Processes, grouped, joined
+from d2plm_megatron.training.engine import Engine
+from d2plm_megatron.training.trainer import Trainer
+
+
+@dataclass
+class Witness:
+    """An objective that notes what it makes of every pack that is trained on, and leaves it as it is.
+
+    Attributes:
+        objective: that does the work.
+        noisy_packs: of each pack, its proteins as "epoch/sample id/ordinal/digest of all that corruption made of it".
+    """
+
+    objective: Objective
+    noisy_packs: list[list[str]] = field(default_factory=list)
+
+    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+        """As the objective does."""
+        noisy = self.objective.corrupt(batch, noise)
+        self.noisy_packs.append(digests(noisy))
+        return noisy
+
+    def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
+        """As the objective does."""
+        return self.objective.loss(logits_TV, noisy)
+
+    def measures(self) -> dict[str, Objective]:
+        """The objective's own, which are not noted."""
+        return self.objective.measures()
+
+    def sampling_path(self) -> MixturePath:
+        """The objective's."""
+        return self.objective.sampling_path()
+
+
+def digests(noisy: NoisyBatch) -> list[str]:
+    """One entry per protein of a pack: which it is, and a digest of its clean and noisy tokens, places and time."""
+    pack, found, start = noisy.clean, [], 0
+    proteins = zip(pack.sample_ids_S.tolist(), pack.ordinals_S.tolist(), pack.lengths_S, noisy.times_S, strict=True)
+    for sample_id, ordinal, length, time in proteins:
+        place = slice(start, start + length)
+        of_tokens = (pack.tokens_T, noisy.tokens_T, noisy.predicted_T, pack.positions_T)
+        content = b"".join(values[place].contiguous().numpy().tobytes() for values in of_tokens)
+        digest = hashlib.sha256(content + time.numpy().tobytes()).hexdigest()
+        found.append(f"{pack.epoch}/{sample_id}/{ordinal}/{digest[:16]}")
+        start += length
+    return found
+
+
+def save_initial_weights(engine: Engine, folder: Path) -> None:
+    """Writes the fp32 weights as a checkpoint of their own. All processes take part."""
+    if dist.get_rank() == 0:
+        folder.mkdir()
+    dist.barrier()
+    shards = engine.masters.shards
+    tensors.save(folder, {WEIGHTS: [boxed for shard in shards for boxed in shard.cut(shard.weight)]})
+    dist.barrier()
+
+
+def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
+    """Trains one job; its folder then also tells how it began and what it was given."""
+    folder = Path(job["folder"])
+    overrides = [f"data.train={proteins}", f"data.validation={proteins}", *job["overrides"]]
+    recipe = resolve(TINY, [*overrides, f"output={folder.parent}", f"name={folder.name}"])
+    if job["continues"] is not None and dist.get_rank() == 0:
+        copy_killed(Path(job["continues"]), folder)
+    dist.barrier()
+    with grouped(recipe.parallel, device) as processes:
+        trainer = Trainer(recipe, processes)
+        began_at = trainer.progress.step
+        save_initial_weights(trainer.engine, folder / "initial")
+        trainer.objective = witness = Witness(trainer.objective)
+        trainer.fit()
+        seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
+        seen["average_bytes"] = sum(value.nbytes for value in trainer.engine.average.values)
+        (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
+
+
+def copy_killed(checkpoint: Path, folder: Path) -> None:
+    """Makes the folder of a run what it would be, had the run of a checkpoint been killed before it saved another."""
+    run = RunFolder(folder)
+    shutil.copytree(checkpoint, run.checkpoints / checkpoint.name)
+    write_text(run.checkpoints / "latest", checkpoint.name)
+    shutil.copy(RunFolder(checkpoint.parents[1]).metrics, run.metrics)
+
+
+def numbered(noisy_packs: list[list[str]], processes: Processes) -> dict[int, list[str]]:
+    """The packs of this process by their number in the stream since it began."""
+    size, rank = processes.data_size, processes.data_rank
+    return {turn * size + rank: proteins for turn, proteins in enumerate(noisy_packs)}
+
+
+def train_apart(port: str, job: dict[str, Any], proteins: str) -> None:
+    """In a forked process: joins its fellows at a port of their own, and trains."""
+    os.environ |= {"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": "False"}
+    with joined() as device:
+        train(job, proteins, device)
+        dist.barrier()
+        if dist.get_rank() == 0:
+            print(DONE, flush=True)
+
+
+def agreed_port(store: dist.Store, number: int) -> str:
+    """A free port that the first process chooses for the job of that number."""
+    if os.environ["RANK"] == "0":
+        with socket.socket() as free:
+            free.bind(("", 0))
+            store.set(f"port {number}", str(free.getsockname()[1]))
+    return str(store.get(f"port {number}").decode())
+
+
+def main(path: Path) -> None:
+    """Trains all jobs of a file. Ends at the first that fails."""
+    specified = json.loads(path.read_text(encoding="utf-8"))
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    fork = multiprocessing.get_context("fork")
+    for number, job in enumerate(specified["jobs"]):
+        arguments = (agreed_port(store, number), job, specified["proteins"])
+        process = fork.Process(target=train_apart, args=arguments)
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

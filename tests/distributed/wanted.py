@@ -1,0 +1,75 @@
+"""What the tests of this folder need to be trained: in one list, so that each number of processes is started once."""
+
+from pathlib import Path
+
+from benchmarks.layouts import ALONE, LAYOUTS, OBJECTIVES
+from benchmarks.tiny_runs import Job
+
+HARDEST = "fm-uniform+t"
+"""With time conditioning and a loss that uses it: what most easily goes wrong meets every layout."""
+
+CELLS = [
+    *((HARDEST, layout, "fp32") for layout in LAYOUTS),
+    *(("mlm-esm2", layout, "fp32") for layout in (ALONE, "DP2+FSDP", "TP2+SP", "PP2")),
+    *((objective, layout, "fp32") for objective in ("absorbing", "mlm") for layout in (ALONE, "PP2")),
+    *((HARDEST, layout, "bf16") for layout in (ALONE, "DP2+FSDP", "TP2+SP", "PP2")),
+]
+"""The part of the matrix of `benchmarks.parity` that is compared here, and for how long."""
+COMPARED_STEPS = 6
+
+RESUMED = [
+    *(
+        (objective, "DP2+optimizer", precision)
+        for objective in ("absorbing", "fm", HARDEST, "mlm")
+        for precision in ("fp32", "bf16")
+    ),
+    *((HARDEST, layout, "fp32") for layout in ("DP2+FSDP", "TP2", "PP2")),
+    (HARDEST, "DP2+FSDP", "bf16"),
+]
+"""What is trained for 20 steps, and once more from the checkpoint after the seventh."""
+
+SAVED = ("DP2+optimizer", "DP2+FSDP", "TP2", "PP2")
+MOVED = [(saved, loaded) for saved in SAVED for loaded in (*SAVED, ALONE, "DP2xTP2+optimizer") if saved != loaded]
+"""(saved in, continued in): from each to each other, and from two processes to one and to four."""
+
+STRAIGHT = (
+    "train.max_steps=20",
+    "train.global_batch_tokens=512",
+    "train.save_every_steps=7",
+    "train.keep_last=9",
+    "evaluate.every_steps=5",
+)
+"""Two packs to a step; the evaluations before and after the seventh step."""
+SEVENTH = "checkpoints/step_00000007"
+
+
+def jobs(folder: Path) -> dict[str, Job]:
+    """All of them, by name. Two processes come first: the others continue what they have saved."""
+    wanted = {}
+    for cell in RESUMED:
+        straight = _job(folder / f"{len(wanted)}", cell, STRAIGHT)
+        wanted[f"{name(*cell)}/straight"] = straight
+        wanted[f"{name(*cell)}/resumed"] = _job(folder / f"{len(wanted)}", cell, STRAIGHT, _seventh(straight))
+    for saved, loaded in MOVED:
+        of_saved = _seventh(wanted[f"{name(HARDEST, saved, 'fp32')}/straight"])
+        options = (*STRAIGHT, "train.max_steps=10")
+        wanted[f"{saved} to {loaded}"] = _job(folder / f"{len(wanted)}", (HARDEST, loaded, "fp32"), options, of_saved)
+    for cell in CELLS:
+        wanted[name(*cell)] = _job(folder / f"{len(wanted)}", cell, (f"train.max_steps={COMPARED_STEPS}",))
+    return wanted
+
+
+def _seventh(job: Job) -> str:
+    return f"{job.folder}/{SEVENTH}"
+
+
+def _job(folder: Path, cell: tuple[str, str, str], options: tuple[str, ...], continues: str | None = None) -> Job:
+    objective, layout, precision = cell
+    num_processes, overrides = LAYOUTS[layout]
+    every = (*OBJECTIVES[objective], *overrides, f"train.precision={precision}", *options)
+    return Job(str(folder), num_processes, every, continues)
+
+
+def name(objective: str, layout: str, precision: str) -> str:
+    """Of a cell."""
+    return f"{objective}/{layout}/{precision}"
