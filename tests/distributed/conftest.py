@@ -1,6 +1,6 @@
 """Tiny runs in every layout, with one launch per number of processes for all tests of this folder.
 
-Starting Python takes longer than most runs; so the tests say what they need in `JOBS`, and share what has been trained.
+Starting Python takes longer than most runs; so all that the tests need is listed in wanted.py, and shared.
 """
 
 from pathlib import Path

@@ -7,6 +7,8 @@ from benchmarks.parity import judge
 from benchmarks.tiny_runs import TINY, Run
 from tests.distributed.wanted import CELLS, COMPARED_STEPS, HARDEST, name
 
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for all runs
+
 
 @pytest.mark.parametrize(
     ("objective", "layout", "precision"), [cell for cell in CELLS if cell[1] != ALONE], ids=lambda part: part

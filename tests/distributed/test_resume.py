@@ -8,6 +8,8 @@ import torch
 from benchmarks.tiny_runs import Run
 from tests.distributed.wanted import HARDEST, MOVED, RESUMED, name
 
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for all runs
+
 
 def _comparable(run: Run) -> list[dict[str, float]]:
     """The metrics without what a clock says."""
