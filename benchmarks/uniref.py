@@ -29,7 +29,7 @@ RECIPE_FOLDER = Path(__file__).parent.parent / "recipes"
 def main(
     source: Annotated[Path, typer.Option("--input", help="FASTA or FASTA.gz with some thousand proteins")],
     output: Annotated[Path, typer.Option(help="folder for data and runs")] = Path("runs/uniref"),
-    steps: Annotated[int, typer.Option(min=1, help="optimizer steps of each model")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help="optimizer steps of each model")] = 600,
     processes: Annotated[int, typer.Option(min=1, help="data-parallel processes")] = 2,
 ) -> None:
     """Trains a tiny model per objective on real proteins and compares it with a model without context."""

@@ -7,7 +7,7 @@ With p(mask) = 0 and visible residues copied (SUBS), the negative ELBO of a prot
 and, divided by the residues, a bound on the nats per residue of the same kind for every schedule and every model.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -19,9 +19,6 @@ from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial, parse_schedule
-
-LIKELIHOOD_EPSILON = 1e-5
-"""Share of the times next to 1 that a reported likelihood leaves out: about as many nats, far under its error."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class AbsorbingDiffusion:
 
     def measures(self) -> dict[str, Objective]:
         """The bound along the same path."""
-        return {"elbo": AbsorbingDiffusion(replace(self.path, time_epsilon=LIKELIHOOD_EPSILON))}
+        return {"elbo": AbsorbingDiffusion(self.path.for_likelihood())}
 
     def sampling_path(self) -> MixturePath:
         """The one it is trained along."""
@@ -85,4 +82,4 @@ class AbsorbingDiffusion:
 
 def any_mask_likelihood() -> AbsorbingDiffusion:
     """The likelihood of a model that fills masks without knowing the time, such as one trained by MLM."""
-    return AbsorbingDiffusion(MixturePath(Polynomial(), uniform_source=False, time_epsilon=LIKELIHOOD_EPSILON))
+    return AbsorbingDiffusion(MixturePath(Polynomial(), uniform_source=False, time_epsilon=0.0).for_likelihood())

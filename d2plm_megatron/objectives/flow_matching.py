@@ -10,7 +10,7 @@ visible residue is known (SUBS), so it adds nothing to either, and the generalis
 diffusion. With the uniform source there is a tighter bound, and that is what is reported: see uniform_bound.py.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -19,7 +19,6 @@ from torch import Tensor
 from d2plm_megatron import alphabet, config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise
-from d2plm_megatron.objectives.absorbing import LIKELIHOOD_EPSILON
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import parse_schedule
@@ -85,7 +84,7 @@ class FlowMatching:
 
     def measures(self) -> dict[str, Objective]:
         """The bound along the same path."""
-        return {"elbo": FlowMatching(replace(self.path, time_epsilon=LIKELIHOOD_EPSILON), cross_entropy=False)}
+        return {"elbo": FlowMatching(self.path.for_likelihood(), cross_entropy=False)}
 
     def sampling_path(self) -> MixturePath:
         """The one it is trained along."""
@@ -103,8 +102,8 @@ class FlowMatching:
             return self._generalised_kl(log_posterior_TV, noisy)
         x1_T, xt_T = (ids_T - alphabet.FIRST_CANONICAL for ids_T in _at_predicted(noisy))
         kappa_T = self.path.schedule.kappa(noisy.times_T)
-        slope_T = self.path.schedule.derivative(noisy.times_T) * (1 - self.path.time_epsilon)
-        loss_T = markov_bound(log_posterior_TV[:, alphabet.CANONICAL], x1_T, xt_T, kappa_T, slope_T)
+        speed_T = self.path.speed(noisy.times_T)
+        loss_T = markov_bound(log_posterior_TV[:, alphabet.CANONICAL], x1_T, xt_T, kappa_T, speed_T)
         return torch.where(noisy.predicted_T, loss_T, 0.0)
 
 

@@ -1,6 +1,6 @@
 """The mixture path from noise to data, which corruption, loss and sampler share (arXiv:2407.15595)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,7 +8,10 @@ from torch import Tensor
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.noise import Noise, Stream
-from d2plm_megatron.objectives.schedules import Schedule, rate
+from d2plm_megatron.objectives.schedules import Schedule
+
+LIKELIHOOD_EPSILON = 1e-5
+"""Share of kappa next to 1 that a reported likelihood leaves out: about as many nats, far under its error."""
 
 
 @dataclass(frozen=True)
@@ -18,16 +21,20 @@ class MixturePath:
     Args:
         schedule: kappa.
         uniform_source: x0 is a random residue instead of a mask.
-        time_epsilon: t is drawn from (0, 1 - time_epsilon).
+        time_epsilon: what is drawn evenly, is drawn from (0, 1 - time_epsilon).
+        even_in_kappa: kappa is drawn evenly instead of t. An integral over t then is one over kappa, and a bound on the
+            likelihood has the spread that it has with the linear schedule, the least of those here.
     """
 
     schedule: Schedule
     uniform_source: bool
     time_epsilon: float
+    even_in_kappa: bool = False
 
     def times(self, batch: TokenBatch, noise: Noise) -> Tensor:
         """One t per protein, [S], float64, stratified over the global batch."""
-        return noise.stratified(Stream.TIME, batch.ordinals_S) * (1 - self.time_epsilon)
+        even_S = noise.stratified(Stream.TIME, batch.ordinals_S) * (1 - self.time_epsilon)
+        return self.schedule.inverse(even_S) if self.even_in_kappa else even_S
 
     def sample(self, batch: TokenBatch, times_S: Tensor, noise: Noise) -> Tensor:
         """x_t, [T], int64: each scored token on its own keeps its residue with probability kappa(t)."""
@@ -42,9 +49,19 @@ class MixturePath:
             return torch.tensor(alphabet.MASK, device=keys[0].device)
         return alphabet.FIRST_CANONICAL + noise.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
 
-    def rate(self, times: Tensor) -> Tensor:
-        """kappa' / (1 - kappa) times the width of the interval that t is drawn from.
+    def speed(self, times: Tensor) -> Tensor:
+        """kappa' over the density of the drawn times.
 
-        With this factor the mean over drawn times is the integral over t, up to the interval that is left out.
+        The mean over them of this factor times a function is the integral of kappa' times it over t, up to the part
+        that is left out.
         """
-        return rate(self.schedule, times) * (1 - self.time_epsilon)
+        slope = torch.ones_like(times) if self.even_in_kappa else self.schedule.derivative(times)
+        return slope * (1 - self.time_epsilon)
+
+    def rate(self, times: Tensor) -> Tensor:
+        """kappa' / (1 - kappa) over the density of the drawn times; see `speed`."""
+        return self.speed(times) / (1 - self.schedule.kappa(times))
+
+    def for_likelihood(self) -> "MixturePath":
+        """The same path, with times drawn so that bounds on the likelihood are exact to 1e-5 nats and spread little."""
+        return replace(self, time_epsilon=LIKELIHOOD_EPSILON, even_in_kappa=True)

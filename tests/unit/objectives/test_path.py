@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from d2plm_megatron import alphabet
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import Cosine, Polynomial
+from d2plm_megatron.objectives.schedules import Cosine, Cubic, Polynomial
 
 MASKS = MixturePath(Polynomial(), uniform_source=False, time_epsilon=1e-3)
 RESIDUES = MixturePath(Polynomial(), uniform_source=True, time_epsilon=1e-3)
@@ -112,3 +112,15 @@ def test_mean_over_drawn_times_is_the_integral_over_time(schedule):
     masked_share = 1 - schedule.kappa(times)
     integral = schedule.kappa(torch.tensor(0.99, dtype=torch.float64))  # of kappa' over (0, 0.99)
     assert float((path.rate(times) * masked_share).mean()) == pytest.approx(float(integral), abs=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [Polynomial(), Polynomial(2), Cosine(), Cubic(0, 2)])
+def test_times_of_a_likelihood_spread_the_masks_evenly_and_weigh_them_for_it(make_pack, schedule):
+    """Drawn times and their weights, against the integral over kappa of a function of it."""
+    path = MixturePath(schedule, uniform_source=False, time_epsilon=0.3).for_likelihood()
+    times_S = path.times(make_pack([1] * 20_000), NOISE)
+    kappa = schedule.kappa(times_S)
+    even = (torch.arange(20_000) + 0.5) / 20_000
+    assert float((kappa.sort().values - even).abs().max()) < 1e-3
+    assert float((path.speed(times_S) * kappa**2).mean()) == pytest.approx(1 / 3, abs=1e-3)
+    assert float((path.rate(times_S) * (1 - kappa) * kappa**2).mean()) == pytest.approx(1 / 3, abs=1e-3)
