@@ -35,7 +35,7 @@ from d2plm_megatron import alphabet
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import joined
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "demo.py"
@@ -80,7 +80,7 @@ def main(
 ) -> None:
     """Kills a training run at random moments and checks that nothing is lost."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder, max_steps = Path(temporary), kills * STEPS_PER_KILL + SAVE_EVERY
+        folder, max_steps = Path(temporary), kills * (2 * STEPS_PER_KILL + SAVE_EVERY)
         data = write_proteins(folder / "proteins")
         finish(start(data, folder, "untouched", max_steps, background=True))
         tally = torment(data, folder, max_steps, kills, random.Random(seed))

@@ -22,7 +22,7 @@ from megatron.core import dist_checkpointing
 from d2plm_megatron import alphabet
 from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
 from d2plm_megatron.config import Absorbing, Average, Data, Evaluate, Model, Optimizer, Recipe, Train
-from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import joined
 
 TINY = Recipe(

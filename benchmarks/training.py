@@ -42,7 +42,7 @@ from benchmarks.contenders import CONTENDERS, Job
 from d2plm_megatron import alphabet
 from d2plm_megatron.config import MODEL_SIZES, Parallel, one_of
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.parallel.processes import started
 from d2plm_megatron.sizing import GIB, training_flops

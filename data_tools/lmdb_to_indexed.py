@@ -17,7 +17,7 @@ from rich.table import Table
 from d2plm_megatron.alphabet import ID_OF_BYTE, NOT_A_RESIDUE, encode
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import paths_of
-from data_tools.block_writer import BlockWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from data_tools.proteins_lmdb import Layout, ProteinsLmdb
 
 _ID_OF_BYTE = ID_OF_BYTE.tobytes()
@@ -66,7 +66,7 @@ def convert(database: Path, prefix: Path, layout: Layout | None = None, shard: S
     position (from 1) of the first letter that is no upper-case residue.
     """
     shard = shard or Shard()
-    with ProteinsLmdb(database, layout) as proteins, BlockWriter(prefix) as writer:
+    with ProteinsLmdb(database, layout) as proteins, IndexedWriter(prefix) as writer:
         start, stop = (_boundary(proteins, number, shard.total) for number in (shard.number - 1, shard.number))
         with progress("converting", total=stop - start, unit="records") as advance:
             for sequences, later in proteins.sequences(start, stop):
@@ -74,7 +74,7 @@ def convert(database: Path, prefix: Path, layout: Layout | None = None, shard: S
                 lengths = np.fromiter(map(len, sequences), dtype=np.int32, count=len(sequences))
                 if NOT_A_RESIDUE in ids or not lengths.all():
                     ids, lengths = _encode_one_by_one(proteins, start, start + len(sequences))
-                writer.add(ids, lengths, None if later is None else ~np.array(later))
+                writer.add_block(ids, lengths, None if later is None else ~np.array(later))
                 advance(len(sequences))
                 start += len(sequences)
     return writer.num_proteins, writer.num_residues

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import IndexedProteins, paths_of
-from data_tools.block_writer import BlockWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from data_tools.lmdb_to_indexed import Shard, shard_prefix
 
 
@@ -39,7 +39,7 @@ def merge(sources: list[Path], output: Path) -> None:
         raise ValueError(f"{output}: both an input and the output; name another output")
     for source in sources:
         IndexedProteins(source)  # says what is wrong with a pair of files
-    with BlockWriter(output) as writer, progress("merging", total=len(sources), unit="shards") as advance:
+    with IndexedWriter(output) as writer, progress("merging", total=len(sources), unit="shards") as advance:
         for source in sources:
             writer.append(source)
             advance(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.alphabet import SIZE, TOKENS
-from data_tools.block_writer import BlockWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from data_tools.chunks import chunk_bounds, chunk_lengths, chunk_name
 from data_tools.clean_blocks import rejected_line
 from data_tools.fates import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, block_names, read_fates
@@ -71,7 +71,7 @@ class SideWriter:
     def __init__(self, folder: Path, name: str) -> None:
         self.side = Side()
         self._lmdb = LmdbWriter(folder / f"{name}.lmdb")
-        self._indexed = BlockWriter(folder / name)
+        self._indexed = IndexedWriter(folder / name)
 
     def __enter__(self) -> "SideWriter":
         with ExitStack() as stack:
@@ -86,7 +86,7 @@ class SideWriter:
     def add(self, share: SideShare) -> None:
         """Appends a block's share."""
         self._lmdb.add_values(share.values)
-        self._indexed.add(share.ids, share.lengths, share.begins)
+        self._indexed.add_block(share.ids, share.lengths, share.begins)
         self.side.absorb(share)
 
 

@@ -10,7 +10,7 @@ import torch
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import Processes, started
 
 

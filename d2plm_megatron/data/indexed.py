@@ -22,23 +22,18 @@ bytes for the same proteins and whose IndexedDataset reads these files.
 import os
 import struct
 import weakref
-from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from d2plm_megatron.alphabet import RESIDUES, SIZE, TOKENS
-from d2plm_megatron.files import atomic
 
-_HEADER = struct.Struct("<9sQBQQ")
-_MAGIC = b"MMIDIDX\x00\x00"
-_VERSION = 1
+HEADER = struct.Struct("<9sQBQQ")
+MAGIC = b"MMIDIDX\x00\x00"
+VERSION = 1
 _TYPES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float64", 7: "float32", 8: "uint16"}
-_UINT8 = 1
+UINT8 = 1
 _PROTEINS_AT_ONCE = 1 << 20
 _RESIDUES_AT_ONCE = 1 << 22
 
@@ -68,10 +63,10 @@ class IndexedProteins:
         for path in (self._bin_path, self._idx_path):
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing (a dataset is named by its prefix, without .bin or .idx)")
-        num_proteins, self.num_documents = _read_counts(self._idx_path)
-        self.lengths = self._map("<i4", _HEADER.size, num_proteins)
-        self.offsets = self._map("<i8", _HEADER.size + 4 * num_proteins, num_proteins)
-        self._documents = self._map("<i8", _HEADER.size + 12 * num_proteins, self.num_documents + 1)
+        num_proteins, self.num_documents = read_counts(self._idx_path)
+        self.lengths = self._map("<i4", HEADER.size, num_proteins)
+        self.offsets = self._map("<i8", HEADER.size + 4 * num_proteins, num_proteins)
+        self._documents = self._map("<i8", HEADER.size + 12 * num_proteins, self.num_documents + 1)
         self._check_ends()
         with self._bin_path.open("rb") as file:
             self.residues = np.memmap(file, dtype=np.uint8, mode="r").view(np.ndarray)
@@ -170,23 +165,23 @@ class IndexedProteins:
         return f"{self._bin_path}: protein {protein}, position {position}: id {wrong}{name} is no residue"
 
 
-def _read_counts(idx_path: Path) -> tuple[int, int]:
+def read_counts(idx_path: Path) -> tuple[int, int]:
     """The numbers of sequences and documents that an .idx says it describes, once its header and its size agree."""
     with idx_path.open("rb") as file:
-        header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+        header = file.read(HEADER.size)
+    if len(header) < HEADER.size or not header.startswith(MAGIC):
         raise ValueError(f"{idx_path} is no index of a Megatron dataset, or is cut off; convert the data again")
-    _, version, dtype, num_sequences, num_boundaries = _HEADER.unpack(header)
-    if version != _VERSION:
-        raise ValueError(f"{idx_path}: format version {version}; only version {_VERSION} is known")
-    if dtype != _UINT8:
+    _, version, dtype, num_sequences, num_boundaries = HEADER.unpack(header)
+    if version != VERSION:
+        raise ValueError(f"{idx_path}: format version {version}; only version {VERSION} is known")
+    if dtype != UINT8:
         found = _TYPES.get(dtype, f"type code {dtype}")
         raise ValueError(
             f"{idx_path}: holds {found}, but proteins are stored as uint8; was it made by lmdb_to_indexed?"
         )
     if num_sequences == 0:
         raise ValueError(f"{idx_path}: the dataset is empty")
-    expected = _HEADER.size + 12 * num_sequences + 8 * num_boundaries
+    expected = HEADER.size + 12 * num_sequences + 8 * num_boundaries
     size = idx_path.stat().st_size
     if size != expected or not 1 < num_boundaries <= num_sequences + 1:
         raise ValueError(
@@ -194,80 +189,3 @@ def _read_counts(idx_path: Path) -> tuple[int, int]:
             f"documents has {expected:,}; convert the data again"
         )
     return int(num_sequences), int(num_boundaries) - 1
-
-
-class IndexedWriter:
-    """Writes PREFIX.bin and PREFIX.idx, protein by protein: `with IndexedWriter(prefix) as writer: writer.add(ids)`.
-
-    Four bytes of memory per protein. Both files appear when the block ends well, PREFIX.idx last, and neither does
-    when it raises. Raises ValueError if no protein was added.
-    """
-
-    def __init__(self, prefix: str | Path) -> None:
-        self._lengths = array("i")
-        self._later_chunks = array("q")
-        self._scope = self._files(*paths_of(prefix))
-
-    def __enter__(self) -> Self:
-        self._scope.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._scope.__exit__(kind, error, trace)
-
-    def add(self, ids: np.ndarray, continues: bool = False) -> None:
-        """Appends one protein: ids, uint8 [residues], without special tokens.
-
-        `continues` is true for the second and later chunks of a protein that is cut into several. Raises ValueError
-        for another type, for a protein without residues, and for a first one that continues.
-        """
-        if ids.dtype != np.uint8 or ids.size == 0:
-            raise ValueError(
-                f"protein {len(self._lengths)}: {ids.size} ids of {ids.dtype}; expected 1 or more of uint8"
-            )
-        if continues:
-            if not self._lengths:
-                raise ValueError("protein 0: there is none before it that it could continue")
-            self._later_chunks.append(len(self._lengths))
-        self._bin.write(ids.tobytes())
-        self._lengths.append(ids.size)
-
-    @contextmanager
-    def _files(self, bin_path: Path, idx_path: Path) -> Iterator[None]:
-        with atomic(bin_path, idx_path) as (temporary_bin, temporary_idx):
-            with temporary_bin.open("wb") as self._bin:
-                yield
-            if not self._lengths:
-                raise ValueError(f"no protein to write to {bin_path}")
-            later_chunks = np.array(self._later_chunks, dtype=np.int64)
-            _write_index(temporary_idx, np.frombuffer(self._lengths, dtype=np.int32), later_chunks)
-
-
-def _write_index(path: Path, lengths: np.ndarray, later_chunks: np.ndarray) -> None:
-    """Writes an .idx in pieces, since 8-byte arrays of N need not fit.
-
-    Args:
-        path: of the file.
-        lengths: of the sequences, int32 [N].
-        later_chunks: the sequences that no document begins with, int64, ascending.
-    """
-    num_proteins = len(lengths)
-    pieces = [slice(start, start + _PROTEINS_AT_ONCE) for start in range(0, num_proteins, _PROTEINS_AT_ONCE)]
-    with path.open("wb") as file:
-        file.write(_HEADER.pack(_MAGIC, _VERSION, _UINT8, num_proteins, num_proteins + 1 - len(later_chunks)))
-        for piece in pieces:
-            file.write(lengths[piece].astype("<i4").tobytes())
-        offset = 0
-        for piece in pieces:
-            ends = offset + np.cumsum(lengths[piece], dtype="<i8")
-            file.write((ends - lengths[piece]).tobytes())
-            offset = int(ends[-1])
-        for piece in pieces:
-            sequences = np.arange(piece.start, min(piece.stop, num_proteins), dtype="<i8")
-            inside = later_chunks[
-                np.searchsorted(later_chunks, piece.start) : np.searchsorted(later_chunks, piece.stop)
-            ]
-            file.write(np.delete(sequences, inside - piece.start).tobytes())
-        file.write(struct.pack("<q", num_proteins))

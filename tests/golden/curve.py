@@ -15,7 +15,7 @@ from typing import Any
 
 from d2plm_megatron.alphabet import encode
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.data.indexed import IndexedWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.objectives import build

@@ -11,7 +11,8 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.corpus import Corpus
-from d2plm_megatron.data.indexed import IndexedProteins, IndexedWriter
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.slices import Slices, crop, joined
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.noise import Noise

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from d2plm_megatron.alphabet import RESIDUE_LETTERS, SIZE, encode
 from d2plm_megatron.data import indexed
-from d2plm_megatron.data.indexed import IndexedProteins, IndexedWriter
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 
 SEQUENCES = ["MKTVRQG", "L", "ACDEFGHIKLMNPQRSTVWYXBUZO", "GGGG"]
 HEADER_BYTES = 34

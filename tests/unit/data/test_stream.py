@@ -15,7 +15,8 @@ from d2plm_megatron import alphabet
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.corpus import Corpus
-from d2plm_megatron.data.indexed import IndexedProteins, IndexedWriter
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.slices import Slices
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.noise import Noise

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS, encode
-from d2plm_megatron.data.indexed import IndexedProteins, IndexedWriter
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from data_tools import ngrams
 from data_tools.fasta import read_fasta
 from data_tools.inspect_indexed import length_quantiles, main

@@ -49,7 +49,7 @@ def test_shards_merge_to_the_bytes_of_one_pass(proteins, num_shards):
                 prefixes.append(shard_prefix(folder / "y", shard))
             except ValueError as error:
                 assert "no protein to write" in str(error)  # more shards than proteins
-        with merge.BlockWriter(folder / "y") as merged:
+        with merge.IndexedWriter(folder / "y") as merged:
             for prefix in prefixes:
                 merged.append(prefix)
         for ending in (".bin", ".idx"):

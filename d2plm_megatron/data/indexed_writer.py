@@ -1,8 +1,4 @@
-"""Writes indexed datasets (d2plm_megatron/data/indexed.py) block by block: many proteins at a time, in constant memory.
-
-A document is a protein and a sequence is a protein or one of its chunks, so a protein cut into three is a document of
-three sequences. Its true ends are those of the document. Megatron's IndexedDataset reads both.
-"""
+"""Writes indexed proteins (see indexed.py): one at a time, many at a time, or whole datasets, in constant memory."""
 
 import shutil
 import struct
@@ -14,23 +10,19 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from d2plm_megatron.data.indexed import paths_of
+from d2plm_megatron.data.indexed import HEADER, MAGIC, UINT8, VERSION, paths_of, read_counts
 from d2plm_megatron.files import atomic
 
-HEADER = struct.Struct("<9sQBQQ")
-MAGIC = b"MMIDIDX\x00\x00"
-VERSION = 1
-UINT8 = 1
 _NUMBERS_AT_ONCE = 1 << 20
 _COPY_BYTES = 1 << 22
 
 
-class BlockWriter:
-    """Writes PREFIX.bin and PREFIX.idx: `with BlockWriter(prefix) as writer: writer.add(ids, lengths, begins)`.
+class IndexedWriter:
+    """Writes PREFIX.bin and PREFIX.idx: `with IndexedWriter(prefix) as writer: writer.add(ids)`.
 
     Both files appear when the block ends well, PREFIX.idx last, and neither does when it raises; what the .idx needs
     waits in a file beside them. Raises ValueError if nothing was added. The same sequences give the same bytes, however
-    they are spread over calls of `add`.
+    they are spread over calls.
 
     num_sequences, num_proteins, num_residues    written so far
     """
@@ -48,7 +40,21 @@ class BlockWriter:
     ) -> bool | None:
         return self._scope.__exit__(kind, error, trace)
 
-    def add(self, ids: bytes, lengths: np.ndarray, begins: np.ndarray | None = None) -> None:
+    def add(self, ids: np.ndarray, continues: bool = False) -> None:
+        """Appends one sequence: ids, uint8 [residues], without special tokens.
+
+        `continues` is true for the second and later chunks of a protein that is cut into several. Raises ValueError
+        for another type, for a sequence without residues, and for a first one that continues.
+        """
+        if ids.dtype != np.uint8 or ids.size == 0:
+            raise ValueError(
+                f"protein {self.num_sequences}: {ids.size} ids of {ids.dtype}; expected 1 or more of uint8"
+            )
+        if continues and not self.num_sequences:
+            raise ValueError("protein 0: there is none before it that it could continue")
+        self.add_block(ids.tobytes(), np.array([ids.size]), np.array([not continues]))
+
+    def add_block(self, ids: bytes, lengths: np.ndarray, begins: np.ndarray | None = None) -> None:
         """Appends sequences that lie end to end in `ids`, a byte per residue; lengths, int [n], are 1 or more.
 
         begins, bool [n], is false for a sequence that continues the protein of the one before; None: none does.
@@ -105,20 +111,6 @@ class BlockWriter:
         self._documents.seek(0)
         shutil.copyfileobj(self._documents, file, _COPY_BYTES)
         file.write(struct.pack("<q", self.num_sequences))
-
-
-def read_counts(idx_path: Path) -> tuple[int, int]:
-    """How many sequences and documents an .idx says it has. Raises ValueError for what is no index of proteins."""
-    with idx_path.open("rb") as file:
-        header = file.read(HEADER.size)
-    if len(header) < HEADER.size or not header.startswith(MAGIC):
-        raise ValueError(f"{idx_path} is no index of a Megatron dataset, or is cut off; convert the data again")
-    _, version, code, num_sequences, num_boundaries = HEADER.unpack(header)
-    if (version, code) != (VERSION, UINT8):
-        raise ValueError(
-            f"{idx_path}: version {version}, type code {code}; proteins have {VERSION} and {UINT8} (uint8)"
-        )
-    return num_sequences, num_boundaries - 1
 
 
 def _numbers(file: BinaryIO, count: int, dtype: str) -> Iterator[np.ndarray]:

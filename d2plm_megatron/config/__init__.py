@@ -1,0 +1,34 @@
+"""A recipe: everything that says what a run is, in frozen dataclasses that refuse what cannot work.
+
+Every field carries its help text; `python recipes/NAME.py --help` prints them all. Checks name the key as a user would
+type it (`train.max_steps`), the value, and what is allowed.
+"""
+
+from d2plm_megatron.config.checks import at_least, between, one_of
+from d2plm_megatron.config.data import Data, Source
+from d2plm_megatron.config.model import MODEL_SIZES, Model
+from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective
+from d2plm_megatron.config.recipe import Recipe
+from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
+
+__all__ = [
+    "MODEL_SIZES",
+    "OBJECTIVES",
+    "Absorbing",
+    "Average",
+    "Data",
+    "Evaluate",
+    "FlowMatching",
+    "MaskedLM",
+    "Model",
+    "Objective",
+    "Optimizer",
+    "Parallel",
+    "Recipe",
+    "Source",
+    "Track",
+    "Train",
+    "at_least",
+    "between",
+    "one_of",
+]

@@ -1,0 +1,58 @@
+"""All parts together, and the checks between them."""
+
+from dataclasses import dataclass, field
+
+from d2plm_megatron import alphabet
+from d2plm_megatron.config.checks import option
+from d2plm_megatron.config.data import Data
+from d2plm_megatron.config.model import Model
+from d2plm_megatron.config.objective import Absorbing, FlowMatching, MaskedLM, Objective
+from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A run, whole."""
+
+    name: str = option("run", "of the run and its folder")
+    output: str = option("runs", "folder of all runs; this one is OUTPUT/NAME")
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    objective: Objective = field(default_factory=Absorbing)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    average: Average = field(default_factory=Average)
+    train: Train = field(default_factory=Train)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    parallel: Parallel = field(default_factory=Parallel)
+    track: Track = field(default_factory=Track)
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or "/" in self.name:
+            raise ValueError(f"name={self.name!r}: must be the name of one folder")
+        self._check_model()
+        if self.train.global_batch_tokens % self.data.tokens_per_pack:
+            raise ValueError(
+                f"train.global_batch_tokens={self.train.global_batch_tokens}: must be a multiple of "
+                f"data.tokens_per_pack={self.data.tokens_per_pack}"
+            )
+
+    def _check_model(self) -> None:
+        split = self.parallel.tensor
+        for key in ("num_attention_heads", "ffn_hidden_size"):
+            if getattr(self.model, key) % split:
+                raise ValueError(f"parallel.tensor={split}: must divide model.{key}={getattr(self.model, key)}")
+        if alphabet.PADDED_SIZE % split:
+            raise ValueError(f"parallel.tensor={split}: must divide {alphabet.PADDED_SIZE}, the padded alphabet")
+        if self.model.num_layers % self.parallel.pipeline:
+            raise ValueError(
+                f"parallel.pipeline={self.parallel.pipeline}: must divide model.num_layers={self.model.num_layers}"
+            )
+        if self.parallel.sequence and self.data.tokens_per_pack % split:
+            raise ValueError(f"data.tokens_per_pack={self.data.tokens_per_pack}: must be a multiple of parallel.tensor")
+        uniform = isinstance(self.objective, FlowMatching) and self.objective.source == "uniform"
+        if uniform and not self.model.time_conditioning:
+            raise ValueError(
+                "objective.source=uniform: needs model.time_conditioning=true, as what a residue is worth depends on t"
+            )
+        if self.model.time_conditioning and isinstance(self.objective, MaskedLM):
+            raise ValueError("model.time_conditioning=true: objective=mlm has no time; set it to false")
