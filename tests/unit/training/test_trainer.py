@@ -1,0 +1,51 @@
+"""The loop as a whole: when it evaluates, saves and stops."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
+from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
+from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.training.trainer import Trainer
+
+
+@pytest.fixture
+def recipe(write_proteins: Callable[..., Path], tmp_path: Path) -> Recipe:
+    data = str(write_proteins([40] * 30))
+    return Recipe(
+        output=str(tmp_path),
+        model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
+        data=Data(train=data, validation=data, max_length_residues=40, tokens_per_pack=64),
+        optimizer=Optimizer(learning_rate=1e-3, warmup_steps=1),
+        train=Train(max_steps=12, precision="fp32", global_batch_tokens=128, log_every_steps=1, save_every_steps=5),
+        evaluate=Evaluate(every_steps=2, max_proteins=4),
+    )
+
+
+def evaluations(folder: RunFolder) -> list[int]:
+    return [line["step"] for line in read_metrics(folder.metrics) if line["kind"] == "validation"]
+
+
+def test_stops_early_when_the_loss_no_longer_falls(
+    recipe: Recipe, one_process: Processes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No fall is as large as this threshold: the first evaluation stays the best, and two more are waited for."""
+    recipe = replace(recipe, evaluate=replace(recipe.evaluate, patience=2, threshold=100.0))
+    Trainer(recipe, one_process).fit()
+    folder = RunFolder(Path(recipe.output) / recipe.name)
+    assert evaluations(folder) == [2, 4, 6]
+    assert [path.name for path in folder.newest_first()[:1]] == ["step_00000006"]
+    assert folder.best() == folder.checkpoints / "step_00000002"
+    assert "stopped early: 2 evaluations without a validation loss below" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_evaluates_and_saves_when_due_and_at_the_end(recipe: Recipe, one_process: Processes, background: bool) -> None:
+    train = replace(recipe.train, background_save=background, keep_last=20)
+    Trainer(replace(recipe, train=train, evaluate=replace(recipe.evaluate, every_steps=12)), one_process).fit()
+    folder = RunFolder(Path(recipe.output) / recipe.name)
+    assert evaluations(folder) == [12]
+    assert [path.name[-2:] for path in folder.newest_first()] == ["12", "10", "05"]
