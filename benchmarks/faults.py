@@ -11,6 +11,7 @@ checkpoints, or twice as many where they are written in the background.
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -49,12 +50,15 @@ SMALL = {
     "data.max_length_residues": 80,
     "data.tokens_per_pack": 256,
     "train.global_batch_tokens": 1024,
+    "optimizer.decay_steps": 1000,
     "train.log_every_steps": 1,
     "train.save_every_steps": SAVE_EVERY,
     "evaluate.every_steps": 50,
     "evaluate.max_proteins": 16,
 }
 CLOCKS = {"time", "seconds_per_step", "tokens_per_second", "tflops", "mfu"}
+ENDLESS = 1_000_000
+TAIL_BYTES = 4096
 LONGEST_WAIT_S = 300
 
 
@@ -80,11 +84,13 @@ def main(
 ) -> None:
     """Kills a training run at random moments and checks that nothing is lost."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder, max_steps = Path(temporary), kills * (2 * STEPS_PER_KILL + SAVE_EVERY)
+        folder = Path(temporary)
         data = write_proteins(folder / "proteins")
-        finish(start(data, folder, "untouched", max_steps, background=True))
-        tally = torment(data, folder, max_steps, kills, random.Random(seed))
+        tally = torment(data, folder, kills, random.Random(seed))
         untouched, killed = (RunFolder(folder / name) for name in ("untouched", "killed"))
+        max_steps = last_step(killed) + SAVE_EVERY
+        for name in ("killed", "untouched"):
+            finish(start(data, folder, name, max_steps, background=True))
         differences = compare(untouched, killed)
     show(tally, max_steps, differences)
     if output is not None:
@@ -124,15 +130,15 @@ def finish(process: "subprocess.Popen[str]") -> None:
         raise RuntimeError(f"the run failed by itself:\n{printed[-4000:]}")
 
 
-def torment(data: Path, folder: Path, max_steps: int, num_kills: int, chance: random.Random) -> Tally:
-    """Starts and kills the run, then lets it finish."""
+def torment(data: Path, folder: Path, num_kills: int, chance: random.Random) -> Tally:
+    """Starts and kills the run."""
     victim, tally = RunFolder(folder / "killed"), Tally()
     with progress("killing", num_kills, "kills") as advance:
         for _ in range(num_kills):
             background, whole = chance.random() < 0.5, chance.random() < 0.5
             in_save = chance.random() < 0.5
             old, begun = identity(victim), time.monotonic()
-            process = start(data, folder, "killed", max_steps, background)
+            process = start(data, folder, "killed", ENDLESS, background)
             wait(process, partial(has_begun, victim, old))
             tally.starts.append(time.monotonic() - begun)
             let_live(process, victim, last_step(victim) + chance.randrange(STEPS_PER_KILL), in_save)
@@ -140,7 +146,6 @@ def torment(data: Path, folder: Path, max_steps: int, num_kills: int, chance: ra
             tally.kills[f"{'all processes' if whole else 'one process'}, in a {'save' if in_save else 'step'}"] += 1
             tally.lost.append(lost_steps(victim, background))
             advance(1)
-    finish(start(data, folder, "killed", max_steps, background=True))
     return tally
 
 
@@ -182,8 +187,13 @@ def identity(folder: RunFolder) -> int:
 
 
 def last_step(folder: RunFolder) -> int:
-    """The last step that has been logged."""
-    return max((line["step"] for line in read_metrics(folder.metrics)), default=0)
+    """The last step that has been logged, from the end of the file, which grows long."""
+    if not folder.metrics.exists():
+        return 0
+    with folder.metrics.open("rb") as file:
+        file.seek(max(0, folder.metrics.stat().st_size - TAIL_BYTES))
+        steps = re.findall(rb'"step": (\d+)[,}]', file.read())
+    return int(steps[-1]) if steps else 0
 
 
 def checkpoint_step(folder: RunFolder) -> int:
