@@ -33,5 +33,6 @@ def test_no_line_is_left_of_a_file_that_has_gone() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("[a-z]*.py")), ids=lambda path: path.stem)
 def test_parameters_of_every_recipe_are_those_of_the_table(path: Path) -> None:
     recipe = importlib.import_module(f"recipes.{path.stem}").recipe()
-    [row] = [line for line in README.splitlines() if line.startswith("|") and f"`{path.stem}`" in line]
+    section = README.partition("## Recipes")[2].partition("\n### ")[0]
+    [row] = [line for line in section.splitlines() if line.startswith("|") and f"`{path.stem}`" in line]
     assert f"{num_parameters(recipe.model):,}" in row
