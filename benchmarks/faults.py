@@ -12,7 +12,6 @@ import json
 import os
 import random
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -119,7 +118,6 @@ def start(data: Path, folder: Path, name: str, max_steps: int, background: bool)
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
     )
 
 
@@ -161,7 +159,7 @@ def wait(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> Non
     limit = time.monotonic() + LONGEST_WAIT_S
     while not condition():
         if process.poll() is not None or time.monotonic() > limit:
-            process.kill()
+            process.terminate()  # torchrun then ends its processes
             printed, _ = process.communicate()
             raise RuntimeError(f"the run ended, or stood still, before it could be killed:\n{printed[-4000:]}")
         time.sleep(0.002)
@@ -169,10 +167,10 @@ def wait(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> Non
 
 def kill(process: "subprocess.Popen[str]", whole: bool, chance: random.Random) -> None:
     """SIGKILL to everything, or to one process of the run, whereupon torchrun ends the other."""
-    if whole:
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        psutil.Process(chance.choice(psutil.Process(process.pid).children()).pid).kill()
+    torchrun = psutil.Process(process.pid)
+    trainers = torchrun.children()  # each leads a session of its own, and would live on without torchrun
+    for victim in (torchrun, *trainers) if whole else (chance.choice(trainers),):
+        victim.kill()
     process.communicate()
 
 

@@ -13,6 +13,8 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
+from torch.distributed.distributed_c10d import _coalescing_manager
 from torch.overrides import TorchFunctionMode
 
 CPU = torch.device("cpu")
@@ -85,6 +87,13 @@ class _NoStream:
         return _NoStream()
 
 
+@contextmanager
+def _coalesced_and_done(group: ProcessGroup, *args: Any, **kwargs: Any) -> Iterator[_NoStream]:
+    """FSDP's collectives as one, finished at the end of the block; asynchronous ones broke memory (gloo, torch 2.13)."""
+    with _coalescing_manager(group):
+        yield _NoStream()
+
+
 def _answers() -> Iterator[tuple[Any, str, Any]]:
     """(object, attribute, value) for what torch.cuda is asked."""
     cuda = torch.cuda
@@ -106,8 +115,10 @@ def _answers() -> Iterator[tuple[Any, str, Any]]:
 def _megatron_answers() -> Iterator[tuple[Any, str, Any]]:
     """(object, attribute, value) for Megatron's own modules, imported late: they ask CUDA while being imported."""
     import megatron.core.distributed.fsdp.mcore_fsdp_adapter as fsdp
+    import megatron.core.distributed.fsdp.src.megatron_fsdp.param_and_grad_buffer as fsdp_buffers
     import megatron.core.tensor_parallel.random as random
 
+    yield fsdp_buffers, "_coalescing_manager", _coalesced_and_done
     yield random, "_set_cuda_rng_state", lambda state, *args, **kwargs: torch.set_rng_state(state)
     # Without Transformer Engine this name holds a mock, which isinstance() refuses; no module is of a class of our own.
     yield fsdp, "TELinear", type("NoTransformerEngine", (), {})

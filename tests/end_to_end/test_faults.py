@@ -45,7 +45,9 @@ def start(write_proteins: Callable[..., Path], tmp_path: Path) -> Iterator[Start
 
     yield begin
     for process in running:
-        process.kill()
+        if process.poll() is None:
+            for alive in (process, *psutil.Process(process.pid).children(recursive=True)):
+                alive.kill()
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from types import ModuleType
 import pytest
 import torch
 from megatron.core.distributed.fsdp import mcore_fsdp_adapter
+from megatron.core.distributed.fsdp.src.megatron_fsdp import param_and_grad_buffer
 from megatron.core.tensor_parallel import random
 
 from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="is for machines without CUDA")
 
-PATCHED: list[ModuleType] = [torch.cuda, torch.cuda.random, mcore_fsdp_adapter, random]
+PATCHED: list[ModuleType] = [torch.cuda, torch.cuda.random, mcore_fsdp_adapter, param_and_grad_buffer, random]
 
 
 def attributes() -> list[dict[str, object]]:
