@@ -8,9 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from statistics import median
+from typing import Any, Protocol, Self
 
 import torch
+
+from d2plm_megatron.sizing import GIB
 
 Step = Callable[[int], object]
 """Does the work of batch i."""
@@ -43,6 +46,49 @@ class Timing:
 
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
+
+    def times_faster_than(self, other: "Timing") -> float:
+        """Median over the rounds, in each of which the machine was much the same for all."""
+        return median(theirs / own for theirs, own in zip(other.seconds, self.seconds, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a table shows of a contender.
+
+    Attributes:
+        contender: its name.
+        tokens_per_second: without padding; the median over the rounds.
+        slowest_round: likewise, of that round.
+        fastest_round: likewise.
+        ratio: to another contender, as the table's heading says.
+        padding: share of the batches.
+        peak_gib: memory.
+    """
+
+    contender: str
+    tokens_per_second: float
+    slowest_round: float
+    fastest_round: float
+    ratio: float
+    padding: float
+    peak_gib: float
+
+    @classmethod
+    def of(cls, contender: str, timing: Timing, num_tokens: int, **others: float) -> Self:
+        """From the timing of rounds of that many tokens; `others` are the fields that it does not tell."""
+        return cls(
+            contender=contender,
+            tokens_per_second=num_tokens / median(timing.seconds),
+            slowest_round=num_tokens / max(timing.seconds),
+            fastest_round=num_tokens / min(timing.seconds),
+            peak_gib=timing.peak_bytes / GIB,
+            **others,
+        )
+
+    def rates(self) -> list[str]:
+        """The three rates, as a table shows them."""
+        return [f"{rate:,.0f}" for rate in (self.tokens_per_second, self.slowest_round, self.fastest_round)]
 
 
 def alternate(

@@ -12,12 +12,9 @@ Each is run several times, and the fastest time counts. The last two are what on
 """
 
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import EsmTokenizer
 
+from benchmarks.machine import machine
 from d2plm_megatron.alphabet import TOKENS, encode
 from d2plm_megatron.console import run
 from data_tools import fasta_to_lmdb, lmdb_to_indexed
@@ -107,15 +105,14 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _print(rates: dict[str, float], num_proteins: int, num_residues: int) -> None:
-    made = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
-    packages = ", ".join(f"{name} {version(name)}" for name in ("lmdb", "numpy", "megatron-core", "transformers"))
-    table = Table(title=f"{num_proteins:,} proteins, {num_residues:,} residues; one core of {made}; {packages}")
+    table = Table(title=f"{num_proteins:,} proteins, {num_residues:,} residues, on one core")
     table.add_column("")
     for column in ("million residues/s", "this package is faster by"):
         table.add_column(column, justify="right")
     for name, rate in rates.items():
         table.add_row(name, f"{rate / 1e6:,.2f}", f"{rates['this package'] / rate:,.2f}")
     Console().print(table)
+    print(machine("lmdb", "numpy", "megatron-core", "transformers"))
 
 
 if __name__ == "__main__":

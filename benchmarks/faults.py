@@ -24,18 +24,17 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import psutil
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from d2plm_megatron import alphabet
+from benchmarks.machine import machine
+from benchmarks.random_proteins import short_lengths, write_proteins
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import joined
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "demo.py"
@@ -84,7 +83,7 @@ def main(
     """Kills a training run at random moments and checks that nothing is lost."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        data = write_proteins(folder / "proteins")
+        data = write_proteins(folder / "proteins", short_lengths(300))
         tally = torment(data, folder, kills, random.Random(seed))
         untouched, killed = (RunFolder(folder / name) for name in ("untouched", "killed"))
         max_steps = last_step(killed) + SAVE_EVERY
@@ -96,15 +95,6 @@ def main(
         output.write_text(json.dumps({**vars(tally), "steps": max_steps, "differences": differences}, indent=1) + "\n")
     if differences:
         raise ValueError("the killed run is not the untouched one")
-
-
-def write_proteins(prefix: Path) -> Path:
-    """Random proteins to train on."""
-    generator = np.random.default_rng(0)
-    with IndexedWriter(prefix) as writer:
-        for length in generator.integers(10, 90, 300):
-            writer.add(generator.integers(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, length).astype(np.uint8))
-    return prefix
 
 
 def start(data: Path, folder: Path, name: str, max_steps: int, background: bool) -> "subprocess.Popen[str]":
@@ -244,6 +234,7 @@ def show(tally: Tally, max_steps: int, differences: list[str]) -> None:
     same = "equal bit for bit" if not differences else f"different: {', '.join(differences[:5])}"
     table.add_row("weights, moments, average, metrics", same)
     Console().print(table)
+    print(machine("torch", "megatron-core"))
 
 
 if __name__ == "__main__":

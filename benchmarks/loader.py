@@ -26,42 +26,25 @@ import struct
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Annotated
 
-import numpy as np
 import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.alternation import Timing, alternate
+from benchmarks.alternation import Figures, Timing, alternate
 from benchmarks.loader_contenders import CONTENDERS, Job
-from benchmarks.training import LOG_LENGTH_MEAN, LOG_LENGTH_STD, SHORTEST, cpu_name, write_simulated
-from d2plm_megatron import alphabet
+from benchmarks.machine import machine
+from benchmarks.random_proteins import natural_lengths, write_proteins, write_simulated
 from d2plm_megatron.config import Data
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
-from d2plm_megatron.sizing import GIB
 
 LONGEST = 30_000
 """Residues of the longest synthetic protein; longer than any crop, as in UniRef."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What the table shows of a contender: tokens per second, how many times fewer than ours, padding, GiB."""
-
-    contender: str
-    tokens_per_second: float
-    slowest_round: float
-    fastest_round: float
-    ratio: float
-    padding: float
-    peak_gib: float
 
 
 @dataclass(frozen=True)
@@ -107,26 +90,20 @@ def main(
         f"{started.num_proteins:,} proteins: first batch after {started.begin_s:.2f} s, continued in the middle of an "
         f"epoch after {started.resume_s:.2f} s, with {started.own_mib:.0f} MiB"
     )
-    print(machine())
+    where = machine("torch", "transformers", "datasets")
+    print(where)
     if output is not None:
         rows = [asdict(row) for row in figures]
         seconds = {name: timing.seconds for name, timing in timings.items()}
-        details = {"machine": machine(), "note": note, "figures": rows, "start": asdict(started), "seconds": seconds}
+        details = {"machine": where, "note": note, "figures": rows, "start": asdict(started), "seconds": seconds}
         output.write_text(json.dumps(details, indent=2) + "\n")
 
 
 def summary(name: str, timings: dict[str, Timing], job: Job) -> Figures:
-    """Medians over the rounds; the ratio is that of each round, in which the machine was much the same for all."""
-    seconds = timings[name].seconds
-    return Figures(
-        contender=name,
-        tokens_per_second=job.num_tokens / median(seconds),
-        slowest_round=job.num_tokens / max(seconds),
-        fastest_round=job.num_tokens / min(seconds),
-        ratio=median(own / ours for own, ours in zip(seconds, timings["ours"].seconds, strict=True)),
-        padding=job.padding_of_packs() if name == "ours" else job.padding_of_padded(),
-        peak_gib=timings[name].peak_bytes / GIB,
-    )
+    """Of one contender; the ratio is how many times faster ours is."""
+    padding = job.padding_of_packs() if name == "ours" else job.padding_of_padded()
+    ratio = timings["ours"].times_faster_than(timings[name])
+    return Figures.of(name, timings[name], job.num_tokens, ratio=ratio, padding=padding)
 
 
 def start(prefix: Path, num_proteins: int, options: Data) -> Start:
@@ -147,19 +124,15 @@ def start(prefix: Path, num_proteins: int, options: Data) -> Start:
 
 def write_large(prefix: Path, num_proteins: int) -> None:
     """Writes the synthetic corpus: 4 bytes a protein on disk, the rest of the .idx being a hole of zeros."""
-    generator = np.random.default_rng(0)
-    lengths = generator.lognormal(LOG_LENGTH_MEAN, LOG_LENGTH_STD, 1 << 20).clip(SHORTEST, LONGEST).astype("<i4")
+    write_proteins(prefix, [LONGEST])  # of which the .bin stays
+    lengths = natural_lengths(1 << 20, LONGEST).astype("<i4")
     with Path(f"{prefix}.idx").open("wb") as file:
         file.write(struct.pack("<9sQBQQ", b"MMIDIDX\x00\x00", 1, 1, num_proteins, num_proteins + 1))
         for first in range(0, num_proteins - 1, len(lengths)):
             file.write(lengths[: num_proteins - 1 - first].tobytes())
         file.write(struct.pack("<i", LONGEST))
-        file.seek(
-            8 * num_proteins + 8 * num_proteins, os.SEEK_CUR
-        )  # all offsets, and all boundaries but the last, are 0
+        file.seek(16 * num_proteins, os.SEEK_CUR)  # all offsets, and all boundaries but the last, are 0
         file.write(struct.pack("<q", num_proteins))
-    residues = generator.integers(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, LONGEST, dtype=np.uint8)
-    Path(f"{prefix}.bin").write_bytes(residues.tobytes())
 
 
 def own_bytes() -> int:
@@ -175,16 +148,10 @@ def show(title: str, figures: list[Figures]) -> None:
     for column in columns:
         table.add_column(column, justify="left" if column == "contender" else "right")
     for row in figures:
-        rates = (f"{rate:,.0f}" for rate in (row.tokens_per_second, row.slowest_round, row.fastest_round))
-        table.add_row(row.contender, *rates, f"{row.ratio:.1f} x", f"{row.padding:.1%}", f"{row.peak_gib:.2f} GiB")
+        table.add_row(
+            row.contender, *row.rates(), f"{row.ratio:.1f} x", f"{row.padding:.1%}", f"{row.peak_gib:.2f} GiB"
+        )
     Console(width=130).print(table)
-
-
-def machine() -> str:
-    """What was measured on, with what, and when."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "datasets")]
-    load = f"load {os.getloadavg()[0]:.1f}"
-    return f"{cpu_name()}, {os.cpu_count()} cores, {load}; {', '.join(versions)}; {datetime.now(UTC):%Y-%m-%d}"
 
 
 if __name__ == "__main__":

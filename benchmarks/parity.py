@@ -15,13 +15,9 @@ process in bf16 is from one in fp32. Two runs with errors of that size are at mo
 layout may be farther from one process in bf16 (beside the bounds of fp32).
 """
 
-import importlib.metadata
 import json
-import os
-import platform
 import tempfile
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.layouts import ALONE, LAYOUTS, OBJECTIVES, PRECISIONS
-from benchmarks.tiny_runs import Job, Run, train, write_proteins
+from benchmarks.machine import machine
+from benchmarks.random_proteins import short_lengths, write_proteins
+from benchmarks.tiny_runs import Job, Run, train
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import progress, run
@@ -162,12 +160,13 @@ def main(
     cells, own_errors = judged(keys, steps)
     for p in precisions:
         show(p, columns, rows, cells, own_errors, steps)
-    print(machine())
+    where = machine("torch", "megatron-core")
+    print(f"{where}, gloo")
     if output is not None:
         entries = [
             dict(zip(("precision", "objective", "layout"), k, strict=True)) | asdict(c) for k, c in cells.items()
         ]
-        output.write_text(json.dumps({"machine": machine(), "steps": steps, "cells": entries}, indent=1) + "\n")
+        output.write_text(json.dumps({"machine": where, "steps": steps, "cells": entries}, indent=1) + "\n")
     failures = {key: cell.failure for key, cell in cells.items() if cell.failure}
     for key, failure in failures.items():
         print(f"failed: {' '.join(key)}: {failure}")
@@ -188,7 +187,8 @@ def judged(keys: list[Key], steps: int) -> tuple[dict[Key, Cell], dict[str, Diff
     alone = dict.fromkeys((p, objective, ALONE) for precision, objective, _ in keys for p in ("fp32", precision))
     with tempfile.TemporaryDirectory() as folder, progress("runs", total=len(alone) + len(keys)) as advance:
         jobs = {key: job(key, Path(folder) / str(number), steps) for number, key in enumerate((*alone, *keys))}
-        finished = train(list(jobs.values()), write_proteins(Path(folder) / "proteins"), lambda: advance(1))
+        proteins = write_proteins(Path(folder) / "proteins", short_lengths(200))
+        finished = train(list(jobs.values()), proteins, lambda: advance(1))
         runs = dict(zip(jobs, finished, strict=True))
         cells = {key: judge(runs[key], runs[key[0], key[1], ALONE], runs["fp32", key[1], ALONE]) for key in keys}
         own = {
@@ -236,13 +236,6 @@ def show(
 def numbers(differences: Differences) -> str:
     """What a cell of the table says."""
     return f"{differences.loss:.0e} / {differences.weights:.0e}"
-
-
-def machine() -> str:
-    """What was computed on, with what, and when."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "megatron-core")]
-    where = f"{os.cpu_count()}-core {platform.machine()} CPU, gloo, Python {platform.python_version()}"
-    return f"{where}; {', '.join(versions)}; {datetime.now(UTC):%Y-%m-%d}"
 
 
 if __name__ == "__main__":

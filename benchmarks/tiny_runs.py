@@ -15,20 +15,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from megatron.core import dist_checkpointing
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
 from d2plm_megatron.config import Absorbing, Average, Data, Evaluate, Model, Optimizer, Recipe, Train
-from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import joined
 
 TINY = Recipe(
     model=Model(num_layers=2, hidden_size=64, num_attention_heads=4, ffn_hidden_size=128),
     objective=Absorbing(),
     data=Data(max_length_residues=80, tokens_per_pack=256, window_proteins=64),
+    # Adam divides a gradient by its size plus epsilon: a small epsilon would make steps of what is rounding alone.
     optimizer=Optimizer(learning_rate=2e-3, warmup_steps=2, decay_steps=12, epsilon=1e-5),
     average=Average(decay=0.9),
     train=Train(
@@ -41,9 +39,6 @@ TINY = Recipe(
     ),
     evaluate=Evaluate(every_steps=100, max_proteins=12),
 )
-
-"""Adam divides a gradient by its size plus epsilon: a small epsilon would make steps of what is rounding alone."""
-
 DONE = "tiny run done"
 """What the worker prints after each job."""
 
@@ -133,15 +128,6 @@ def _whole(checkpoint: Path) -> dict[str, torch.Tensor]:
     with joined():
         tensors: dict[str, torch.Tensor] = dist_checkpointing.load_plain_tensors(str(checkpoint))
     return tensors
-
-
-def write_proteins(prefix: Path) -> Path:
-    """Writes 200 random proteins of 10 to 90 residues; returns the prefix."""
-    generator = np.random.default_rng(0)
-    with IndexedWriter(prefix) as writer:
-        for length in generator.integers(10, 90, 200):
-            writer.add(generator.integers(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, length).astype(np.uint8))
-    return prefix
 
 
 def train(jobs: Sequence[Job], proteins: Path, advance: Callable[[], object] = lambda: None) -> list[Run]:

@@ -23,52 +23,37 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import tempfile
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.alternation import Timing, alternate
+from benchmarks.alternation import Figures, Timing, alternate
 from benchmarks.contenders import CONTENDERS, Job
-from d2plm_megatron import alphabet
+from benchmarks.machine import machine
+from benchmarks.random_proteins import write_simulated
 from d2plm_megatron.config import MODEL_SIZES, Parallel, one_of
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.parallel.processes import started
-from d2plm_megatron.sizing import GIB, training_flops
+from d2plm_megatron.sizing import training_flops
 from d2plm_megatron.training.interval import peak_flops
-
-LOG_LENGTH_MEAN, LOG_LENGTH_STD = 5.55, 0.72
-"""Log-normal fitted to the lengths in residues of 9,006 proteins of UniRef90 (2026), by their mean and deviation."""
-SHORTEST, LONGEST = 12, 1022
-NUM_SIMULATED = 4000
 
 SIZES = tuple(name for name in MODEL_SIZES if name.startswith("esm2_"))
 REFERENCE = "Hugging Face, padded"
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What the table shows of a contender: rates in real tokens per second, the ratio to Hugging Face, shares, GiB."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingFigures(Figures):
+    """Of a contender; the ratio is to Hugging Face, mfu the share of the machine's best rate."""
 
-    contender: str
-    tokens_per_second: float
-    slowest_round: float
-    fastest_round: float
-    ratio: float
     mfu: float
-    padding: float
-    peak_gib: float
 
 
 def main(
@@ -100,9 +85,10 @@ def main(
     figures = [summary(name, timings, job, peak, padding[name]) for name in CONTENDERS]
     note = f"{steps} batches, {num_proteins} proteins, {num_tokens(job):,} tokens a round; median of {rounds} rounds"
     show(f"training {size}, {precision}: {note}", figures)
-    print(machine(device))
+    where = machine("torch", "megatron-core", "transformers", device=device)
+    print(where)
     if output is not None:
-        details = {"machine": machine(device), "note": note, "tokens_per_pack": tokens_per_pack, "size": size}
+        details = {"machine": where, "note": note, "tokens_per_pack": tokens_per_pack, "size": size}
         seconds = {name: timing.seconds for name, timing in timings.items()}
         rows = [asdict(row) for row in figures]
         output.write_text(json.dumps({**details, "figures": rows, "seconds": seconds}, indent=2) + "\n")
@@ -117,17 +103,6 @@ def chosen_device(asked: str | None) -> str:
     if asked == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device=cuda: there is no GPU here that torch can use")
     return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def write_simulated(prefix: Path) -> str:
-    """Writes random proteins with the lengths of real ones; returns the prefix."""
-    generator = np.random.default_rng(0)
-    lengths = generator.lognormal(LOG_LENGTH_MEAN, LOG_LENGTH_STD, NUM_SIMULATED).astype(int)
-    with IndexedWriter(prefix) as writer:
-        for length in lengths.clip(SHORTEST, LONGEST):
-            residues = generator.integers(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, length)
-            writer.add(residues.astype(np.uint8))
-    return str(prefix)
 
 
 def num_tokens(job: Job) -> int:
@@ -148,21 +123,12 @@ def measured_peak(job: Job) -> float:
         return peak_flops(processes.device, DTYPES[job.precision])
 
 
-def summary(name: str, timings: dict[str, Timing], job: Job, peak: float, padding: float) -> Figures:
-    """Medians over the rounds; the ratio is that of each round, in which the machine was much the same for all."""
-    seconds = timings[name].seconds
-    tokens, operations = num_tokens(job), training_flops(job.recipe.model, num_tokens(job), sum_squared_lengths(job))
-    ratios = [theirs / own for theirs, own in zip(timings[REFERENCE].seconds, seconds, strict=True)]
-    return Figures(
-        contender=name,
-        tokens_per_second=tokens / median(seconds),
-        slowest_round=tokens / max(seconds),
-        fastest_round=tokens / min(seconds),
-        ratio=median(ratios),
-        mfu=operations / median(seconds) / peak,
-        padding=padding,
-        peak_gib=timings[name].peak_bytes / GIB,
-    )
+def summary(name: str, timings: dict[str, Timing], job: Job, peak: float, padding: float) -> TrainingFigures:
+    """Of one contender."""
+    own, tokens = timings[name], num_tokens(job)
+    operations = training_flops(job.recipe.model, tokens, sum_squared_lengths(job))
+    ratio, mfu = own.times_faster_than(timings[REFERENCE]), operations / median(own.seconds) / peak
+    return TrainingFigures.of(name, own, tokens, ratio=ratio, padding=padding, mfu=mfu)
 
 
 def sum_squared_lengths(job: Job) -> int:
@@ -170,33 +136,16 @@ def sum_squared_lengths(job: Job) -> int:
     return sum(len(ids) ** 2 for ids in job.proteins)
 
 
-def show(title: str, figures: list[Figures]) -> None:
+def show(title: str, figures: list[TrainingFigures]) -> None:
     """Prints the table."""
     table = Table(title=title)
     columns = ("contender", "tokens/s", "slowest", "fastest", "to Hugging Face", "MFU", "padding", "peak memory")
     for column in columns:
         table.add_column(column, justify="left" if column == "contender" else "right")
     for row in figures:
-        rates = (f"{rate:,.0f}" for rate in (row.tokens_per_second, row.slowest_round, row.fastest_round))
         shares = (f"{row.ratio:.2f} x", f"{row.mfu:.1%}", f"{row.padding:.1%}", f"{row.peak_gib:.2f} GiB")
-        table.add_row(row.contender, *rates, *shares)
+        table.add_row(row.contender, *row.rates(), *shares)
     Console(width=110).print(table)
-
-
-def machine(device: str) -> str:
-    """What was measured on, with what, and when."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "megatron-core", "transformers")]
-    processor = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
-    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{processor}, {cores}; {', '.join(versions)}; {datetime.now(UTC):%Y-%m-%d}"
-
-
-def cpu_name() -> str:
-    """The model of the processor."""
-    lines: list[Any] = []
-    if Path("/proc/cpuinfo").exists():
-        lines = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return lines[0].partition(":")[2].strip() if lines else platform.processor()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from d2plm_megatron.alphabet import ID_OF_BYTE, NOT_A_RESIDUE, encode
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import paths_of
 from d2plm_megatron.data.indexed_writer import IndexedWriter
+from data_tools.lmdb_options import Field, Keys, Values
 from data_tools.proteins_lmdb import Layout, ProteinsLmdb
 
 _ID_OF_BYTE = ID_OF_BYTE.tobytes()
@@ -37,15 +38,9 @@ def main(
     prefix: Annotated[
         Path, typer.Option("--output", help="Prefix of the files to write, PREFIX.bin and PREFIX.idx; replaced.")
     ],
-    values: Annotated[str, typer.Option(help="What a value is: json, an object, or raw, the letters.")] = "json",
-    field: Annotated[str, typer.Option(help="Where in the JSON object the sequence is.")] = "sequence",
-    keys: Annotated[
-        str,
-        typer.Option(
-            help="numbers: the keys are 0 to N - 1 in digits, taken in numeric order. stored: any keys, in the order "
-            "of the database (binary or zero-padded numbers, accessions)."
-        ),
-    ] = "numbers",
+    values: Values = "json",
+    field: Field = "sequence",
+    keys: Keys = "numbers",
     shard: Annotated[str, typer.Option(help="Which share of how many to convert, such as 3/8; see merge.")] = "1/1",
 ) -> None:
     """Converts a cleaned LMDB database of proteins to the files that training reads; prints counts and the rate."""

@@ -18,6 +18,7 @@ from rich.table import Table
 from d2plm_megatron.console import run
 from data_tools.clean_blocks import Rules
 from data_tools.homology import Homology
+from data_tools.lmdb_options import Field, Keys, Values
 from data_tools.preparation import Plan, Preparation
 from data_tools.proteins_lmdb import Layout
 from data_tools.split import Split
@@ -57,11 +58,9 @@ def main(
             "terminus tokens at the protein's true ends alone. drop: rejected."
         ),
     ] = "crop",
-    values: Annotated[str, typer.Option(help="Of an input LMDB: json objects or raw letters.")] = "json",
-    field: Annotated[
-        str, typer.Option(help="Of an input LMDB: where in the JSON object the sequence is.")
-    ] = "sequence",
-    keys: Annotated[str, typer.Option(help="Of an input LMDB: numbers, or stored for any keys.")] = "numbers",
+    values: Values = "json",
+    field: Field = "sequence",
+    keys: Keys = "numbers",
     workers: Annotated[
         int | None, typer.Option(help="Processes; the result does not depend on it. Default: one per core.", min=1)
     ] = None,

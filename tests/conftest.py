@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from benchmarks import random_proteins
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import Processes, started
 
 
@@ -41,13 +40,7 @@ def write_proteins(tmp_path: Path) -> Callable[..., Path]:
     """Random proteins on disk: write_proteins(lengths) returns the prefix of PREFIX.bin and PREFIX.idx."""
 
     def write(lengths: list[int], seed: int = 0, name: str = "proteins") -> Path:
-        generator = np.random.default_rng(seed)
-        prefix = tmp_path / name
-        with IndexedWriter(prefix) as writer:
-            for length in lengths:
-                residues = generator.integers(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, length)
-                writer.add(residues.astype(np.uint8))
-        return prefix
+        return random_proteins.write_proteins(tmp_path / name, lengths, seed)
 
     return write
 

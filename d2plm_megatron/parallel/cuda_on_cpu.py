@@ -89,7 +89,7 @@ class _NoStream:
 
 @contextmanager
 def _coalesced_and_done(group: ProcessGroup, *args: Any, **kwargs: Any) -> Iterator[_NoStream]:
-    """FSDP's collectives as one, finished at the end of the block; asynchronous ones broke memory (gloo, torch 2.13)."""
+    """Collectives as one, done at the end of the block: beside asynchronous ones FSDP crashed (gloo, torch 2.13)."""
     with _coalescing_manager(group):
         yield _NoStream()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_runs import Run, train, write_proteins
+from benchmarks.random_proteins import short_lengths, write_proteins
+from benchmarks.tiny_runs import Run, train
 from tests.distributed.wanted import jobs
 
 
@@ -16,5 +17,5 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """All of `wanted.jobs`, trained, by name."""
     folder: Path = tmp_path_factory.mktemp("runs")
     wanted = jobs(folder)
-    finished = train(list(wanted.values()), write_proteins(folder / "proteins"))
+    finished = train(list(wanted.values()), write_proteins(folder / "proteins", short_lengths(200)))
     return dict(zip(wanted, finished, strict=True))

@@ -41,10 +41,11 @@ def test_each_quantity_is_held_to_its_bound(name: str) -> None:
     assert Cell("initial weights differ", NONE, ROUNDING).failure == "initial weights differ"
 
 
-def test_every_cell_is_a_recipe() -> None:
-    for objective in OBJECTIVES:
-        for layout in LAYOUTS:
-            resolve(TINY, list(job(("bf16", objective, layout), Path("run"), 3).overrides))
+def test_every_cell_is_another_recipe_or_number_of_processes() -> None:
+    cells = [job(("bf16", objective, layout), Path("run"), 3) for objective in OBJECTIVES for layout in LAYOUTS]
+    recipes = [resolve(TINY, list(cell.overrides)) for cell in cells]
+    assert {(recipe.train.precision, recipe.train.max_steps) for recipe in recipes} == {("bf16", 3)}
+    assert len({(repr(r), cell.num_processes) for r, cell in zip(recipes, cells, strict=True)}) == len(cells)
 
 
 def test_unknown_name_is_refused_with_the_nearest() -> None:

@@ -7,7 +7,8 @@ import torch
 
 from benchmarks.alternation import Timing
 from benchmarks.contenders import CONTENDERS, IGNORED, Job
-from benchmarks.training import REFERENCE, main, num_tokens, padding_shares, summary, write_simulated
+from benchmarks.random_proteins import write_simulated
+from benchmarks.training import REFERENCE, main, num_tokens, padding_shares, summary
 from d2plm_megatron import alphabet
 from d2plm_megatron.data.indexed import IndexedProteins
 
