@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,9 +121,9 @@ def numbered(noisy_packs: list[list[str]], processes: Processes) -> dict[int, li
     return {turn * size + rank: proteins for turn, proteins in enumerate(noisy_packs)}
 
 
-def train_apart(port: str, job: dict[str, Any], proteins: str) -> None:
-    """In a forked process: joins its fellows at a port of their own, and trains."""
-    os.environ |= {"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": "False"}
+def train_apart(number: int, job: dict[str, Any], proteins: str) -> None:
+    """In a forked process: joins its fellows and trains."""
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)  # as if started again: apart from those before, in the store
     with joined() as device:
         train(job, proteins, device)
         dist.barrier()
@@ -132,27 +131,16 @@ def train_apart(port: str, job: dict[str, Any], proteins: str) -> None:
             print(DONE, flush=True)
 
 
-def agreed_port(store: dist.Store, number: int) -> str:
-    """A free port that the first process chooses for the job of that number."""
-    if os.environ["RANK"] == "0":
-        with socket.socket() as free:
-            free.bind(("", 0))
-            store.set(f"port {number}", str(free.getsockname()[1]))
-    return str(store.get(f"port {number}").decode())
-
-
 def main(path: Path) -> None:
     """Trains all jobs of a file. Ends at the first that fails."""
     specified = json.loads(path.read_text(encoding="utf-8"))
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     fork = multiprocessing.get_context("fork")
     for number, job in enumerate(specified["jobs"]):
-        arguments = (agreed_port(store, number), job, specified["proteins"])
-        process = fork.Process(target=train_apart, args=arguments)
+        process = fork.Process(target=train_apart, args=(number, job, specified["proteins"]))
         process.start()
         process.join()
         if process.exitcode:
-            raise SystemExit(1)
+            raise SystemExit(f"job {number} ended with exit code {process.exitcode}")
 
 
 if __name__ == "__main__":
