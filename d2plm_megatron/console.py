@@ -61,11 +61,15 @@ def errors_as_one_line() -> Iterator[None]:
 def describe(error: Exception) -> str:
     """The error in words: for a system error its reason and the file."""
     if isinstance(error, OSError) and error.strerror:
-        reason = error.strerror
-        if error.errno is not None and reason == os.strerror(error.errno):
-            reason = "no space left on the device" if error.errno == errno.ENOSPC else reason.lower()
-        return f"{error.filename}: {reason}" if error.filename else reason
+        return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
     return str(error)
+
+
+def reason(error: OSError) -> str:
+    """Of a system error, without the file: the system's words, or those that the program has put in their place."""
+    if error.errno is None or error.strerror != os.strerror(error.errno):
+        return error.strerror or str(error)
+    return "no space left on the device" if error.errno == errno.ENOSPC else error.strerror.lower()
 
 
 @contextmanager

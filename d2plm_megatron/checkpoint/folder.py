@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,8 @@ from d2plm_megatron.config import Recipe
 from d2plm_megatron.files import write_text
 from d2plm_megatron.overrides import from_yaml, to_yaml
 
-FORMAT = 1
+FORMAT = 2
+RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,10 @@ class RunFolder:
         return self._named("best")
 
     def begin(self, step: int) -> Path:
-        """Makes an empty folder to write the checkpoint of a step into."""
+        """Makes an empty folder to write the checkpoint of a step into; what killed saves have left is removed."""
+        for left in self.checkpoints.glob(".step_*"):
+            shutil.rmtree(left)
         folder = self.incomplete(step)
-        if folder.exists():
-            shutil.rmtree(folder)
         folder.mkdir(parents=True)
         return folder
 
@@ -107,9 +108,9 @@ class RunFolder:
             final.rename(replaced)
         folder.rename(final)
         shutil.rmtree(replaced, ignore_errors=True)
-        write_text(self.checkpoints / "latest", final.name)
-        if is_best:
+        if is_best:  # first: killed before the next line, the run comes by here again
             write_text(self.checkpoints / "best", final.name)
+        write_text(self.checkpoints / "latest", final.name)
         self._prune(keep_last)
 
     def _named(self, pointer: str) -> Path | None:
@@ -118,9 +119,9 @@ class RunFolder:
         return folder if folder is not None and folder.is_dir() else None
 
     def _prune(self, keep_last: int) -> None:
-        steps = sorted(self.checkpoints.glob("step_*"))
-        kept = {*steps[-keep_last:], self.best()}
-        for folder in steps:
+        found = self.newest_first()  # higher steps than the latest are of a branch that was given up
+        kept = {*found[:keep_last], self.best()}
+        for folder in found:
             if folder not in kept:
                 shutil.rmtree(folder)
 
@@ -158,7 +159,8 @@ class Checkpoint:
         """Reads what is human-readable.
 
         Takes the folder of a checkpoint, or of a run, of which it takes the best checkpoint, else the latest. Raises
-        ValueError when there is none, or when it was written by another version of this format.
+        ValueError when there is none, or when it was written by another version of this format; Damaged when files are
+        missing or have another size, or what is human-readable has changed.
         """
         run = RunFolder(path)
         folder = path if (path / "state.json").exists() else run.best() or run.latest()
@@ -167,26 +169,33 @@ class Checkpoint:
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise ValueError(f"{folder / 'state.json'}: damaged: {error}") from error
+            raise integrity.Damaged(f"{folder}: damaged: {integrity.OWN}: {error}") from error
         if state.get("format") != FORMAT:
             raise ValueError(f"{folder}: format {state.get('format')}; this version reads format {FORMAT}")
-        return cls(folder, from_yaml(folder / "recipe.yaml"), state)
+        files = state["files"]
+        read = {RECIPE: files[RECIPE]}
+        if wrong := integrity.sizes_differ(folder, files) or integrity.contents_differ(folder, read):
+            raise integrity.Damaged(f"{folder}: damaged: {'; '.join(wrong)}")
+        return cls(folder, from_yaml(folder / RECIPE), state)
 
     def write(self) -> None:
         """Writes state.json and recipe.yaml beside the tensors; state["files"] holds the checksums of these."""
-        recipe = self.path / "recipe.yaml"
+        recipe = self.path / RECIPE
         recipe.write_text(to_yaml(self.recipe), encoding="utf-8")
         files = {**self.state["files"], **integrity.describe([recipe])}
         state = {"format": FORMAT, **self.state, "files": files}
         (self.path / integrity.OWN).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
-    def check_whole(self) -> None:
-        """Reads all files. Raises ValueError saying what is wrong unless they are what was written."""
-        wrong = integrity.damage(self.path, self.state["files"])
-        if wrong:
+    def check_whole(self, advance: Callable[[int], object] = lambda size: None) -> None:
+        """Reads all files but state.json, calling `advance` with the bytes of each.
+
+        Raises Damaged saying what is wrong unless they are what was written.
+        """
+        files = self.state["files"]
+        if wrong := integrity.sizes_differ(self.path, files) or integrity.contents_differ(self.path, files, advance):
             others = [path.name for path in RunFolder(self.path.parent.parent).newest_first() if path != self.path]
             hint = f"; there is also {', '.join(others)}" if others else ""
-            raise ValueError(f"{self.path}: damaged: {'; '.join(wrong)}{hint}")
+            raise integrity.Damaged(f"{self.path}: damaged: {'; '.join(wrong)}{hint}")
 
     def check_model(self, recipe: Recipe) -> None:
         """Raises ValueError, naming the first difference, unless a recipe's model is the one that was saved."""

@@ -1,7 +1,7 @@
 """Whether the files of a checkpoint are what was written: their sizes and checksums."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,10 @@ Files = dict[str, dict[str, Any]]
 
 OWN = "state.json"
 """Holds the others' checksums and has none itself."""
+
+
+class Damaged(ValueError):
+    """A checkpoint is not what was written, so that the one before it is worth a try."""
 
 
 def describe(paths: Iterable[Path]) -> Files:
@@ -29,16 +33,14 @@ def sizes_differ(folder: Path, files: Files) -> list[str]:
     return wrong
 
 
-def contents_differ(folder: Path, files: Files) -> list[str]:
-    """What is wrong when the files are read, in words."""
-    return [
-        f"{name} has changed" for name, expected in files.items() if _checksum(folder / name) != expected["blake2b"]
-    ]
-
-
-def damage(folder: Path, files: Files) -> list[str]:
-    """Everything that is wrong, in words; empty when all is as it was written."""
-    return sizes_differ(folder, files) or contents_differ(folder, files)
+def contents_differ(folder: Path, files: Files, advance: Callable[[int], object] = lambda size: None) -> list[str]:
+    """What is wrong when the files are read, in words; `advance` is called with the bytes of each."""
+    wrong = []
+    for name, expected in files.items():
+        if _checksum(folder / name) != expected["blake2b"]:
+            wrong.append(f"{name} has changed")
+        advance(expected["bytes"])
+    return wrong
 
 
 def _checksum(path: Path) -> str:

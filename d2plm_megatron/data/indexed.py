@@ -59,6 +59,7 @@ class IndexedProteins:
     """
 
     def __init__(self, prefix: str | Path) -> None:
+        self.prefix = str(prefix)
         self._bin_path, self._idx_path = paths_of(prefix)
         for path in (self._bin_path, self._idx_path):
             if not path.is_file():

@@ -89,6 +89,14 @@ class PackStream:
         bounds = accumulate((len(packs[number]) for number in order), initial=0)
         return [slices.take(slice(begin, end)) for begin, end in pairwise(bounds)]
 
+    def name_of(self, sample: int) -> str:
+        """For the user: which protein of which corpus the sample id of a pack stands for."""
+        if self._epoch_draws is not None:
+            return f"number {sample} of {self.sources[0].prefix}"
+        drawn = joined(self.window(0, sample // self.options.window_proteins))
+        [place] = np.flatnonzero(drawn.samples == sample)
+        return f"number {drawn.proteins[place]} of {self.sources[drawn.corpora[place]].prefix}"
+
     def identity(self) -> dict[str, Any]:
         """What a position in this stream is good for, for JSON: other data, or other shares of them, differ in it."""
         if len(self.corpora) == 1:

@@ -26,8 +26,6 @@ class Processes:
     device: torch.device
     data_rank: int
     data_size: int
-    is_first_stage: bool
-    is_last_stage: bool
 
     @property
     def is_main(self) -> bool:
@@ -103,7 +101,9 @@ def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
 def grouped(parallel: Parallel, device: torch.device) -> Iterator[Processes]:
     """Groups joined processes into tensor, pipeline and data-parallel ranks."""
     data_size = check_layout(parallel, dist.get_world_size())
-    parallel_state.initialize_model_parallel(parallel.tensor, parallel.pipeline)
+    parallel_state.initialize_model_parallel(
+        parallel.tensor, parallel.pipeline, distributed_timeout_minutes=parallel.timeout_s / 60
+    )
     model_parallel_cuda_manual_seed(0)  # Megatron wants it set; nothing here draws from its generators
     try:
         yield Processes(
@@ -112,8 +112,6 @@ def grouped(parallel: Parallel, device: torch.device) -> Iterator[Processes]:
             device=device,
             data_rank=parallel_state.get_data_parallel_rank(),
             data_size=data_size,
-            is_first_stage=parallel_state.is_pipeline_first_stage(),
-            is_last_stage=parallel_state.is_pipeline_last_stage(),
         )
     finally:
         parallel_state.destroy_model_parallel()

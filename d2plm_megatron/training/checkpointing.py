@@ -20,6 +20,9 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def prepare(engine: Engine, folder: Path, copies: bool) -> tensors.Write:
     """All of saving the engine's tensors but the writing; see tensors.prepare."""
+    for shard in engine.masters.shards:
+        if not engine.masters.optimizer.optimizer.state[shard.stepped]:  # every step so far was skipped
+            _allocate_moments(engine, shard, num_updates=0)
     return tensors.prepare(folder, _groups(engine), copies)
 
 
@@ -31,7 +34,7 @@ def newest_whole(found: Sequence[Path], say: Callable[[str], None]) -> Checkpoin
     for path in found:
         try:
             checkpoint = Checkpoint.open(path)
-        except ValueError as error:
+        except integrity.Damaged as error:
             say(f"{error}; trying the checkpoint before it")
             continue
         if not (wrong := _damage(checkpoint)):
@@ -43,11 +46,9 @@ def newest_whole(found: Sequence[Path], say: Callable[[str], None]) -> Checkpoin
 
 
 def _damage(checkpoint: Checkpoint) -> list[str]:
-    files = checkpoint.state["files"]
-    wrong = integrity.sizes_differ(checkpoint.path, files)
-    share = dict(list(files.items())[dist.get_rank() :: dist.get_world_size()])
+    share = dict(list(checkpoint.state["files"].items())[dist.get_rank() :: dist.get_world_size()])
     parts: list[list[str]] = [[]] * dist.get_world_size()
-    dist.all_gather_object(parts, wrong or integrity.contents_differ(checkpoint.path, share))
+    dist.all_gather_object(parts, integrity.contents_differ(checkpoint.path, share))
     return sorted(set(chain.from_iterable(parts)))
 
 

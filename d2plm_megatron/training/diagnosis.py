@@ -35,7 +35,7 @@ class _Watched:
 def broken_proteins(
     wrapped: Any, objective: Objective, packs: Sequence[TokenBatch], device: torch.device, seed: int
 ) -> list[int]:
-    """Numbers, in the training data, of the proteins with logits that are not finite. All processes take part."""
+    """Sample ids of the proteins with logits that are not finite. All processes take part."""
     watched: Any = _Watched(objective)
     run_packs(wrapped, watched, packs, device, seed, train=False)
     found: list[set[int]] = [set()] * dist.get_world_size()
@@ -43,11 +43,11 @@ def broken_proteins(
     return sorted(set().union(*found))
 
 
-def describe(broken: list[int], num_proteins: int) -> str:
-    """For the user: which proteins these are, among so many of the step."""
+def describe(broken: list[str], num_proteins: int) -> str:
+    """For the user: which proteins these are, by name, among so many of the step."""
     if not broken:
         return "the logits of all proteins are finite, so it is the loss or the gradient that overflows"
     if len(broken) == num_proteins:
         return f"the logits of all {num_proteins} proteins are not finite, so it is the weights that are broken"
-    named = ", ".join(map(str, broken[:NUM_NAMED])) + (", ..." if len(broken) > NUM_NAMED else "")
-    return f"the logits of {len(broken)} of {num_proteins} proteins are not finite, numbers {named} of data.train"
+    named = ", ".join(broken[:NUM_NAMED]) + (", ..." if len(broken) > NUM_NAMED else "")
+    return f"the logits of {len(broken)} of {num_proteins} proteins are not finite: {named}"

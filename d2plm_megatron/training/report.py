@@ -34,7 +34,7 @@ class Reporter:
         kept = [line for line in read_metrics(folder.metrics) if line["step"] <= first_step]
         write_text(folder.metrics, "".join(json.dumps(line) + "\n" for line in kept))
         self._drawn = time.monotonic()
-        self._tracker = Tracker(recipe, folder.path, self.say) if recipe.track.wandb else None
+        self._tracker = Tracker(recipe, folder.path, print) if recipe.track.wandb else None
 
     def training(self, step: int, values: dict[str, float]) -> None:
         """A progress report: averages of the objective, rates and the optimizer's numbers since the last one."""
@@ -56,10 +56,6 @@ class Reporter:
         self._write("validation", step, values)
         parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items() if "perplexity" in name]
         print(f"step {step:,} | validation | {' | '.join(parts)}{' | best so far' if is_best else ''}", flush=True)
-
-    def say(self, text: str) -> None:
-        """A line for the reader."""
-        print(text, flush=True)
 
     def draw(self) -> None:
         """Brings the curve up to date, unless it is nearly so."""

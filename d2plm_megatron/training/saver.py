@@ -2,13 +2,17 @@
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import torch.distributed as dist
 
+from d2plm_megatron import console
 from d2plm_megatron.checkpoint import integrity
 from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
 from d2plm_megatron.checkpoint.tensors import Write
@@ -31,7 +35,8 @@ class Saver:
     def __init__(self, engine: Engine, folder: RunFolder, in_background: bool, keep_last: int) -> None:
         self.engine, self.folder = engine, folder
         self.in_background, self.keep_last = in_background, keep_last
-        self._group = dist.new_group(backend="gloo")  # of its own, as the training talks at the same time
+        timeout = timedelta(seconds=engine.recipe.parallel.timeout_s)
+        self._group = dist.new_group(backend="gloo", timeout=timeout)  # of its own, as the training talks too
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -53,16 +58,17 @@ class Saver:
         Raises OSError when this checkpoint, or the one before, could not be written; what was there before is whole.
         """
         self.wait()
-        if dist.get_rank() == 0:
-            self.folder.begin(checkpoint.state["progress"]["step"])
-        dist.barrier()
-        write = checkpointing.prepare(self.engine, checkpoint.path, copies=self.in_background)
-        self._thread = threading.Thread(
-            target=self._catch, args=(lambda: self._finish(write, checkpoint, is_best),), name="saver", daemon=True
-        )
-        self._thread.start()
+        with self._explained(checkpoint):
+            if dist.get_rank() == 0:
+                self.folder.begin(checkpoint.state["progress"]["step"])
+            dist.barrier()
+            write = checkpointing.prepare(self.engine, checkpoint.path, copies=self.in_background)
+        finish = partial(self._finish, write, checkpoint, is_best)
         if not self.in_background:
-            self.wait()
+            finish()
+            return
+        self._thread = threading.Thread(target=self._catch, args=(finish,), name="saver", daemon=True)
+        self._thread.start()
 
     def wait(self) -> None:
         """Returns when the last checkpoint is whole; raises what went wrong with it."""
@@ -81,17 +87,25 @@ class Saver:
 
     def _finish(self, write: Write, checkpoint: Checkpoint, is_best: bool) -> None:
         """Writes the tensors, and on the main process, once all others are done, all the rest."""
-        step, folder = checkpoint.state["progress"]["step"], checkpoint.path
-        try:
+        with self._explained(checkpoint):
             write(self._group)
-            files = self._describe(folder)
+            files = self._describe(checkpoint.path)
             if dist.get_rank() == 0:
                 whole = replace(checkpoint, state={**checkpoint.state, "files": files})
-                self.folder.complete(step, whole, is_best, self.keep_last)
+                self.folder.complete(checkpoint.state["progress"]["step"], whole, is_best, self.keep_last)
+
+    @contextmanager
+    def _explained(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """What goes wrong is told as the failure of this checkpoint, and nothing of it is left."""
+        try:
+            yield
         except OSError as error:
             if dist.get_rank() == 0:
-                shutil.rmtree(folder, ignore_errors=True)  # its space may be what is lacking
-            raise OSError(error.errno, self._describe_failure(step, error), str(self.folder.path)) from error
+                shutil.rmtree(checkpoint.path, ignore_errors=True)  # its space may be what is lacking
+            step, latest = checkpoint.state["progress"]["step"], self.folder.latest()
+            kept = f"the last whole one is {latest.name}" if latest else "there is none yet"
+            reason = f"{console.reason(error)}: the checkpoint of step {step:,} was not written; {kept}"
+            raise OSError(error.errno, reason, str(self.folder.path)) from error
 
     def _describe(self, folder: Path) -> integrity.Files:
         """Checksums of all files: each process reads those that it wrote, the main one those that are nobody's."""
@@ -101,11 +115,3 @@ class Saver:
         parts: list[integrity.Files | None] = [None] * dist.get_world_size()
         dist.all_gather_object(parts, integrity.describe(sorted(own)), group=self._group)
         return {name: file for part in parts if part is not None for name, file in part.items()}
-
-    def _describe_failure(self, step: int, error: OSError) -> str:
-        latest = self.folder.latest()
-        kept = f"the last whole one is {latest.name}" if latest else "there is none yet"
-        reason = (
-            (error.strerror or str(error)).lower().replace("no space left on device", "no space left on the device")
-        )
-        return f"{reason}: the checkpoint of step {step:,} was not written; {kept}"

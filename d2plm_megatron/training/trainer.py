@@ -65,7 +65,7 @@ class Trainer:
         )
         interval = self._interval()
         is_saved, interrupted = True, None
-        with Prefetch(batches) as ready, self._saver as saver, Interruption(self.processes.device) as interruption:
+        with Prefetch(batches) as ready, Interruption(self.processes.device) as interruption, self._saver:
             while progress.step < options.max_steps and not progress.should_stop(self.recipe.evaluate):
                 if interrupted := interruption.agreed():
                     break
@@ -78,10 +78,10 @@ class Trainer:
                 is_best = self._is_due(self.recipe.evaluate.every_steps) and self._evaluate()
                 is_saved = is_best or self._is_due(options.save_every_steps)
                 if is_saved:
-                    saver.save(self._checkpoint_to_be(), is_best)
+                    self._save(is_best)
                 interval.pause(time.perf_counter() - pause)
             if not is_saved:
-                saver.save(self._checkpoint_to_be(), is_best=False)
+                self._save(is_best=False)
         self._close(interrupted)
 
     def _step(self, batch: GlobalBatch) -> tuple[Sums, float]:
@@ -95,7 +95,7 @@ class Trainer:
         progress.step += 1
         progress.num_updates += stepped
         progress.skipped_in_a_row = 0 if stepped else progress.skipped_in_a_row + 1
-        if progress.skipped_in_a_row == self.recipe.train.max_skipped_steps:
+        if progress.skipped_in_a_row >= self.recipe.train.max_skipped_steps:
             self._give_up(batch)
         progress.position = batch.after
         progress.num_proteins += batch.num_proteins
@@ -106,10 +106,11 @@ class Trainer:
         broken = broken_proteins(
             self.engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed
         )
+        found = describe([self.stream.name_of(sample) for sample in broken], batch.num_proteins)
         raise ValueError(
             f"train.max_skipped_steps={self.recipe.train.max_skipped_steps}: as many steps in a row, up to step "
             f"{self.progress.step:,}, had a loss or gradient that is not finite; in the last one "
-            f"{describe(broken, batch.num_proteins)}; a lower optimizer.learning_rate or train.precision=fp32 may help"
+            f"{found}; a lower optimizer.learning_rate or train.precision=fp32 may help"
         )
 
     def _counts(self, norm: float) -> dict[str, float]:
@@ -143,10 +144,13 @@ class Trainer:
             self.reporter.validation(self.progress.step, values, is_best)
         return is_best
 
-    def _checkpoint_to_be(self) -> Checkpoint:
-        """Of the present step, with all but its tensors."""
+    def _save(self, is_best: bool) -> None:
         if self.reporter:
             self.reporter.draw()
+        self._saver.save(self._checkpoint_to_be(), is_best)
+
+    def _checkpoint_to_be(self) -> Checkpoint:
+        """Of the present step, with all but its tensors."""
         state = {
             "progress": self.progress.to_json(),
             "data": self.stream.identity(),

@@ -71,6 +71,45 @@ def test_newest_come_first_and_what_lies_beyond_the_latest_last(tmp_path: Path) 
     assert [path.name[-1] for path in run.newest_first()] == ["3", "2", "1", "4"]
 
 
+def test_checkpoint_just_written_outlives_higher_steps_that_were_given_up(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for step in (1, 2, 3):
+        _write(run, step, keep_last=9)
+    (run.checkpoints / "latest").write_text("step_00000001")
+    _write(run, 2, keep_last=1)
+    assert _names(run) == ["step_00000002"]
+    assert run.latest() == run.checkpoints / "step_00000002"
+
+
+def test_what_killed_saves_have_left_is_removed(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for left in (".step_00000001.incomplete", ".step_00000002.replaced"):
+        (run.checkpoints / left).mkdir(parents=True)
+        (run.checkpoints / left / "tensors").touch()
+    _write(run, 3)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["latest", "step_00000003"]
+
+
+def test_files_that_are_missing_or_cut_are_damage_at_once_and_another_format_is_not(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    _write(run, 1)
+    folder = run.checkpoints / "step_00000001"
+    for name in ("recipe.yaml", "tensors"):
+        whole = (folder / name).read_text()
+        (folder / name).write_text(whole[:-1])
+        with pytest.raises(integrity.Damaged, match=f"{name} has .* bytes, not"):
+            Checkpoint.open(tmp_path)
+        (folder / name).unlink()
+        with pytest.raises(integrity.Damaged, match=f"{name} is missing"):
+            Checkpoint.open(tmp_path)
+        (folder / name).write_text(whole)
+    Checkpoint.open(tmp_path)
+    (folder / "state.json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(ValueError, match="format 1") as refused:
+        Checkpoint.open(tmp_path)
+    assert not isinstance(refused.value, integrity.Damaged)
+
+
 def test_damage_is_named_and_the_others_are_offered(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for step in (1, 2):
@@ -105,7 +144,7 @@ def test_other_format_is_an_error(tmp_path: Path) -> None:
     _write(run, 1)
     state = run.checkpoints / "step_00000001" / "state.json"
     state.write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99; this version reads format 1"):
+    with pytest.raises(ValueError, match="format 99; this version reads format 2"):
         Checkpoint.open(tmp_path)
     state.write_text("{")
     with pytest.raises(ValueError, match="damaged"):

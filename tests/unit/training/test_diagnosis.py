@@ -51,11 +51,11 @@ def test_proteins_with_the_broken_residue_are_found(
     ("broken", "words"),
     [
         ([], "it is the loss or the gradient that overflows"),
-        ([3, 4], "of 2 of 9 proteins are not finite, numbers 3, 4 of data.train"),
-        (list(range(9)), "of all 9 proteins are not finite, so it is the weights"),
+        (["number 3 of a", "number 4 of b"], "of 2 of 9 proteins are not finite: number 3 of a, number 4 of b"),
+        (list("abcdefghi"), "of all 9 proteins are not finite, so it is the weights"),
     ],
 )
-def test_description(broken: list[int], words: str) -> None:
+def test_description(broken: list[str], words: str) -> None:
     assert words in describe(broken, 9)
 
 
