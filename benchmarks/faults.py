@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import psutil
 import torch
@@ -32,8 +32,9 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from benchmarks.random_proteins import short_lengths, write_proteins
+from benchmarks.tiny_runs import without_clocks
 from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
+from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.parallel.processes import joined
 
@@ -54,7 +55,6 @@ SMALL = {
     "evaluate.every_steps": 50,
     "evaluate.max_proteins": 16,
 }
-CLOCKS = {"time", "seconds_per_step", "tokens_per_second", "tflops", "mfu"}
 ENDLESS = 1_000_000
 TAIL_BYTES = 4096
 LONGEST_WAIT_S = 300
@@ -207,7 +207,7 @@ def compare(untouched: RunFolder, killed: RunFolder) -> list[str]:
         for group in tensors.groups_of(ends[0].path):
             expected, found = (dict(_by_name(end.path, group)) for end in ends)
             differences += [f"{group}.{name}" for name in expected if not torch.equal(expected[name], found[name])]
-    expected_lines, found_lines = (_without_clocks(folder) for folder in (untouched, killed))
+    expected_lines, found_lines = (without_clocks(folder) for folder in (untouched, killed))
     differences += [f"metrics of step {a['step']}" for a, b in zip(expected_lines, found_lines, strict=False) if a != b]
     if len(expected_lines) != len(found_lines):
         differences.append(f"{len(found_lines)} lines of metrics instead of {len(expected_lines)}")
@@ -217,10 +217,6 @@ def compare(untouched: RunFolder, killed: RunFolder) -> list[str]:
 def _by_name(path: Path, group: str) -> Iterator[tuple[str, torch.Tensor]]:
     for box, values in tensors.load_whole(path, group):
         yield box.name, values
-
-
-def _without_clocks(folder: RunFolder) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in read_metrics(folder.metrics)]
 
 
 def show(tally: Tally, max_steps: int, differences: list[str]) -> None:

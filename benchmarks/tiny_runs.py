@@ -42,6 +42,9 @@ TINY = Recipe(
 DONE = "tiny run done"
 """What the worker prints after each job."""
 
+CLOCKS = {"time", "seconds_per_step", "tokens_per_second", "tflops", "mfu"}
+"""Metrics that are another each time."""
+
 LINES_SHOWN = 60
 """Of the processes' output, when they fail."""
 
@@ -122,6 +125,11 @@ class Run:
 
     def _of_every_step(self, name: str) -> list[float]:
         return [line[name] for line in read_metrics(self.folder / "metrics.jsonl") if line["kind"] == "train"]
+
+
+def without_clocks(folder: RunFolder) -> list[dict[str, Any]]:
+    """The metrics of a run without what a clock says."""
+    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in read_metrics(folder.metrics)]
 
 
 def _whole(checkpoint: Path) -> dict[str, torch.Tensor]:

@@ -83,6 +83,14 @@ def test_starts_anywhere_and_is_the_same_for_any_number_of_ranks(stream, window,
     assert again.after == together[1].after
 
 
+def test_draws_are_named_as_proteins_of_their_corpora(stream):
+    [pack, *_] = stream.window(0, 7)
+    for sample, corpus, protein in zip(pack.samples, pack.corpora, pack.proteins, strict=True):
+        assert stream.name_of(int(sample)) == f"number {protein} of {stream.sources[corpus].prefix}"
+    alone = PackStream(stream.corpora[:1], OPTIONS, seed=3)
+    assert alone.name_of(30) == f"number 30 of {stream.sources[0].prefix}"
+
+
 def test_a_protein_meets_new_noise_each_time(stream):
     samples = [
         pack.sample_ids_S for batch in islice(global_batches(stream, Position(), 10, 0, 1), 30) for pack in batch.packs

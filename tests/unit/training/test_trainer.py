@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
 from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
@@ -40,6 +41,22 @@ def test_stops_early_when_the_loss_no_longer_falls(
     assert [path.name for path in folder.newest_first()[:1]] == ["step_00000006"]
     assert folder.best() == folder.checkpoints / "step_00000002"
     assert "stopped early: 2 evaluations without a validation loss below" in capsys.readouterr().out
+
+
+def test_saves_and_continues_when_every_step_so_far_was_skipped(
+    recipe: Recipe, one_process: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(recipe, data=replace(recipe.data, validation=None), train=replace(recipe.train, max_steps=2))
+    trainer = Trainer(recipe, one_process)
+    update = trainer.engine.update
+    monkeypatch.setattr(trainer.engine, "update", lambda loss: update(float("nan")))
+    trainer.fit()
+    weights = [weight.clone() for weight in trainer.engine.masters.weights]
+    again = Trainer(replace(recipe, train=replace(recipe.train, max_steps=4)), one_process)
+    assert (again.progress.step, again.progress.num_updates) == (2, 0)
+    assert all(map(torch.equal, weights, again.engine.masters.weights))
+    again.fit()
+    assert (again.progress.step, again.progress.num_updates) == (4, 2)
 
 
 @pytest.mark.parametrize("background", [True, False])
