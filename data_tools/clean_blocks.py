@@ -83,16 +83,11 @@ def _clean(piece: FastaPiece | LmdbPiece, rules: Rules) -> dict[str, np.ndarray]
         number = piece.first_record + tally.read - 1
         rejected.append(rejected_line(str(piece.path), number, header.split()[0], error.reason, str(error)))
 
-    kept = []
-    for header, residues in clean_records(piece.records(), tally, reject):
-        try:
-            _check_length(len(residues), rules)
-        except NotAProtein as error:
-            tally.kept -= 1
-            tally.skip(header.split()[0], error)
-            reject(header, error)
-            continue
-        kept.append((header, residues, piece.first_record + tally.read - 1))
+    def check(residues: str) -> None:
+        _check_length(len(residues), rules)
+
+    clean = clean_records(piece.records(), tally, reject, check)
+    kept = [(header, residues, piece.first_record + tally.read - 1) for header, residues in clean]
     return {
         **_arrays(kept, rules.split),
         "rejected": _bytes("".join(rejected)),

@@ -110,12 +110,17 @@ def clean_records(
     records: Iterable[tuple[str, str]],
     tally: Tally,
     on_skip: Callable[[str, NotAProtein], None] = lambda name, error: None,
+    check: Callable[[str], None] = lambda residues: None,
 ) -> Iterator[tuple[str, str]]:
-    """Yields (id, clean sequence) of the records that are proteins; counts in `tally`, calls on_skip for the rest."""
+    """Yields (id, clean sequence) of the records that are proteins; counts in `tally`, calls on_skip for the rest.
+
+    `check` may raise NotAProtein for a clean sequence that is not wanted.
+    """
     for name, sequence in records:
         tally.read += 1
         try:
             residues, notes = clean(sequence)
+            check(residues)
         except NotAProtein as error:
             tally.skip(name, error)
             on_skip(name, error)

@@ -23,8 +23,7 @@ from data_tools.proteins_lmdb import ProteinsLmdb
 _ENDING = ".clusters.npy"
 _LINES_AT_ONCE = 100_000
 _BYTES_AT_ONCE = 1 << 20
-_RANGE = re.compile(r"/\d+-\d+$")
-"""With which the id of a chunk ends."""
+_RANGE_OF_CHUNK = re.compile(r"/\d+-\d+$")
 
 
 def main(
@@ -82,7 +81,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _names(proteins: ProteinsLmdb, advance: Callable[[int], None]) -> Iterator[list[str]]:
     records = iter(proteins)
     while batch := list(islice(records, _LINES_AT_ONCE)):
-        yield [_RANGE.sub("", record.name) for record in batch]
+        yield [_RANGE_OF_CHUNK.sub("", record.name) if record.is_chunk else record.name for record in batch]
         advance(len(batch))
 
 

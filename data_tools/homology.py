@@ -66,15 +66,17 @@ def search(hits: Path, queries: Iterable[tuple[str, str]], targets: Path, homolo
     folder = hits.with_suffix(".mmseqs")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    write_fasta(folder / "queries.fasta", queries)
-    _run(
-        ["easy-search", folder / "queries.fasta", targets, folder / "matches.tsv", folder / "scratch"],
-        ["--min-seq-id", homology.min_sequence_identity, "-c", homology.min_coverage, "--cov-mode", 0],
-        ["-s", homology.sensitivity, "--alignment-mode", 3, "--max-seqs", 300, "--max-accept", 1, "--threads", threads],
-        ["--split-memory-limit", homology.memory, "--format-output", "query,target,fident", "-v", 1],
-    )
-    found = folder / "matches.tsv"
-    matches = np.loadtxt(found, dtype=_HIT, ndmin=1) if found.stat().st_size else np.empty(0, dtype=_HIT)
+    source, found = folder / "queries.fasta", folder / "matches.tsv"
+    write_fasta(source, queries)
+    if source.stat().st_size:  # MMseqs2 fails on a file without a record
+        _run(
+            ["easy-search", source, targets, found, folder / "scratch", "--threads", threads],
+            ["--min-seq-id", homology.min_sequence_identity, "-c", homology.min_coverage, "--cov-mode", 0],
+            ["-s", homology.sensitivity, "--alignment-mode", 3, "--max-seqs", 300, "--max-accept", 1],
+            ["--split-memory-limit", homology.memory, "--format-output", "query,target,fident", "-v", 1],
+        )
+    some = found.exists() and found.stat().st_size
+    matches = np.loadtxt(found, dtype=_HIT, ndmin=1) if some else np.empty(0, dtype=_HIT)
     with atomic(hits) as (temporary,), temporary.open("wb") as file:
         np.save(file, matches[np.argsort(matches["number"])])
     shutil.rmtree(folder)

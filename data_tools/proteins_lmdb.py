@@ -32,13 +32,14 @@ _PICKLED = (
 class Record(NamedTuple):
     """One record: its key in the database, the protein's id (the key where none was given), its sequence.
 
-    `is_later_chunk`: it continues the protein of the record before.
+    `is_chunk`: it is part of a protein that was cut; `is_later_chunk`: it continues the protein of the record before.
     """
 
     key: str
     name: str
     sequence: str
     is_later_chunk: bool = False
+    is_chunk: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,9 @@ class ProteinsLmdb:
         sequence = fields.get(self.layout.field)
         if not isinstance(sequence, str):
             raise ValueError(f'{self._where(key)}: the value has no "{self.layout.field}" with a string')
-        part = fields.get("part", [1])
-        return Record(name, str(fields.get("id", name)), sequence, isinstance(part, list) and part[:1] > [1])
+        part = fields.get("part")
+        is_chunk = isinstance(part, list)
+        return Record(name, str(fields.get("id", name)), sequence, is_chunk and part[:1] > [1], is_chunk)
 
     def _fields(self, key: bytes, value: bytes) -> dict[str, Any]:
         if value.startswith(_PICKLE):

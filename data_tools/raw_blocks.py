@@ -45,9 +45,17 @@ class LmdbPiece:
         return self.start + 1
 
     def records(self) -> Iterator[tuple[str, str]]:
-        """Yields (id, sequence as written); raises what ProteinsLmdb raises."""
+        """Yields (id, sequence as written).
+
+        Raises what ProteinsLmdb raises, and ValueError naming the key of a chunk: a part is no protein.
+        """
         with ProteinsLmdb(self.path, self.layout) as proteins:
             for record in proteins.records(self.start, self.stop):
+                if record.is_chunk:
+                    raise ValueError(
+                        f"{self.path}, key {record.key!r}: a chunk of a cut protein; give the proteins as they were "
+                        "before they were cut"
+                    )
                 yield record.name.strip() or record.key, record.sequence
 
 

@@ -10,16 +10,17 @@ import pytest
 
 from d2plm_megatron.data.clusters import Clusters
 from data_tools import cluster
-from data_tools.lmdb_writer import LmdbWriter
+from data_tools.lmdb_writer import LmdbWriter, to_value
 
-TABLE = "P1\tP1\nP1\tP4\nP2\tP2\nP3\tP3\nP3\tP5\n"
+TABLE = "P1\tP1\nP1\tP4\nP2\tP2/10-200\nP3\tP3\nP3\tP5\n"
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     with LmdbWriter(tmp_path / "x.lmdb") as writer:
-        for name in ("P5", "P1", "P2", "P3", "P4/1-500", "P4/501-900"):
+        for name in ("P5", "P1", "P2/10-200", "P3"):
             writer.add(name, "MKV")
+        writer.add_values(to_value(f"P4/{1 + 3 * n}-{3 + 3 * n}", "MKV", (n + 1, 2)) for n in range(2))
     return tmp_path / "x.lmdb"
 
 

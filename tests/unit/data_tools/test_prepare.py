@@ -149,6 +149,14 @@ def test_long_proteins_become_chunks_with_true_ends_alone(command, tmp_path):
     assert (tmp_path / "again.idx").read_bytes() == (out / "train.idx").read_bytes()
 
 
+def test_refuses_chunks_of_proteins_that_were_cut(command, tmp_path):
+    source = write_records(tmp_path / "x.fasta", random_records(50))
+    assert command(*arguments(source, tmp_path / "cut", "--long", "split", "--max-length", 40))[0] == 0
+    code, _, err = command(*arguments(tmp_path / "cut" / "train.lmdb", tmp_path / "out"))
+    first = next(record.key for record in side(tmp_path / "cut", "train") if record.is_chunk)
+    assert code == 2 and f"train.lmdb, key '{first}': a chunk of a cut protein" in err and err.count("\n") == 1
+
+
 @given(st.integers(1, 5000), st.integers(1, 1200))
 def test_chunks_are_balanced_and_as_few_as_can_be(length, max_length):
     lengths = np.diff(chunk_bounds(length, max_length))
@@ -239,6 +247,7 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
     ("records", "message"),
     [
         ([(f"n{number}", "ACGT" * 20) for number in range(12)], "these are nucleotides"),
+        ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], "these are nucleotides"),
         ([("a", "MK-T")], "none of the 1 records is a protein"),
         ([("a", "M" * 10_000_000)], "were several records joined?"),
         ([("a", "MKT")], "no protein is left for"),
@@ -246,7 +255,7 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
 )
 def test_refuses_what_cannot_be_training_data(command, tmp_path, records, message):
     source = write_records(tmp_path / "x.fasta", records)
-    code, _, err = command(*arguments(source, tmp_path / "out"))
+    code, _, err = command(*arguments(source, tmp_path / "out", "--long", "drop", "--max-length", 500))
     assert code == 2 and message in err and err.count("\n") == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".work"]
 
