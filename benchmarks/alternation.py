@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -158,7 +159,8 @@ def _largest_resident() -> int:
     status = Path("/proc/self/status")  # where there is one: on Linux ru_maxrss begins at what the parent held
     if status.exists():
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _round(step: Step, job: Job) -> float:

@@ -30,7 +30,7 @@ def open_plain(path: Path) -> Iterator[Plain]:
     """Opens a file for reading, decompressing .gz and .zst.
 
     Raises ValueError when the name and the first bytes disagree, ModuleNotFoundError without the package for .zst.
-    `describe_damage` knows what `read` raises.
+    `read` raises ValueError when the compressed data are damaged or cut off.
     """
     with path.open("rb") as file:
         head = file.peek(4)[:4]
@@ -45,16 +45,22 @@ def open_plain(path: Path) -> Iterator[Plain]:
         if found is None:
             yield Plain(file.read, file)
         else:
-            yield Plain(gzip.GzipFile(fileobj=file).read if found.name == "gzip" else _Zstd(file, path).read, file)
+            read = gzip.GzipFile(fileobj=file).read if found.name == "gzip" else _Zstd(file, path).read
+            yield Plain(_naming_damage(read, found.name, path, file), file)
 
 
-def describe_damage(error: Exception) -> str | None:
-    """What is wrong if the error comes from damaged compressed data, else None."""
-    if type(error).__name__ == "ZstdError" or "zstd" in str(error):
-        return f"zstd data damaged ({error})"
-    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
-        return f"gzip data damaged ({error})"
-    return None
+def _naming_damage(read: Callable[[int], bytes], name: str, path: Path, file: BufferedReader) -> Callable[[int], bytes]:
+    def checked(size: int) -> bytes:
+        try:
+            return read(size)
+        except Exception as error:
+            # zstandard's own error can be named only where that package is installed
+            if not isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) and type(error).__name__ != "ZstdError":
+                raise
+            where = f"before byte {file.tell():,}"
+            raise ValueError(f"{path}: {name} data damaged {where} ({error}); fetch it again") from None
+
+    return checked
 
 
 class _Zstd:

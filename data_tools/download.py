@@ -179,7 +179,7 @@ def _record(path: Path, url: str, release: Release) -> None:
     algorithm, digits = release.checksum
     record = {"url": url, "release": release.name, "bytes": release.size_bytes, algorithm: digits}
     note = path.with_suffix("").with_suffix(".json")
-    if not note.exists():
+    if not note.exists() or digits not in note.read_text(encoding="utf-8"):  # none, or that of an older release
         record["fetched"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_text(note, json.dumps(record, indent=2) + "\n")
 

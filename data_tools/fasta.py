@@ -8,7 +8,7 @@ from typing import NamedTuple
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from d2plm_megatron.files import atomic
-from data_tools.compression import describe_damage, open_plain
+from data_tools.compression import open_plain
 
 _LINE_RESIDUES = 60
 _BLOCK_BYTES = 1 << 15
@@ -53,7 +53,7 @@ def parse(path: str | Path, block: TextBlock) -> Iterator[tuple[str, str]]:
 def text_blocks(path: str | Path, block_bytes: int = _BLOCK_BYTES) -> Iterator[TextBlock]:
     """Cuts a FASTA file into blocks of whole records, `block_bytes` or one record each, the last as it comes.
 
-    The cuts depend on the content and `block_bytes` alone. Raises what read_fasta raises, but for what parse raises.
+    The cuts depend on the file and `block_bytes` alone. Raises what read_fasta raises, but for what parse raises.
     """
     path = Path(path)
     with open_plain(path) as plain:
@@ -79,33 +79,27 @@ def write_fasta(path: str | Path, records: Iterable[tuple[str, str]]) -> None:
 def _cut(read: Callable[[int], bytes], block_bytes: int, path: Path) -> Iterator[bytes]:
     waiting = bytearray()
     line = 1
-    try:
-        while data := read(block_bytes):
-            waiting += data
-            end = waiting.rfind(b"\n>") + 1 if len(waiting) >= block_bytes else 0
-            if end:
-                yield bytes(waiting[:end])
-                line += waiting.count(b"\n", 0, end)
-                del waiting[:end]
-            elif len(waiting) > _LONGEST_RECORD_BYTES:
-                raise ValueError(
-                    f"{path}, line {line}: a record of more than 64 MiB; is this a FASTA file of proteins?"
-                )
-    except Exception as error:
-        damage = describe_damage(error)
-        if damage is None:
-            raise
-        after = line + waiting.count(b"\n") - 1
-        raise ValueError(f"{path}: {damage} after line {after}; fetch it again") from None
+    while data := read(block_bytes):
+        waiting += data
+        end = waiting.rfind(b"\n>") + 1 if len(waiting) >= block_bytes else 0
+        if end:
+            yield bytes(waiting[:end])
+            line += waiting.count(b"\n", 0, end)
+            del waiting[:end]
+        elif len(waiting) > _LONGEST_RECORD_BYTES:
+            raise ValueError(f"{path}, line {line}: a record of more than 64 MiB; is this a FASTA file of proteins?")
     if waiting:
         yield bytes(waiting)
 
 
 def _begins(text: bytes, line: int, path: Path) -> bool:
-    """Whether the first record begins in this text: white space alone may come before."""
+    """Whether the first record begins in this text: lines of white space alone may come before."""
     body = text.lstrip()
+    before = text[: len(text) - len(body)]
+    line += before.count(b"\n")
     if body and not body.startswith(b">"):
-        line += text.count(b"\n", 0, len(text) - len(body))
         first = body.splitlines()[0].decode("utf-8", "replace").strip()
         raise ValueError(f"{path}, line {line}: {first[:40]!r} comes before the first '>' header")
+    if body and before and not before.endswith((b"\n", b"\r")):
+        raise ValueError(f"{path}, line {line}: white space before '>'; a header must begin its line, remove it")
     return bool(body)

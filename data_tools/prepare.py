@@ -7,7 +7,6 @@ Memory does not grow with the input. After a kill the same command goes on. The 
 bytes on any number of workers.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from data_tools.lmdb_options import Field, Keys, Values
 from data_tools.preparation import Plan, Preparation
 from data_tools.proteins_lmdb import Layout
 from data_tools.split import Split
+from data_tools.workers import available_cores
 
 LONG = ("crop", "split", "drop")
 
@@ -78,7 +78,7 @@ def main(
         cut_at=max_length if long == "split" else None,
         homology=alike if homology and validation else None,
     )
-    manifest = Preparation(plan, output, workers or len(os.sched_getaffinity(0))).run()
+    manifest = Preparation(plan, output, workers or available_cores()).run()
     print_fates(output, manifest)
 
 

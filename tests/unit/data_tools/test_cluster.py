@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from d2plm_megatron.data.clusters import Clusters
 from data_tools import cluster
@@ -37,6 +38,14 @@ def test_members_of_a_table(database: Path, tmp_path: Path, ending: str, capsys:
     cluster.main(database, table, output)
     assert members(output) == [{0, 3}, {1, 4, 5}, {2}]
     assert "6 proteins in 3 clusters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])
+def test_a_table_cut_off_is_one_line(refused, database: Path, tmp_path: Path, ending, pack) -> None:
+    table = tmp_path / f"table.tsv.{ending}"
+    table.write_bytes(pack(TABLE.encode() * 1000)[:-9])
+    words = ("--input", database, "--table", table, "--output", tmp_path / "x.clusters.npy")
+    assert f"table.tsv.{ending}: " in refused(cluster.main, *words)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,16 @@ def test_a_whole_file_is_not_fetched_again(command, tmp_path, server):
     assert server.ranges == []
 
 
+def test_the_note_is_of_the_file_beside_it(command, tmp_path, server):
+    note = tmp_path / "uniprot_sprot.json"
+    note.write_text(json.dumps({"release": "2025_04", "md5": "0" * 32}))
+    assert command(*arguments(server, tmp_path))[0] == 0
+    first = note.read_text()
+    assert json.loads(first)["release"] == "2026_01" and json.loads(first)["md5"] == hashlib.md5(CONTENT).hexdigest()
+    assert command(*arguments(server, tmp_path))[0] == 0
+    assert note.read_text() == first
+
+
 def test_the_disk_is_checked_first(refused, tmp_path, server):
     server.metalink = metalink(10**18, "0" * 32)
     assert "1,000,000,000.00 GB are needed" in refused(*arguments(server, tmp_path))

@@ -98,6 +98,7 @@ PACKED = gzip.compress(b">a\nMKT\n" * 2000, mtime=0)
         ("x.fasta.gz", gzip.compress(b""), r"x\.fasta\.gz: empty"),
         ("x.fasta", b"\n \n", "empty"),
         ("x.fasta", b"\n\nMKT\n>a\nMKT\n", r"x\.fasta, line 3: 'MKT' comes before the first '>'"),
+        ("x.fasta", b"\n >a\nMKT\n>b\nAAA\n", r"x\.fasta, line 2: white space before '>'"),
         ("x.csv", b"id,sequence\na,MKT\n", r"line 1: 'id,sequence' comes before"),
         ("x.fasta.gz", b">a\nMKT\n", "named .gz, but not compressed"),
         ("x.fasta", PACKED, r"compressed by gzip, but not named so; rename it to x\.fasta\.gz"),
