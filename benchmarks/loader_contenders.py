@@ -122,8 +122,8 @@ def _dataset(job: Job) -> Any:
 
     disable_progress_bars()
     proteins = IndexedProteins(job.prefix)
-    letters = np.array([ord(token) if len(token) == 1 else 0 for token in alphabet.TOKENS], dtype=np.uint8)
-    sequences = [letters[proteins[number]].tobytes().decode() for number in range(len(proteins))]
+    stored = (proteins[number].tobytes() for number in range(len(proteins)))
+    sequences = [residues.translate(alphabet.LETTER_OF_ID).decode() for residues in stored]
     return Dataset.from_dict({"sequence": sequences})
 
 

@@ -29,6 +29,9 @@ ID_OF_BYTE = np.full(256, NOT_A_RESIDUE, dtype=np.uint8)
 for _letter in RESIDUE_LETTERS:
     ID_OF_BYTE[ord(_letter)] = TOKENS.index(_letter)
 
+LETTER_OF_ID = bytes(ord(token) if len(token) == 1 else 0 for token in TOKENS).ljust(256, b"\0")
+"""The ASCII letter of each id, zero where there is none; a table for bytes.translate."""
+
 
 def encode(sequence: str) -> np.ndarray:
     """Ids of a protein's residues, uint8, one per letter, no special tokens.

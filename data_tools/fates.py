@@ -48,6 +48,15 @@ def read_fates(path: Path, start: int, count: int) -> np.ndarray:
     return np.fromfile(path, dtype=np.uint8, count=count, offset=start)
 
 
+def count_fates(path: Path) -> np.ndarray:
+    """How many proteins have which fate, int64 [4]."""
+    counts = np.zeros(len((TRAINING, VALIDATION, DUPLICATE, HOMOLOG)), dtype=np.int64)
+    with path.open("rb") as file:
+        while piece := file.read(_WINDOW):
+            counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=len(counts))
+    return counts
+
+
 def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
     """Writes the fates of `before` to `path`, with HOMOLOG for these proteins."""
     with atomic(path) as (temporary,):

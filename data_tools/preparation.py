@@ -8,69 +8,53 @@
 The work is in OUTPUT/.work until all is done. Nothing depends on how many processes there are.
 """
 
-import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from d2plm_megatron.alphabet import LETTER_OF_ID
 from d2plm_megatron.console import progress
-from d2plm_megatron.files import write_text
-from data_tools.clean_blocks import Cleaned, CleanTask, Rules, clean_block
+from data_tools.clean_blocks import Cleaned, CleanTask, clean_block
 from data_tools.cleaning import Tally
 from data_tools.fasta import write_fasta
-from data_tools.fates import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, mark_homologs, read_fates, write_fates
-from data_tools.homology import Homology, mmseqs_version, read_hits, search
+from data_tools.fates import (
+    DUPLICATE,
+    HOMOLOG,
+    TRAINING,
+    VALIDATION,
+    count_fates,
+    mark_homologs,
+    read_fates,
+    write_fates,
+)
+from data_tools.homology import mmseqs_version, read_hits, search
 from data_tools.manifest import checksum, describe_side, draw, versions, write_manifest
-from data_tools.proteins_lmdb import Layout
+from data_tools.plan import Plan, claim
 from data_tools.raw_blocks import data_file, pieces_of
-from data_tools.sides import LETTERS, SIDES, Side, SideTask, SideWriter, share_out
+from data_tools.sides import SIDES, Side, SideTask, SideWriter, share_out
 from data_tools.workers import ordered_map
 
 _BLOCKS_PER_GROUP = 128
-_LETTERS = LETTERS.tobytes().ljust(256, b"\0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Everything that decides the result.
-
-    Attributes:
-        inputs: files of proteins, in this order.
-        layout: of those that are databases.
-        rules: which proteins stay and on which side.
-        cut_at: residues; longer proteins are cut into chunks. None: they are not.
-        homology: what is removed from training; None: nothing.
-    """
-
-    inputs: tuple[Path, ...]
-    layout: Layout
-    rules: Rules
-    cut_at: int | None
-    homology: Homology | None
-
-    def describe(self) -> dict[str, Any]:
-        """As JSON, without the inputs."""
-        fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
-        return {key: value for key, value in fields.items() if key != "inputs"}
 
 
 class Preparation:
     """One preparation into a folder, run by `run`.
 
-    Raises ValueError if the folder holds prepared data, or the work of another plan, and what the stages raise.
+    Work that was begun with another plan is gone on with as far as it serves this one, too. Raises ValueError if it
+    does not, or if the folder holds prepared data, and what the stages raise.
     """
 
     def __init__(self, plan: Plan, output: Path, workers: int) -> None:
         self.plan, self.output, self.workers = plan, output, workers
         self.work = output / ".work"
         self._mmseqs = mmseqs_version() if plan.homology else None
-        self._claim()
+        if (output / "manifest.json").exists():
+            raise ValueError(f"{output} holds prepared data already; remove it, or name another --output")
+        claim(self.work, plan, self._mmseqs)
 
     def run(self) -> dict[str, Any]:
         """Does what is left to do; returns the manifest."""
@@ -90,23 +74,6 @@ class Preparation:
             path.replace(self.output / path.name)
         shutil.rmtree(self.work)
         return manifest
-
-    def _claim(self) -> None:
-        if (self.output / "manifest.json").exists():
-            raise ValueError(f"{self.output} holds prepared data already; remove it, or name another --output")
-        stats = [data_file(path).stat() for path in self.plan.inputs]
-        inputs = [[str(p), s.st_size, s.st_mtime_ns] for p, s in zip(self.plan.inputs, stats, strict=True)]
-        plan = {"inputs": inputs, **self.plan.describe(), "mmseqs": self._mmseqs}
-        (self.work / "blocks").mkdir(parents=True, exist_ok=True)
-        note = self.work / "plan.json"
-        if not note.exists():
-            write_text(note, json.dumps(plan))
-        before = json.loads(note.read_text(encoding="utf-8"))
-        changed = [key for key in plan if before.get(key) != plan[key]]
-        if changed:
-            raise ValueError(
-                f"{self.work}: begun with other {', '.join(changed)}; give the same to go on, or remove that folder"
-            )
 
     def _block(self, number: int) -> Path:
         return self.work / "blocks" / f"{number:08d}.npz"
@@ -131,8 +98,8 @@ class Preparation:
             write_fates(fates, blocks, sizes, self.plan.rules.split)
         if final.exists():
             return
-        self._check_sides(fates, "of the size of this input; change --validation")
-        if self.plan.homology is None or not self.plan.rules.split.share:
+        self._check_sides(fates, f"of the size of this input; change --validation and remove {self.work}")
+        if self.plan.homology is None:
             mark_homologs(final, fates, [])
             return
         targets = self.work / "validation.fasta"
@@ -154,10 +121,7 @@ class Preparation:
 
     def _check_sides(self, fates: Path, why: str) -> None:
         """Raises ValueError if a side that is wanted is empty."""
-        found = np.zeros(4, dtype=np.int64)
-        with fates.open("rb") as file:
-            while piece := file.read(1 << 24):
-                found += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=4)
+        found = count_fates(fates)
         for name, fate in SIDES.items():
             if not found[fate] and (fate == TRAINING or self.plan.rules.split.share):
                 raise ValueError(f"no protein is left for {name}, of {int(found.sum()):,}: none {why}")
@@ -175,18 +139,17 @@ class Preparation:
                 ids, ends = arrays["ids"], np.cumsum(arrays["lengths"], dtype=np.int64)
             for number in np.flatnonzero(read_fates(fates, start, len(ends)) == fate).tolist():
                 residues = ids[ends[number - 1] if number else 0 : ends[number]]
-                yield str(given if renumber else start + number), residues.tobytes().translate(_LETTERS).decode()
+                yield str(given if renumber else start + number), residues.tobytes().translate(LETTER_OF_ID).decode()
                 given += 1
 
     def _write(self, folder: Path, blocks: list[Path], cleaned: list[Cleaned], starts: list[int]) -> dict[str, Side]:
-        homology = self.plan.homology and self.plan.rules.split.share
         tasks = (
             SideTask(
                 block=block,
                 source=str(one.source),
                 fates=self.work / "fates-final",
                 start=start,
-                hits=self._hits(number) if homology else None,
+                hits=self._hits(number) if self.plan.homology else None,
                 cut_at=self.plan.cut_at,
             )
             for number, (block, one, start) in enumerate(zip(blocks, cleaned, starts, strict=False))
@@ -210,10 +173,7 @@ class Preparation:
         sources = [data_file(path) for path in self.plan.inputs]
         files = sorted(path for path in results.iterdir())
         sums = list(ordered_map(checksum, [*sources, *files], min(self.workers, len(sources) + len(files))))
-        removed = Counter[int]()
-        with (self.work / "fates-final").open("rb") as file:
-            while piece := file.read(1 << 24):
-                removed.update(dict(enumerate(np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=4).tolist())))
+        removed = count_fates(self.work / "fates-final").tolist()
         tallies = _tallies(cleaned)
         return {
             "inputs": [

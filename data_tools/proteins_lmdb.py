@@ -193,7 +193,7 @@ class ProteinsLmdb:
         sequence = fields.get(self.layout.field)
         if not isinstance(sequence, str):
             raise ValueError(f'{self._where(key)}: the value has no "{self.layout.field}" with a string')
-        part = fields.get("part")
+        part: Any = fields.get("part")
         is_chunk = isinstance(part, list)
         return Record(name, str(fields.get("id", name)), sequence, is_chunk and part[:1] > [1], is_chunk)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2plm_megatron.alphabet import SIZE, TOKENS
+from d2plm_megatron.alphabet import LETTER_OF_ID, SIZE
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from data_tools.chunks import chunk_bounds, chunk_lengths, chunk_name
 from data_tools.clean_blocks import rejected_line
@@ -17,8 +17,6 @@ from data_tools.homology import read_hits
 from data_tools.lmdb_writer import LmdbWriter, to_value
 
 SIDES = {"train": TRAINING, "validation": VALIDATION}
-LETTERS = np.array([ord(token) if len(token) == 1 else 0 for token in TOKENS], dtype=np.uint8)
-"""ASCII letters of the ids."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,8 @@ def _share(chosen: np.ndarray, names: list[str], ids: np.ndarray, bounds: np.nda
     protein_lengths = (bounds[chosen + 1] - bounds[chosen]).astype(np.int32)
     lengths, begins = chunk_lengths(protein_lengths, cut_at or max(1, int(protein_lengths.max(initial=1))))
     values: list[bytes] = []
-    letters = LETTERS.tobytes().ljust(256, b"\0")
     for number, residues_of_one in zip(chosen.tolist(), own, strict=True):
-        values += _values(names[number], residues_of_one.translate(letters).decode(), cut_at)
+        values += _values(names[number], residues_of_one.translate(LETTER_OF_ID).decode(), cut_at)
     return SideShare(values, residues, lengths, begins, protein_lengths)
 
 

@@ -18,11 +18,35 @@ def random_records(num_proteins: int, length: int = 60) -> list[tuple[str, str]]
     return [(f"p{number}", "".join(rng.choices(CANONICAL_LETTERS, k=length))) for number in range(num_proteins)]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_no_query_has_no_match(tmp_path: Path) -> None:
     write_fasta(tmp_path / "targets.fasta", [("0", "MKTVRQG")])
     search(tmp_path / "hits.npy", [], tmp_path / "targets.fasta", Homology(0.5, 0.8, 7.0, "1G"), 1)
     assert len(read_hits(tmp_path / "hits.npy")) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hits.npy", "targets.fasta"]
+
+
+@pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
+def test_one_family_goes_on_without_homology_as_advised(command, tmp_path):
+    rng = random.Random(0)
+    [(_, ancestor)] = random_records(1, length=120)
+    relatives = [
+        (f"p{n}", "".join(rng.choice("AG") if rng.random() < 0.03 else r for r in ancestor)) for n in range(60)
+    ]
+    write_fasta(tmp_path / "x.fasta", relatives)
+    words = ("--input", tmp_path / "x.fasta", "--validation", 0.2, "--workers", 1)
+    code, _, err = command(main, *words, "--output", tmp_path / "out")
+    assert code == 2 and "are they one family? try --no-homology" in err
+    [block] = (tmp_path / "out" / ".work" / "blocks").iterdir()
+    cleaned = block.stat().st_mtime_ns, block.stat().st_ino
+    assert command(main, *words, "--output", tmp_path / "out", "--min-coverage", 0.7)[0] == 2
+    assert (block.stat().st_mtime_ns, block.stat().st_ino) == cleaned
+    for folder in ("out", "fresh"):
+        assert command(main, *words, "--output", tmp_path / folder, "--no-homology")[0] == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")

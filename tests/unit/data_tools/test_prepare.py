@@ -186,9 +186,13 @@ def test_no_cluster_is_on_both_sides_by_table(command, refused, tmp_path, small_
     for name, wanted in (("train", False), ("validation", True)):
         members = {record.name for record in side(tmp_path / "out", name)}
         assert members == {member for member, own in cluster.items() if is_held_out(own, 0.2) == wanted}
-    table.write_text(table.read_text().replace("\tp77\n", "\tother\n"))
+    whole = table.read_text()
+    table.write_text(whole.replace("\tp77\n", "\tother\n"))
     code, _, err = command(*arguments(source, tmp_path / "other", *more))
     assert code == 2 and "protein p77 is in no cluster" in err
+    table.write_text(whole)
+    code, _, err = command(*arguments(source, tmp_path / "other", *more))
+    assert code == 2 and f"{tmp_path / 'other' / '.work'}: begun with other clusters" in err
     table.write_text("p1,p2\n")
     code, _, err = command(*arguments(source, tmp_path / "third", *more))
     assert code == 2 and "line 1: expected representative, tab, member" in err
@@ -247,6 +251,7 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
     ("records", "message"),
     [
         ([(f"n{number}", "ACGT" * 20) for number in range(12)], "these are nucleotides"),
+        ([("a", "MKT"), ("b", "MKV")], "change --validation and remove"),
         ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], "these are nucleotides"),
         ([("a", "MK-T")], "none of the 1 records is a protein"),
         ([("a", "M" * 10_000_000)], "were several records joined?"),
