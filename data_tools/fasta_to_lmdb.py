@@ -22,7 +22,7 @@ _RECORDS_PER_ADVANCE = 1_000
 
 
 def main(
-    fasta: Annotated[Path, typer.Option("--input", help="Proteins to read, FASTA; gzip if it ends in .gz.")],
+    fasta: Annotated[Path, typer.Option("--input", help="Proteins to read, FASTA, FASTA.gz or FASTA.zst.")],
     output: Annotated[Path, typer.Option(help="LMDB file to write, replaced if it exists.", dir_okay=False)],
     holdout: Annotated[float, typer.Option(help="Share of the sequences to hold out, 0 up to but not 1.")] = 0.0,
     holdout_output: Annotated[

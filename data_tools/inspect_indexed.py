@@ -40,7 +40,7 @@ def main(
     proteins = IndexedProteins(prefix)
     with progress("checking", total=len(proteins.residues), unit="residues") as advance:
         counts = proteins.verify(advance)
-    print(f"{prefix}: whole; {len(proteins):,} proteins, {len(proteins.residues):,} residues")
+    print(f"{prefix}: whole; {count_proteins(proteins)}, {len(proteins.residues):,} residues")
     get_console().print(length_table(proteins.lengths))
     get_console().print(composition_table(counts))
     with progress("counting n-grams", total=len(proteins.residues), unit="residues") as advance:
@@ -56,6 +56,12 @@ def main(
     if plot:
         with atomic(plot) as (temporary,):
             draw(temporary, {str(prefix): side_of(proteins, counts)})
+
+
+def count_proteins(proteins: IndexedProteins) -> str:
+    """How many proteins there are, in words, and in how many chunks where some were cut."""
+    chunks = f" in {len(proteins):,} chunks" if len(proteins) > proteins.num_documents else ""
+    return f"{proteins.num_documents:,} proteins{chunks}"
 
 
 def length_quantiles(lengths: np.ndarray) -> list[int]:

@@ -25,6 +25,7 @@ from data_tools.split import Split
 from data_tools.workers import available_cores
 
 LONG = ("crop", "split", "drop")
+MAX_LENGTH = 1022
 
 
 def main(
@@ -51,7 +52,12 @@ def main(
     sensitivity: Annotated[float, typer.Option(help="Of MMseqs2's prefilter, 1 (fast) to 7.5.")] = 7.0,
     mmseqs_memory: Annotated[str, typer.Option(help="Limit for MMseqs2's index, such as 4G.")] = "4G",
     min_length: Annotated[int, typer.Option(help="Shorter proteins are rejected, residues.", min=1)] = 1,
-    max_length: Annotated[int, typer.Option(help="Longer proteins are long, residues.", min=1)] = 1022,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            help=f"For --long split or drop: longer proteins are long, residues. Default: {MAX_LENGTH}.", min=1
+        ),
+    ] = None,
     long: Annotated[
         str,
         typer.Option(
@@ -69,14 +75,19 @@ def main(
     """Prepares raw proteins for training; prints what became of every record."""
     if long not in LONG:
         raise ValueError(f"--long {long}: expected {', '.join(LONG)}")
+    if long == "crop" and max_length is not None:
+        raise ValueError(
+            "--max-length is for --long split or drop; with crop data.max_length_residues decides in training"
+        )
+    longest = max_length or MAX_LENGTH
     if len(set(inputs)) < len(inputs):
         raise ValueError("an --input is named twice")
     alike = Homology(min_sequence_identity, min_coverage, sensitivity, mmseqs_memory)
     plan = Plan(
         inputs=tuple(inputs),
         layout=Layout(values, field, keys),
-        rules=Rules(min_length, max_length if long == "drop" else None, Split(validation, split_by, clusters)),
-        cut_at=max_length if long == "split" else None,
+        rules=Rules(min_length, longest if long == "drop" else None, Split(validation, split_by, clusters)),
+        cut_at=longest if long == "split" else None,
         homology=alike if homology and validation else None,
     )
     manifest = Preparation(plan, output, workers or available_cores()).run()

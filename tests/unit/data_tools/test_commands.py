@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from data_tools import download, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, merge, prepare, simulate
+from data_tools import cluster, download, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, merge, prepare, simulate
 
-COMMANDS = [prepare, download, fasta_to_lmdb, lmdb_to_indexed, merge, inspect_indexed, simulate]
+COMMANDS = [prepare, download, fasta_to_lmdb, lmdb_to_indexed, merge, inspect_indexed, cluster, simulate]
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -48,7 +48,7 @@ def test_chunks_of_one_protein(command, tmp_path):
             writer.add(encode(part), continues=continues)
     code, out, _ = command(main, tmp_path / "x")
     assert code == 0
-    assert "7 residues" in out
+    assert "whole; 2 proteins in 3 chunks, 7 residues" in out
     (tmp_path / "x.bin").write_bytes(b"")
     assert command(main, tmp_path / "x")[0] == 2
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS, decode
-from data_tools import fates, raw_blocks
+from data_tools import clean_blocks, fates, raw_blocks
 from data_tools.chunks import chunk_bounds
 from data_tools.lmdb_to_indexed import convert
 from data_tools.prepare import main
-from data_tools.proteins_lmdb import ProteinsLmdb, Record
+from data_tools.proteins_lmdb import Layout, ProteinsLmdb, Record
 from data_tools.split import is_held_out
 
 REPOSITORY = Path(__file__).parents[3]
@@ -174,7 +174,7 @@ def test_no_cluster_is_on_both_sides_by_header(command, tmp_path):
     assert train and validation and not train & validation
 
 
-def test_no_cluster_is_on_both_sides_by_table(command, refused, tmp_path, small_pieces):
+def test_no_cluster_is_on_both_sides_by_table(command, tmp_path, small_pieces):
     rng = random.Random(0)
     records = random_records(400)
     cluster = {name: f"p{rng.randrange(60)}" for name, _ in records}
@@ -198,9 +198,10 @@ def test_no_cluster_is_on_both_sides_by_table(command, refused, tmp_path, small_
     assert code == 2 and "line 1: expected representative, tab, member" in err
 
 
-def test_goes_on_after_a_kill(command, tmp_path, small_pieces):
+def test_goes_on_after_a_kill(command, tmp_path, small_pieces, monkeypatch):
     records = random_records(30_000)
     source = write_records(tmp_path / "x.fasta", records)
+    num_blocks, clean = len(list(raw_blocks.pieces_of(source, Layout()))), clean_blocks._clean
     assert command(*arguments(source, tmp_path / "whole"))[0] == 0
     code = "from data_tools import prepare, raw_blocks; raw_blocks._BLOCK_BYTES = 2000; prepare.run(prepare.main)"
     words = [str(word) for word in arguments(source, tmp_path / "killed")[1:]]
@@ -213,10 +214,12 @@ def test_goes_on_after_a_kill(command, tmp_path, small_pieces):
     assert [path.name for path in (tmp_path / "killed").iterdir()] == [".work"]
     done = {path: path.stat().st_mtime_ns for path in blocks.glob("0*.npz")}
     assert len(done) >= 20
-    shutil.copytree(blocks, tmp_path / "before")
     assert command(*arguments(source, tmp_path / "killed", "--min-length", 5))[0] == 2
     assert {path: path.stat().st_mtime_ns for path in done} == done
+    anew = []
+    monkeypatch.setattr(clean_blocks, "_clean", lambda *task: anew.append(task) or clean(*task))
     assert command(*arguments(source, tmp_path / "killed"))[0] == 0
+    assert 0 < len(anew) == num_blocks - len(done)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -224,6 +227,7 @@ def test_goes_on_after_a_kill(command, tmp_path, small_pieces):
     ("more", "message"),
     [
         (("--long", "cut"), "--long cut: expected crop, split, drop"),
+        (("--max-length", 100), "--max-length is for --long split or drop; with crop data.max_length_residues"),
         (("--validation", 1), "--validation 1.0: expected 0 up to but not 1"),
         (("--split-by", "length"), "--split-by length: expected"),
         (("--clusters", "x.tsv"), "say that too"),
