@@ -3,9 +3,12 @@
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import WriteItemType
 
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.model.placement import Box
@@ -76,6 +79,27 @@ def test_description_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> N
     with pytest.raises(ValueError, match="could run code; refused"):
         tensors.load(saved, {"weights": [_row(0, torch.zeros(1, 4))]})
     assert not proof.exists()
+
+
+class Asks:
+    """Pickled as getattr(kind, name), as Python 3.11.2 does with members of enumerations."""
+
+    def __init__(self, kind: Any, name: str) -> None:
+        self.asked = kind, name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, self.asked
+
+
+def test_members_of_enumerations_are_read_and_no_other_attributes(saved: Path) -> None:
+    def describe(asked: Asks) -> Metadata:
+        (saved / ".metadata").write_bytes(pickle.dumps(Metadata({}, planner_data=asked)))
+        return tensors.read_description(saved)
+
+    assert describe(Asks(WriteItemType, "TENSOR")).planner_data is WriteItemType.TENSOR
+    for kind, name in ((WriteItemType, "__class__"), (WriteItemType, "mro"), (torch.Size, "numel")):
+        with pytest.raises(ValueError, match="could run code; refused"):
+            describe(Asks(kind, name))
 
 
 def test_common_state_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> None:
