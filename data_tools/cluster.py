@@ -7,7 +7,6 @@ database that the .bin and .idx were made from, in its order.
 
 import re
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +16,11 @@ import typer
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.cluster_file import write_clusters
-from data_tools.compression import open_plain
+from data_tools.cluster_table import key, pairs
 from data_tools.proteins_lmdb import ProteinsLmdb
 
 _ENDING = ".clusters.npy"
 _LINES_AT_ONCE = 100_000
-_BYTES_AT_ONCE = 1 << 20
 _RANGE_OF_CHUNK = re.compile(r"/\d+-\d+$")
 
 
@@ -44,15 +42,13 @@ def main(
 
 
 def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(digests of the ids, rising; for each the digest of its cluster), 16 bytes per line. Raises ValueError."""
+    """(keys of the ids, rising; for each the key of its cluster), 16 bytes per line. Raises what `pairs` raises."""
     pieces = []
     with progress("reading the table", unit="lines") as advance:
-        numbered = enumerate(_lines(path), start=1)
-        while lines := list(islice(numbered, _LINES_AT_ONCE)):
-            pieces.append(np.array([_digests(path, *line) for line in lines], dtype=np.uint64))
-            advance(len(lines))
-    if not pieces:
-        raise ValueError(f"{path}: the table is empty")
+        rows = pairs(path)
+        while some := list(islice(rows, _LINES_AT_ONCE)):
+            pieces.append(np.array([(key(cluster), key(name)) for cluster, name in some], dtype=np.uint64))
+            advance(len(some))
     both = np.concatenate(pieces)
     both = both[np.argsort(both[:, 1], kind="stable")]
     return both[:, 1], both[:, 0].view(np.int64)
@@ -60,7 +56,7 @@ def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def look_up(names: list[str], keys: np.ndarray, clusters: np.ndarray, table: Path) -> np.ndarray:
     """The clusters of proteins, int64. Raises ValueError naming the first that the table lacks."""
-    digests = np.array([_digest(name) for name in names], dtype=np.uint64)
+    digests = np.array([key(name) for name in names], dtype=np.uint64)
     places = np.searchsorted(keys, digests).clip(max=len(keys) - 1)
     missing = np.flatnonzero(keys[places] != digests)
     if missing.size:
@@ -68,32 +64,11 @@ def look_up(names: list[str], keys: np.ndarray, clusters: np.ndarray, table: Pat
     return clusters[places]
 
 
-def _lines(path: Path) -> Iterator[str]:
-    with open_plain(path) as plain:
-        rest = b""
-        while piece := plain.read(_BYTES_AT_ONCE):
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from (line.decode("utf-8", "replace") for line in lines)
-        if rest:
-            yield rest.decode("utf-8", "replace")
-
-
 def _names(proteins: ProteinsLmdb, advance: Callable[[int], None]) -> Iterator[list[str]]:
     records = iter(proteins)
     while batch := list(islice(records, _LINES_AT_ONCE)):
         yield [_RANGE_OF_CHUNK.sub("", record.name) if record.is_chunk else record.name for record in batch]
         advance(len(batch))
-
-
-def _digests(path: Path, number: int, line: str) -> tuple[int, int]:
-    cluster, tab, name = line.rstrip("\r").partition("\t")
-    if not (cluster and tab and name):
-        raise ValueError(f"{path}, line {number}: expected a cluster and an id with a tab between, not {line[:60]!r}")
-    return _digest(cluster), _digest(name)
-
-
-def _digest(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ in the same way.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from d2plm_megatron.files import atomic
+from data_tools.cluster_table import key, pairs
 from data_tools.split import Split, is_held_out
 
 TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(4)
@@ -28,7 +29,7 @@ _LINES_AT_ONCE = 20_000
 def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> None:
     """Writes a byte per protein of the clean blocks: TRAINING, VALIDATION or DUPLICATE; `sizes` are proteins per block.
 
-    Raises ValueError naming a protein that the table of clusters lacks.
+    Raises ValueError naming a protein that the table of clusters lacks, and what reading the table raises.
     """
     total = sum(sizes)
     with atomic(path) as (temporary,):
@@ -109,7 +110,7 @@ def _held_out_members(folder: Path, blocks: Sequence[Path], sizes: Sequence[int]
         for block in blocks:
             names = block_names(block)
             table = np.zeros(len(names), dtype=_DIGEST)
-            table["key"] = [_key(name) for name in names]
+            table["key"] = np.array([key(name) for name in names], dtype=np.uint64)
             table["number"] = np.arange(start, start + len(names))
             start += len(names)
             yield table
@@ -149,19 +150,9 @@ def _grouped(
 
 
 def _read_clusters(path: Path, share: float) -> Iterator[np.ndarray]:
-    rows: list[tuple[int, bool]] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            representative, tab, member = line.strip().partition("\t")
-            if not tab or "\t" in member:
-                raise ValueError(
-                    f"{path}, line {number}: expected representative, tab, member, as mmseqs easy-cluster writes it"
-                )
-            rows.append((_key(member), is_held_out(representative, share)))
-            if len(rows) == _LINES_AT_ONCE:
-                yield np.array(rows, dtype=_MEMBER)
-                rows.clear()
-    yield np.array(rows, dtype=_MEMBER)
+    rows = pairs(path)
+    while some := list(islice(rows, _LINES_AT_ONCE)):
+        yield np.array([(key(member), is_held_out(cluster, share)) for cluster, member in some], dtype=_MEMBER)
 
 
 def block_names(block: Path) -> list[str]:
@@ -177,7 +168,3 @@ def _name_of(number: int, blocks: Sequence[Path], sizes: Sequence[int]) -> str:
             return block_names(block)[number]
         number -= size
     raise AssertionError("no protein has this number")
-
-
-def _key(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")

@@ -40,8 +40,8 @@ def main(
     clusters: Annotated[
         Path | None,
         typer.Option(
-            help="For --split-by cluster: table of MMseqs2, representative and member on each line. Without it the "
-            "headers name the clusters, UniRef50_... or UniRef90_..."
+            help="For --split-by cluster: table of MMseqs2, representative and member on each line; also .gz and .zst. "
+            "Without it the headers name the clusters, UniRef50_... or UniRef90_..."
         ),
     ] = None,
     homology: Annotated[

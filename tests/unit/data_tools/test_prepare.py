@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import random
@@ -186,6 +187,10 @@ def test_no_cluster_is_on_both_sides_by_table(command, tmp_path, small_pieces):
     for name, wanted in (("train", False), ("validation", True)):
         members = {record.name for record in side(tmp_path / "out", name)}
         assert members == {member for member, own in cluster.items() if is_held_out(own, 0.2) == wanted}
+    packed = tmp_path / "packed.tsv.gz"
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    assert command(*arguments(source, tmp_path / "packed", *more[:-1], packed))[0] == 0
+    assert contents(tmp_path / "packed")["train.lmdb"] == contents(tmp_path / "out")["train.lmdb"]
     whole = table.read_text()
     table.write_text(whole.replace("\tp77\n", "\tother\n"))
     code, _, err = command(*arguments(source, tmp_path / "other", *more))
@@ -195,7 +200,7 @@ def test_no_cluster_is_on_both_sides_by_table(command, tmp_path, small_pieces):
     assert code == 2 and f"{tmp_path / 'other' / '.work'}: begun with other clusters" in err
     table.write_text("p1,p2\n")
     code, _, err = command(*arguments(source, tmp_path / "third", *more))
-    assert code == 2 and "line 1: expected representative, tab, member" in err
+    assert code == 2 and "line 1: expected a cluster and an id with a tab between" in err
 
 
 def test_goes_on_after_a_kill(command, tmp_path, small_pieces, monkeypatch):
