@@ -33,6 +33,7 @@ from d2plm_megatron.console import run
 from data_tools import fasta_to_lmdb, lmdb_to_indexed
 from data_tools.cleaning import Tally
 from data_tools.proteins_lmdb import ProteinsLmdb
+from data_tools.raw_blocks import is_lmdb
 
 
 def main(
@@ -43,7 +44,7 @@ def main(
     """Measures conversion against reading, parsing, Megatron's own builder and Hugging Face's tokenizer."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        database = source if source.suffix in (".lmdb", "") else folder / "proteins.lmdb"
+        database = source if is_lmdb(source) else folder / "proteins.lmdb"
         if database != source:
             fasta_to_lmdb.convert(source, [database], 0.0, Tally())
         with ProteinsLmdb(database) as proteins:

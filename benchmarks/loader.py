@@ -40,6 +40,7 @@ from benchmarks.machine import machine
 from benchmarks.random_proteins import natural_lengths, write_proteins, write_simulated
 from d2plm_megatron.config import Data
 from d2plm_megatron.console import progress, run
+from d2plm_megatron.data.indexed import HEADER, MAGIC, UINT8, VERSION
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 
@@ -127,7 +128,7 @@ def write_large(prefix: Path, num_proteins: int) -> None:
     write_proteins(prefix, [LONGEST])  # of which the .bin stays
     lengths = natural_lengths(1 << 20, LONGEST).astype("<i4")
     with Path(f"{prefix}.idx").open("wb") as file:
-        file.write(struct.pack("<9sQBQQ", b"MMIDIDX\x00\x00", 1, 1, num_proteins, num_proteins + 1))
+        file.write(HEADER.pack(MAGIC, VERSION, UINT8, num_proteins, num_proteins + 1))
         for first in range(0, num_proteins - 1, len(lengths)):
             file.write(lengths[: num_proteins - 1 - first].tobytes())
         file.write(struct.pack("<i", LONGEST))
