@@ -97,9 +97,12 @@ class ProteinsLmdb:
     def __iter__(self) -> Iterator[Record]:
         return self.records(0, len(self))
 
-    def records(self, start: int, stop: int) -> Iterator[Record]:
-        """The records `start` up to `stop`, by their place in the order."""
-        for items in self._batches(start, stop):
+    def records(self, start: int, stop: int, before: bytes | None = None) -> Iterator[Record]:
+        """The records `start` up to `stop`, by their place in the order.
+
+        In the order of the database a place is found by walking there, unless `before`, the key before it, is known.
+        """
+        for items in self._batches(start, stop, before):
             for key, value in items:
                 yield self._record(key, value)
 
@@ -125,9 +128,14 @@ class ProteinsLmdb:
         """Whether a record, by its place in the order, is a whole protein or the first chunk of one."""
         return not next(self.records(number, number + 1)).is_later_chunk
 
-    def _batches(self, start: int, stop: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    def last_key(self, start: int, stop: int, before: bytes | None) -> bytes:
+        """In the order of the database the key of record `stop` - 1, `before` being that of record `start` - 1."""
+        with self._env.begin() as transaction, _naming_damage(self.path):
+            keys = self._walk(transaction.cursor(), start, before).iternext(values=False)
+            return next(islice(keys, stop - start - 1, None))
+
+    def _batches(self, start: int, stop: int, last_key: bytes | None = None) -> Iterator[list[tuple[bytes, bytes]]]:
         read = self._by_number if self.layout.keys == "numbers" else self._as_stored
-        last_key = None
         while start < stop:
             with self._env.begin() as transaction, _naming_damage(self.path):
                 mapped = 0
@@ -159,6 +167,12 @@ class ProteinsLmdb:
     def _as_stored(
         self, cursor: Any, start: int, stop: int, last_key: bytes | None
     ) -> Iterator[list[tuple[bytes, bytes]]]:
+        items = self._walk(cursor, start, last_key).iternext()
+        for first in range(start, stop, _RECORDS_AT_ONCE):
+            yield list(islice(items, min(_RECORDS_AT_ONCE, stop - first)))
+
+    def _walk(self, cursor: Any, start: int, last_key: bytes | None) -> Any:
+        """The cursor at the record `start`."""
         if last_key is None:
             cursor.first()
             for _ in range(start):
@@ -166,9 +180,7 @@ class ProteinsLmdb:
         else:
             cursor.set_key(last_key)
             cursor.next()
-        items = cursor.iternext()
-        for first in range(start, stop, _RECORDS_AT_ONCE):
-            yield list(islice(items, min(_RECORDS_AT_ONCE, stop - first)))
+        return cursor
 
     def _check(self) -> None:
         if not self._num_records:

@@ -31,12 +31,16 @@ class FastaPiece:
 
 @dataclass(frozen=True)
 class LmdbPiece:
-    """The records `start` up to `stop` of a database; `num_bytes` is its share of the file."""
+    """The records `start` up to `stop` of a database; `num_bytes` is its share of the file.
+
+    `before` is the stored key before them; None at the start, and for keys that are numbers.
+    """
 
     path: Path
     layout: Layout
     start: int
     stop: int
+    before: bytes | None
     num_bytes: int
 
     @property
@@ -50,7 +54,7 @@ class LmdbPiece:
         Raises what ProteinsLmdb raises, and ValueError naming the key of a chunk: a part is no protein.
         """
         with ProteinsLmdb(self.path, self.layout) as proteins:
-            for record in proteins.records(self.start, self.stop):
+            for record in proteins.records(self.start, self.stop, self.before):
                 if record.is_chunk:
                     raise ValueError(
                         f"{self.path}, key {record.key!r}: a chunk of a cut protein; give the proteins as they were "
@@ -86,6 +90,10 @@ def data_file(path: Path) -> Path:
 def _lmdb_pieces(path: Path, layout: Layout) -> Iterator[LmdbPiece]:
     with ProteinsLmdb(path, layout) as proteins:
         size, total = data_file(path).stat().st_size, len(proteins)
+    before = None
     for start in range(0, total, _BLOCK_RECORDS):
         stop = min(start + _BLOCK_RECORDS, total)
-        yield LmdbPiece(path, layout, start, stop, size * stop // total - size * start // total)
+        yield LmdbPiece(path, layout, start, stop, before, size * stop // total - size * start // total)
+        if layout.keys == "stored":
+            with ProteinsLmdb(path, layout) as proteins:  # opened anew: pages once touched stay in memory until then
+                before = proteins.last_key(start, stop, before)
