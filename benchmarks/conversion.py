@@ -25,10 +25,10 @@ import typer
 from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 from rich.console import Console
 from rich.table import Table
-from transformers import EsmTokenizer
 
+from benchmarks.loader_contenders import esm_tokenizer
 from benchmarks.machine import machine
-from d2plm_megatron.alphabet import TOKENS, encode
+from d2plm_megatron.alphabet import encode
 from d2plm_megatron.console import run
 from data_tools import fasta_to_lmdb, lmdb_to_indexed
 from data_tools.cleaning import Tally
@@ -42,14 +42,13 @@ def main(
     sample: Annotated[int, typer.Option(min=1, help="Proteins for EsmTokenizer, which is slow.")] = 300,
 ) -> None:
     """Measures conversion against reading, parsing, Megatron's own builder and Hugging Face's tokenizer."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, esm_tokenizer() as tokenizer:
         folder = Path(name)
         database = source if is_lmdb(source) else folder / "proteins.lmdb"
         if database != source:
             fasta_to_lmdb.convert(source, [database], 0.0, Tally())
         with ProteinsLmdb(database) as proteins:
             lengths = [len(record.sequence) for record in proteins]
-        tokenizer = _tokenizer(folder)
         contenders: dict[str, tuple[Callable[[], object], int]] = {
             "scan": (lambda: _scan(database), sum(lengths)),
             "scan + JSON": (lambda: _parse(database), sum(lengths)),
@@ -92,11 +91,6 @@ def _tokenize(database: Path, tokenizer: Any, sample: int) -> int:
         keys = (str(number).encode() for number in range(min(sample, env.stat()["entries"])))
         sequences = (json.loads(transaction.get(key, b""))["sequence"] for key in keys)
         return sum(len(tokenizer(sequence)["input_ids"]) for sequence in sequences)
-
-
-def _tokenizer(folder: Path) -> EsmTokenizer:
-    (folder / "vocab.txt").write_text("\n".join(TOKENS), encoding="utf-8")
-    return EsmTokenizer(str(folder / "vocab.txt"))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -86,7 +86,7 @@ def ours(job: Job) -> Iterator[Step]:
 @contextmanager
 def on_the_fly(job: Job) -> Iterator[Step]:
     """Letters in a datasets.Dataset, which EsmTokenizer turns into ids when a batch is asked for."""
-    with _tokenizer() as tokenizer:
+    with esm_tokenizer() as tokenizer:
         longest = job.options.max_length_residues + 2
 
         def tokenize(rows: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def on_the_fly(job: Job) -> Iterator[Step]:
 @contextmanager
 def beforehand(job: Job) -> Iterator[Step]:
     """The same, tokenised before the clock starts with Dataset.map, which keeps int32 ids on disk."""
-    with _tokenizer() as tokenizer, tempfile.TemporaryDirectory() as folder:
+    with esm_tokenizer() as tokenizer, tempfile.TemporaryDirectory() as folder:
         longest = job.options.max_length_residues + 2
         ready = _dataset(job).map(
             lambda rows: tokenizer(rows["sequence"], truncation=True, max_length=longest),
@@ -128,7 +128,8 @@ def _dataset(job: Job) -> Any:
 
 
 @contextmanager
-def _tokenizer() -> Iterator[Any]:
+def esm_tokenizer() -> Iterator[Any]:
+    """Hugging Face's EsmTokenizer with ESM-2's vocabulary, on one core."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from transformers import EsmTokenizer
 

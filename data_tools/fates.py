@@ -16,7 +16,8 @@ from d2plm_megatron.files import atomic
 from data_tools.cluster_table import key, pairs
 from data_tools.split import Split, is_held_out
 
-TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(4)
+_NUM_FATES = 4
+TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(_NUM_FATES)
 
 _DIGEST = np.dtype([("key", ">u8"), ("rest", ">u8"), ("number", "<i8")])
 _MEMBER = np.dtype([("key", ">u8"), ("held_out", "u1")])
@@ -51,10 +52,10 @@ def read_fates(path: Path, start: int, count: int) -> np.ndarray:
 
 def count_fates(path: Path) -> np.ndarray:
     """How many proteins have which fate, int64 [4]."""
-    counts = np.zeros(len((TRAINING, VALIDATION, DUPLICATE, HOMOLOG)), dtype=np.int64)
+    counts = np.zeros(_NUM_FATES, dtype=np.int64)
     with path.open("rb") as file:
         while piece := file.read(_WINDOW):
-            counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=len(counts))
+            counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
     return counts
 
 

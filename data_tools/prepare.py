@@ -73,6 +73,23 @@ def main(
     ] = None,
 ) -> None:
     """Prepares raw proteins for training; prints what became of every record."""
+    drop_above, cut_at = limits(long, max_length)
+    if len(set(inputs)) < len(inputs):
+        raise ValueError("an --input is named twice")
+    alike = Homology(min_sequence_identity, min_coverage, sensitivity, mmseqs_memory)
+    plan = Plan(
+        inputs=tuple(inputs),
+        layout=Layout(values, field, keys),
+        rules=Rules(min_length, drop_above, Split(validation, split_by, clusters)),
+        cut_at=cut_at,
+        homology=alike if homology and validation else None,
+    )
+    manifest = Preparation(plan, output, workers or available_cores()).run()
+    print_fates(output, manifest)
+
+
+def limits(long: str, max_length: int | None) -> tuple[int | None, int | None]:
+    """Residues above which proteins are dropped, and above which they are cut; None: they are not."""
     if long not in LONG:
         raise ValueError(f"--long {long}: expected {', '.join(LONG)}")
     if long == "crop" and max_length is not None:
@@ -80,18 +97,7 @@ def main(
             "--max-length is for --long split or drop; with crop data.max_length_residues decides in training"
         )
     longest = max_length or MAX_LENGTH
-    if len(set(inputs)) < len(inputs):
-        raise ValueError("an --input is named twice")
-    alike = Homology(min_sequence_identity, min_coverage, sensitivity, mmseqs_memory)
-    plan = Plan(
-        inputs=tuple(inputs),
-        layout=Layout(values, field, keys),
-        rules=Rules(min_length, longest if long == "drop" else None, Split(validation, split_by, clusters)),
-        cut_at=longest if long == "split" else None,
-        homology=alike if homology and validation else None,
-    )
-    manifest = Preparation(plan, output, workers or available_cores()).run()
-    print_fates(output, manifest)
+    return longest if long == "drop" else None, longest if long == "split" else None
 
 
 def print_fates(output: Path, manifest: dict[str, Any]) -> None:

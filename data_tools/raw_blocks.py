@@ -94,6 +94,6 @@ def _lmdb_pieces(path: Path, layout: Layout) -> Iterator[LmdbPiece]:
     for start in range(0, total, _BLOCK_RECORDS):
         stop = min(start + _BLOCK_RECORDS, total)
         yield LmdbPiece(path, layout, start, stop, before, size * stop // total - size * start // total)
-        if layout.keys == "stored":
+        if layout.keys == "stored" and stop < total:
             with ProteinsLmdb(path, layout) as proteins:  # opened anew: pages once touched stay in memory until then
                 before = proteins.last_key(start, stop, before)

@@ -13,32 +13,43 @@ class Objective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Absorbing(Objective):
+class Timed(Objective):
+    """An objective along a path in time, from noise, t = 0, to data, t = 1."""
+
+    time_epsilon: float = option(
+        1e-3, "t is drawn from (0, 1 - time_epsilon): the loss's weight, or the path's rate, is unbounded at 1"
+    )
+
+    def __post_init__(self) -> None:
+        between("objective.time_epsilon", self.time_epsilon, 1e-9, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absorbing(Timed):
     """Absorbing diffusion (arXiv:2406.07524): residues turn into masks; the loss is a bound on the likelihood."""
 
     name: str = option("absorbing", "which objective this is")
     schedule: str = option("linear", "linear or cosine: how the visible fraction grows from t = 0 (noise) to 1 (data)")
     weight: str = option("elbo", "of the loss at t: elbo (the bound), uniform (1) or linear (the visible fraction)")
-    time_epsilon: float = option(1e-3, "t is drawn from (0, 1 - time_epsilon): the weight is unbounded at 1")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("objective.name", self.name, ("absorbing",))
         one_of("objective.schedule", self.schedule, ("linear", "cosine"))
         one_of("objective.weight", self.weight, ("elbo", "uniform", "linear"))
-        between("objective.time_epsilon", self.time_epsilon, 1e-9, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowMatching(Objective):
+class FlowMatching(Timed):
     """Discrete flow matching (arXiv:2407.15595): from masks or random residues to proteins along a mixture path."""
 
     name: str = option("flow_matching", "which objective this is")
     source: str = option("mask", "what t = 0 is made of: mask, or uniform over the 20 canonical residues")
     loss: str = option("cross_entropy", "cross_entropy, or generalised_kl (a bound on the likelihood)")
     schedule: str = option("linear", "linear, cosine, polynomial:N or cubic:A:B (arXiv:2407.15595)")
-    time_epsilon: float = option(1e-3, "t is drawn from (0, 1 - time_epsilon): the rate is unbounded at 1")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("objective.name", self.name, ("flow_matching",))
         one_of("objective.source", self.source, ("mask", "uniform"))
         one_of("objective.loss", self.loss, ("cross_entropy", "generalised_kl"))
@@ -51,7 +62,6 @@ class FlowMatching(Objective):
             given = []
         if len(given) != expected:
             raise ValueError(f"objective.schedule={self.schedule}: write linear, cosine, polynomial:2 or cubic:0:2")
-        between("objective.time_epsilon", self.time_epsilon, 1e-9, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from d2plm_megatron import alphabet
 from d2plm_megatron.config.checks import option
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
-from d2plm_megatron.config.objective import Absorbing, FlowMatching, MaskedLM, Objective
+from d2plm_megatron.config.objective import Absorbing, FlowMatching, Objective, Timed
 from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
 
 
@@ -54,5 +54,7 @@ class Recipe:
             raise ValueError(
                 "objective.source=uniform: needs model.time_conditioning=true, as what a residue is worth depends on t"
             )
-        if self.model.time_conditioning and isinstance(self.objective, MaskedLM):
-            raise ValueError("model.time_conditioning=true: objective=mlm has no time; set it to false")
+        if self.model.time_conditioning and not isinstance(self.objective, Timed):
+            raise ValueError(
+                f"model.time_conditioning=true: objective={self.objective.name} has no time; set it to false"
+            )

@@ -34,22 +34,22 @@ def newest_whole(found: Sequence[Path], say: Callable[[str], None]) -> Checkpoin
     for path in found:
         try:
             checkpoint = Checkpoint.open(path)
+            _check_whole(checkpoint)
+            return checkpoint
         except integrity.Damaged as error:
             say(f"{error}; trying the checkpoint before it")
-            continue
-        if not (wrong := _damage(checkpoint)):
-            return checkpoint
-        say(f"{path}: damaged: {'; '.join(wrong)}; trying the checkpoint before it")
     if found:
         raise ValueError(f"{found[0].parent}: every checkpoint is damaged; remove the folder to start anew")
     return None
 
 
-def _damage(checkpoint: Checkpoint) -> list[str]:
+def _check_whole(checkpoint: Checkpoint) -> None:
+    """As Checkpoint.check_whole, shared out over the processes."""
     share = dict(list(checkpoint.state["files"].items())[dist.get_rank() :: dist.get_world_size()])
     parts: list[list[str]] = [[]] * dist.get_world_size()
     dist.all_gather_object(parts, integrity.contents_differ(checkpoint.path, share))
-    return sorted(set(chain.from_iterable(parts)))
+    if wrong := sorted(set(chain.from_iterable(parts))):
+        raise integrity.Damaged(f"{checkpoint.path}: damaged: {'; '.join(wrong)}")
 
 
 def restore(engine: Engine, folder: Path, num_updates: int) -> None:
