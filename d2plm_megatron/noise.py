@@ -17,7 +17,7 @@ SECOND_FACTOR = 0x94D049BB133111EB - (1 << 64)
 
 
 class Stream(IntEnum):
-    """What a draw is for. Draws of different streams are independent; a number, once given, keeps its meaning."""
+    """What a draw, or a seed (`seed_for`), is for. Different streams are independent; a number keeps its meaning."""
 
     TIME = 1
     CORRUPT = 2
@@ -33,6 +33,10 @@ class Stream(IntEnum):
     EVALUATE = 12
     MEMBER = 13
     CORPUS = 14
+    FATE = 15
+    HELD_OUT = 16
+    VALIDATE = 17
+    GENERATE = 18
 
 
 def _shift_right(bits: Tensor, by: int) -> Tensor:
@@ -55,6 +59,11 @@ def hash_integers(*parts: int | Tensor) -> Tensor:
             bits = bits.to(part.device)
         bits = _mix((bits ^ part) + GOLDEN)
     return bits
+
+
+def seed_for(stream: Stream, seed: int, *keys: int) -> int:
+    """A seed of its own for one use of the streams, so that two uses that share `seed` never draw the same number."""
+    return int(hash_integers(seed, stream, *keys))
 
 
 def to_unit(bits: Tensor) -> Tensor:

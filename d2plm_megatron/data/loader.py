@@ -16,7 +16,7 @@ from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.packing import best_fit
 from d2plm_megatron.data.slices import crop
 from d2plm_megatron.data.stream import PackStream, Position
-from d2plm_megatron.noise import Noise
+from d2plm_megatron.noise import Noise, Stream, seed_for
 
 Item = TypeVar("Item")
 
@@ -68,7 +68,7 @@ def held_out_packs(
     Every process gets the same number of packs, as all must take part in each step of the encoder; the last ones may
     hold nothing but padding.
     """
-    noise = Noise(seed=0, epoch=0)
+    noise = Noise(seed_for(Stream.HELD_OUT, 0), epoch=0)
     chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), noise)
     slices = crop(proteins, chosen, options, noise)
     packs = best_fit(slices.num_tokens, options.tokens_per_pack)

@@ -23,7 +23,7 @@ from d2plm_megatron.config import Data
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
 from d2plm_megatron.data.packing import best_fit
 from d2plm_megatron.data.slices import Slices, joined
-from d2plm_megatron.noise import Noise, Stream, hash_integers
+from d2plm_megatron.noise import Noise, Stream, seed_for
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,7 @@ class PackStream:
         parts, places = [], []
         bounds = zip(counts_before(first, shares), counts_before(last, shares), strict=True)
         for number, (corpus, (begin, end)) in enumerate(zip(self.corpora, bounds, strict=True)):
-            seed = int(hash_integers(self.seed, Stream.CORPUS, number))
-            part = corpus.drawn(begin, end, seed, self.options)
+            part = corpus.drawn(begin, end, seed_for(Stream.CORPUS, self.seed, number), self.options)
             parts.append(replace(part, corpora=np.full(end - begin, number)))
             places.append((np.arange(end - begin) + 0.5) / max(1, end - begin))
         return joined(parts).take(np.argsort(np.concatenate(places), kind="stable"))

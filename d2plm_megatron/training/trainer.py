@@ -15,6 +15,7 @@ from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, he
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.files import write_text
 from d2plm_megatron.model.encoder import DTYPES
+from d2plm_megatron.noise import Stream, seed_for
 from d2plm_megatron.objectives import build
 from d2plm_megatron.overrides import to_yaml
 from d2plm_megatron.parallel.processes import Processes
@@ -28,7 +29,7 @@ from d2plm_megatron.training.report import Reporter, perplexity
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import Sums, averages, run_packs
 
-EVALUATION_SEED = 0
+VALIDATION_SEED = seed_for(Stream.VALIDATE, 0)
 """Held-out proteins meet the same noise at every evaluation, so that only the weights make the difference."""
 
 
@@ -135,7 +136,7 @@ class Trainer:
         with self.engine.average.swapped_in():
             for name, measure in self.objective.measures().items():
                 sums = run_packs(
-                    self.engine.wrapped, measure, self.held_out, self.processes.device, EVALUATION_SEED, train=False
+                    self.engine.wrapped, measure, self.held_out, self.processes.device, VALIDATION_SEED, train=False
                 )
                 nats = averages(sums)["nats"]
                 values |= {f"{name}_nats": nats, f"{name}_perplexity": perplexity(nats)}

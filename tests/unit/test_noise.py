@@ -55,7 +55,8 @@ def test_hash_is_that_of_pure_integers(parts):
 def test_values_never_change():
     assert {stream.name: int(stream) for stream in Stream} == {
         "TIME": 1, "CORRUPT": 2, "CHOICE": 3, "REPLACE": 4, "ORDER": 5, "CROP": 6, "PACKS": 7, "WEIGHTS": 8,
-        "LENGTH": 9, "REVEAL": 10, "RESIDUE": 11, "EVALUATE": 12, "MEMBER": 13, "CORPUS": 14,
+        "LENGTH": 9, "REVEAL": 10, "RESIDUE": 11, "EVALUATE": 12, "MEMBER": 13, "CORPUS": 14, "FATE": 15,
+        "HELD_OUT": 16, "VALIDATE": 17, "GENERATE": 18,
     }  # fmt: skip
     noise = Noise(seed=42, epoch=7)
     assert int(noise.bits(Stream.CORRUPT, 3, 4)) & MASK64 == hashed(42, 2, 7, 3, 4) == PINNED_BITS
