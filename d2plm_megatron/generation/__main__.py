@@ -21,18 +21,12 @@ def main(
     length: Annotated[str, typer.Option(help="residues: 120, or 100:200 for even odds between the two")] = "100:200",
     steps: Annotated[int, typer.Option(min=1, help="steps from noise to protein; more are slower and better")] = 64,
     temperature: Annotated[float, typer.Option(min=0.01, help="below 1 likelier, above 1 more diverse residues")] = 1.0,
-    step: Annotated[
-        str | None,
-        typer.Option(help="exact, or euler (lags; for comparison); default exact where the source is a mask"),
-    ] = None,
     seed: Annotated[int, typer.Option(help="the same seed gives the same proteins")] = 0,
     weights: Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")] = AVERAGE,
     precision: Annotated[str | None, typer.Option(help="bf16 or fp32; default bf16 on a GPU, fp32 on a CPU")] = None,
     tokens_per_pack: Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")] = 8192,
 ) -> None:
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
-    if step is not None:
-        one_of("--step", step, ("exact", "euler"))
     one_of("--weights", weights, (AVERAGE, WEIGHTS))
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
@@ -43,7 +37,6 @@ def main(
         longest=longest,
         num_steps=steps,
         temperature=temperature,
-        step=step,
         seed=seed,
         weights=weights,
         precision=precision,

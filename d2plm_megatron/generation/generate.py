@@ -28,7 +28,6 @@ class Request:
     longest: int
     num_steps: int
     temperature: float
-    step: str | None
     seed: int
     weights: str
     precision: str
@@ -85,9 +84,9 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
 
 
 def _sampler(checkpoint: Checkpoint, request: Request) -> Sampler:
-    recipe, path = checkpoint.recipe, build(checkpoint.recipe.objective).sampling_path()
-    exact = not path.uniform_source if request.step is None else request.step == "exact"
-    return Sampler(path, request.num_steps, request.temperature, exact, recipe.model.time_conditioning)
+    recipe = checkpoint.recipe
+    path = build(recipe.objective).sampling_path()
+    return Sampler(path, request.num_steps, request.temperature, recipe.model.time_conditioning)
 
 
 def _packs(lengths: list[int], tokens_per_pack: int) -> Iterator[tuple[int, list[int]]]:

@@ -18,7 +18,7 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import Polynomial, parse_schedule
+from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class AbsorbingDiffusion:
     @classmethod
     def of(cls, options: config.Absorbing) -> Self:
         """As the recipe says."""
-        path = MixturePath(parse_schedule(options.schedule), uniform_source=False, time_epsilon=options.time_epsilon)
+        path = MixturePath(build_schedule(options.schedule), uniform_source=False, time_epsilon=options.time_epsilon)
         return cls(path, options.weight)
 
     def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:

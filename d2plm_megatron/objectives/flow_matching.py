@@ -21,7 +21,7 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import parse_schedule
+from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.uniform_bound import markov_bound
 
 
@@ -55,7 +55,7 @@ class FlowMatching:
     @classmethod
     def of(cls, options: config.FlowMatching) -> Self:
         """As the recipe says."""
-        schedule = parse_schedule(options.schedule)
+        schedule = build_schedule(options.schedule)
         path = MixturePath(schedule, options.source == "uniform", options.time_epsilon)
         return cls(path, options.loss == "cross_entropy")
 

@@ -21,7 +21,7 @@ from d2plm_megatron.parallel.processes import started
 from d2plm_megatron.training.trainer import Trainer
 
 REQUEST = Request(num_sequences=5, shortest=20, longest=40, num_steps=6, temperature=1.0, seed=0, weights="average",
-                  precision="fp32", tokens_per_pack=100, step=None)  # fmt: skip
+                  precision="fp32", tokens_per_pack=100)  # fmt: skip
 
 
 class Record:
