@@ -13,7 +13,7 @@ from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.order import permuted
-from d2plm_megatron.data.packing import best_fit
+from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import crop
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.noise import Noise, Stream, seed_for
@@ -71,9 +71,9 @@ def held_out_packs(
     noise = Noise(seed_for(Stream.HELD_OUT, 0), epoch=0)
     chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), noise)
     slices = crop(proteins, chosen, options, noise)
-    packs = best_fit(slices.num_tokens, options.tokens_per_pack)
+    packs = pack(slices.num_tokens, options.tokens_per_pack)
     packs += [[]] * (-len(packs) % num_ranks)
-    return [to_batch([proteins], slices.take(pack), epoch=0, options=options) for pack in packs[rank::num_ranks]]
+    return [to_batch([proteins], slices.take(items), epoch=0, options=options) for items in packs[rank::num_ranks]]
 
 
 class Prefetch(Generic[Item]):

@@ -2,8 +2,8 @@
 
 One corpus: an epoch is one pass over it, a permutation of its proteins, cut into windows of `window_proteins`; the
 proteins of a window are packed together, and its packs shuffled. So a position in the stream is three small integers,
-every protein comes once per epoch, and which packs make up a global batch does not depend on how many processes share
-them.
+every protein comes once per epoch, lengths and corpora are mixed in every pack as in the permutation, and which packs
+make up a global batch does not depend on how many processes share them.
 
 Several corpora: each goes through passes of its own, every protein once in each, and their draws are mixed in exact
 shares (`counts_before`). Their passes end at different places, none of which is the end of an epoch for all: the stream
@@ -21,7 +21,7 @@ import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
-from d2plm_megatron.data.packing import best_fit
+from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import Slices, joined
 from d2plm_megatron.noise import Noise, Stream, seed_for
 
@@ -80,7 +80,7 @@ class PackStream:
         else:
             last, before = min(last, self._epoch_draws), epoch * self._epoch_draws
             slices = self.corpora[0].drawn(before + first, before + last, self.seed, self.options)
-        packs = best_fit(slices.num_tokens, self.options.tokens_per_pack)
+        packs = pack(slices.num_tokens, self.options.tokens_per_pack)
         order = Noise(self.seed, epoch).bits(Stream.PACKS, window, torch.arange(len(packs))).argsort().tolist()
         slices = slices.take([item for number in order for item in packs[number]])
         slices = replace(slices, ordinals=np.arange(first, last))
