@@ -85,8 +85,7 @@ def counts_before(draw: int, shares: Sequence[Fraction]) -> list[int]:
 
     The first corpus gets its share of the draws, rounded; the second its part of what is left, and so on. With m
     corpora none is ever further than m / 2 proteins from its share of the draws, so that in any run of draws none has
-    more than m too many or too few: shares hold in every window, and nearly so in every batch, whose packs are closed by
-    whatever fits (see packing.py).
+    more than m too many or too few. So shares hold in every window, and nearly so in every batch: packing.py.
     """
     counts = []
     rest, rest_share = draw, sum(shares, Fraction(0))

@@ -48,11 +48,11 @@ class AbsorbingDiffusion:
         )
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
-        """The weighted cross-entropy, per residue. "nats" is the negative ELBO, whatever the weight."""
+        """The weighted cross-entropy, per residue. "nats" is the negative ELBO, to its end, whatever the weight."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
         nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
-        elbo = (self.path.rate(noisy.times_T) * nats_T.detach()).sum()
+        elbo = (self.path.rate(noisy.times_T) * nats_T.detach()).sum() + num_residues.double() * self.path.last_nats()
         return LossTerms(
             total=(self._weight(noisy.times_T) * nats_T).sum(),
             count=num_residues,

@@ -68,15 +68,16 @@ class FlowMatching:
         return NoisyBatch(clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
-        """The chosen loss, per residue. "nats" is the negative ELBO, whatever the loss."""
+        """The chosen loss, per residue. "nats" is the negative ELBO, to its end, whatever the loss."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
         nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
+        elbo = self._elbo(log_posterior_TV.detach(), noisy).sum() + num_residues.double() * self.path.last_nats()
         return LossTerms(
             total=nats_T.sum() if self.cross_entropy else self._generalised_kl(log_posterior_TV, noisy).sum(),
             count=num_residues,
             metrics={
-                "nats": (self._elbo(log_posterior_TV.detach(), noisy).sum(), num_residues),
+                "nats": (elbo, num_residues),
                 "cross_entropy": (nats_T.detach().sum(), num_residues),
                 "accuracy": hits(log_posterior_TV, noisy),
             },
