@@ -66,14 +66,20 @@ def held_out_packs(
     """This process's packs of a fixed sample of the proteins, the same for any seed and at every call.
 
     Every process gets the same number of packs, as all must take part in each step of the encoder; the last ones may
-    hold nothing but padding.
+    hold nothing but padding. Raises ValueError, in every process, when there is no canonical residue in the sample.
     """
     noise = Noise(seed_for(Stream.HELD_OUT, 0), epoch=0)
     chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), noise)
     slices = crop(proteins, chosen, options, noise)
     packs = pack(slices.num_tokens, options.tokens_per_pack)
+
+    def batch(items: list[int]) -> TokenBatch:
+        return to_batch([proteins], slices.take(items), epoch=0, options=options)
+
+    if not any(batch(items).scored_T.any() for items in packs):
+        raise ValueError(f"{proteins.prefix}: nothing to score: no canonical residue in {len(chosen):,} proteins of it")
     packs += [[]] * (-len(packs) % num_ranks)
-    return [to_batch([proteins], slices.take(items), epoch=0, options=options) for items in packs[rank::num_ranks]]
+    return [batch(items) for items in packs[rank::num_ranks]]
 
 
 class Prefetch(Generic[Item]):

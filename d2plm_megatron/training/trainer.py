@@ -92,26 +92,34 @@ class Trainer:
         sums = run_packs(
             engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed, train=True
         )
-        stepped, norm = engine.update(loss=sums["loss"][0])
+        stepped, norm = engine.update(loss=averages(sums)["loss"])  # nan where there was nothing to score
         progress.step += 1
         progress.num_updates += stepped
         progress.skipped_in_a_row = 0 if stepped else progress.skipped_in_a_row + 1
         if progress.skipped_in_a_row >= self.recipe.train.max_skipped_steps:
-            self._give_up(batch)
+            self._give_up(batch, sums)
         progress.position = batch.after
         progress.num_proteins += batch.num_proteins
         progress.num_tokens += batch.num_tokens
         return sums, norm
 
-    def _give_up(self, batch: GlobalBatch) -> NoReturn:
+    def _give_up(self, batch: GlobalBatch, sums: Sums) -> NoReturn:
+        many = (
+            f"train.max_skipped_steps={self.recipe.train.max_skipped_steps}: as many steps in a row, up to step "
+            f"{self.progress.step:,}, "
+        )
+        if not sums["loss"][1]:
+            raise ValueError(
+                f"{many}were skipped, the last one as none of its residues was scored: does "
+                f"{self.recipe.data.train} hold nothing but X?"
+            )
         broken = broken_proteins(
             self.engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed
         )
         found = describe([self.stream.name_of(sample) for sample in broken], batch.num_proteins)
         raise ValueError(
-            f"train.max_skipped_steps={self.recipe.train.max_skipped_steps}: as many steps in a row, up to step "
-            f"{self.progress.step:,}, had a loss or gradient that is not finite; in the last one "
-            f"{found}; a lower optimizer.learning_rate or train.precision=fp32 may help"
+            f"{many}had a loss or gradient that is not finite; in the last one {found}; "
+            "a lower optimizer.learning_rate or train.precision=fp32 may help"
         )
 
     def _counts(self, norm: float) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The loop as a whole: when it evaluates, saves and stops."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from d2plm_megatron import alphabet
 from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
 from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training.trainer import Trainer
 
@@ -66,3 +69,36 @@ def test_evaluates_and_saves_when_due_and_at_the_end(recipe: Recipe, one_process
     folder = RunFolder(Path(recipe.output) / recipe.name)
     assert evaluations(folder) == [12]
     assert [path.name[-2:] for path in folder.newest_first()] == ["12", "10", "05"]
+
+
+def write_letters(prefix: Path, sequences: list[str]) -> str:
+    with IndexedWriter(prefix) as writer:
+        for sequence in sequences:
+            writer.add(alphabet.encode(sequence))
+    return str(prefix)
+
+
+def test_steps_without_a_residue_to_score_change_nothing(
+    recipe: Recipe, one_process: Processes, tmp_path: Path
+) -> None:
+    """A third of the batches are of X alone: they are skipped, and the run learns from the others."""
+    data = write_letters(tmp_path / "some", ["X" * 60, "X" * 60, *["MKTAYIAKQR" * 6] * 4])
+    options = replace(recipe.data, train=data, validation=None, max_length_residues=60)
+    recipe = replace(recipe, data=options, train=replace(recipe.train, global_batch_tokens=64))
+    trainer = Trainer(recipe, one_process)
+    trainer.fit()
+    progress = trainer.progress
+    assert 0 < progress.num_updates < progress.step == 12
+    lines = list(read_metrics(RunFolder(Path(recipe.output) / recipe.name).metrics))
+    skipped = [math.isnan(line["loss"]) for line in lines]
+    assert sum(skipped) == progress.step - progress.num_updates == lines[-1]["skipped_steps"]
+    assert all(weight.isfinite().all() for weight in trainer.engine.masters.weights)
+
+
+def test_a_run_without_any_residue_to_score_says_so(recipe: Recipe, one_process: Processes, tmp_path: Path) -> None:
+    data = write_letters(tmp_path / "none", ["X" * 40] * 9)
+    trainer = Trainer(replace(recipe, data=replace(recipe.data, train=data, validation=None)), one_process)
+    weights = [weight.clone() for weight in trainer.engine.masters.weights]
+    with pytest.raises(ValueError, match=rf"up to step 10, were skipped, .* does {data} hold nothing but X\?$"):
+        trainer.fit()
+    assert all(map(torch.equal, weights, trainer.engine.masters.weights))
