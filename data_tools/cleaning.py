@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS
+from d2plm_megatron.alphabet import LONGEST_RESIDUES, RESIDUE_LETTERS
 from data_tools.fasta import read_fasta
 
-LONGEST_RESIDUES = 100_000
 UPPER_CASED = "upper-cased"
 STOP_REMOVED = "stop (*) removed at the end"
 J_TO_X = "J (leucine or isoleucine) became X"

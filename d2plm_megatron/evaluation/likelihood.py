@@ -71,7 +71,7 @@ def estimate(
             total, count = total + float(nats), count + int(number)
             advance(1)
         if not count:
-            raise ValueError(f"--draws: in draw {draw + 1} none of the residues was chosen: evaluate more proteins")
+            raise ValueError(f"in draw {draw + 1} none of the residues was chosen: evaluate more proteins")
         draws.append(total / count)
     mean = sum(draws) / num_draws
     if num_draws == 1:

@@ -1,11 +1,13 @@
 """python -m d2plm_megatron.generation CHECKPOINT --num-sequences 64 --length 100:200 --output out.fasta"""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
+from d2plm_megatron.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
 from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import one_of
@@ -30,7 +32,7 @@ def main(
     one_of("--weights", weights, (AVERAGE, WEIGHTS))
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
-    shortest, longest = _length_range(length)
+    shortest, longest = length_range(length)
     request = Request(
         num_sequences=num_sequences,
         shortest=shortest,
@@ -42,10 +44,15 @@ def main(
         precision=precision,
         tokens_per_pack=tokens_per_pack,
     )
-    print_summary(generate(Checkpoint.open(checkpoint), request, output))
+    opened = Checkpoint.open(checkpoint)
+    trained = opened.recipe.data.max_length_residues
+    if longest > trained:
+        print(f"--length {length}: the encoder was trained on at most {trained:,} residues", file=sys.stderr)
+    print_summary(generate(opened, request, output))
 
 
-def _length_range(text: str) -> tuple[int, int]:
+def length_range(text: str) -> tuple[int, int]:
+    """The least and the greatest number of residues of "120" or "100:200". Raises ValueError."""
     low, _, high = text.partition(":")
     try:
         shortest, longest = int(low), int(high or low)
@@ -53,6 +60,8 @@ def _length_range(text: str) -> tuple[int, int]:
         shortest = longest = 0
     if not 1 <= shortest <= longest:
         raise ValueError(f"--length {text}: write a number of residues such as 120, or a range such as 100:200")
+    if longest > LONGEST_RESIDUES:
+        raise ValueError(f"--length {text}: no protein has more than {LONGEST_RESIDUES:,} residues")
     return shortest, longest
 
 
