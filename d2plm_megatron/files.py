@@ -37,3 +37,20 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically, UTF-8."""
     with atomic(path) as (temporary,):
         temporary.write_text(text, encoding="utf-8")
+
+
+def flush_to_disk(path: Path) -> None:
+    """Returns once a file, or the list of names that a folder is, would outlive a loss of power."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a folder with all in it, or a link without what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs

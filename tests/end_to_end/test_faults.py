@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -104,7 +106,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_taken(start: Start, fold
     assert finish(start("train.max_steps=40", launcher=TORCHRUN))[0] == 0
     damaged = folder.latest()
     assert damaged is not None
-    victim = next(damaged.glob("*.distcp"))
+    victim = next(damaged.glob("*.safetensors"))
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
