@@ -26,7 +26,7 @@ def prepare(engine: Engine, folder: Path, copies: bool) -> tensors.Write:
     return tensors.prepare(folder, _groups(engine), copies)
 
 
-def newest_whole(found: Sequence[Path], say: Callable[[str], None]) -> Checkpoint | None:
+def newest_whole(found: Sequence[Path], say: Callable[[str], object]) -> Checkpoint | None:
     """The first of the given checkpoints that is undamaged; what is wrong with others is said.
 
     All processes take part, each reading a share of the files. Raises ValueError when all are damaged.
