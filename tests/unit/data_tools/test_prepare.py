@@ -107,7 +107,7 @@ def test_the_bytes_depend_on_nothing_but_input_and_parameters(command, tmp_path,
     assert command(*arguments(source, tmp_path / "one"))[0] == 0
     assert command(*arguments(source, tmp_path / "three", "--workers", 3))[0] == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "three")
-    assert len(contents(tmp_path / "one")) == 9
+    assert len(contents(tmp_path / "one")) == 11
 
 
 def test_all_kinds_of_input_give_the_same_proteins(command, tmp_path, small_pieces):
