@@ -39,6 +39,12 @@ def test_members_of_a_table(database: Path, tmp_path: Path, ending: str, capsys:
     assert "6 proteins in 3 clusters" in capsys.readouterr().out
 
 
+def test_a_line_may_come_twice(database: Path, tmp_path: Path) -> None:
+    (tmp_path / "table").write_text(TABLE * 2)
+    cluster.main(database, tmp_path / "table", tmp_path / "x.clusters.npy")
+    assert members(tmp_path / "x.clusters.npy") == [{0, 3}, {1, 4, 5}, {2}]
+
+
 @pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])
 def test_a_table_cut_off_is_one_line(refused, database: Path, tmp_path: Path, ending, pack) -> None:
     table = tmp_path / f"table.tsv.{ending}"
@@ -53,6 +59,7 @@ def test_a_table_cut_off_is_one_line(refused, database: Path, tmp_path: Path, en
         ("P1\tP1\n", "x.clusters.npy", "has no line for P5"),
         ("P1 P1\n", "x.clusters.npy", "line 1: expected a cluster and an id with a tab between, not 'P1 P1'"),
         ("", "x.clusters.npy", "the table is empty"),
+        (TABLE + "P3\tP3\nP2\tP5\n", "x.clusters.npy", "P5 is in two clusters, P3 and P2"),
         (TABLE, "x.npy", "must end in .clusters.npy"),
     ],
 )

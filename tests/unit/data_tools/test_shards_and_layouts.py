@@ -12,8 +12,9 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from d2plm_megatron.alphabet import RESIDUE_LETTERS, decode
 from data_tools import merge
 from data_tools.lmdb_to_indexed import Shard, convert, main, parse_shard, shard_prefix
+from data_tools.lmdb_values import Layout
 from data_tools.lmdb_writer import LmdbWriter, to_value
-from data_tools.proteins_lmdb import Layout, ProteinsLmdb
+from data_tools.proteins_lmdb import ProteinsLmdb
 from data_tools.raw_blocks import pieces_of
 
 
