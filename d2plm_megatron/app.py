@@ -1,5 +1,4 @@
-"""What `python recipes/NAME.py`, `torchrun recipes/NAME.py` and `srun python recipes/NAME.py` do: read overrides, then
-show, check or train.
+"""What `python`, `torchrun` and `srun python recipes/NAME.py` do: read overrides, then show, check or train.
 
 What training takes is imported only to train: torch and Megatron take seconds, in which --help should have answered and
 a signal must not kill.

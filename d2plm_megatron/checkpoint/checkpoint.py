@@ -15,7 +15,7 @@ from d2plm_megatron.checkpoint import index, integrity
 from d2plm_megatron.checkpoint.folder import RunFolder, is_checkpoint
 from d2plm_megatron.checkpoint.integrity import Damaged
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.files import flush_to_disk
+from d2plm_megatron.files import sync
 from d2plm_megatron.overrides import from_yaml, to_yaml
 
 FORMAT = 3
@@ -79,7 +79,7 @@ class Checkpoint:
         """Writes state.json and recipe.yaml beside the tensors; state["files"] holds the checksums of these."""
         recipe = self.path / RECIPE
         recipe.write_text(to_yaml(self.recipe), encoding="utf-8")
-        flush_to_disk(recipe)
+        sync(recipe)
         files = {**self.state["files"], **integrity.describe([recipe])}
         integrity.write_sealed(self.path / STATE, {"format": FORMAT, **self.state, "files": files})
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from d2plm_megatron.checkpoint import integrity
 from d2plm_megatron.console import note
-from d2plm_megatron.files import flush_to_disk, remove
+from d2plm_megatron.files import remove, sync
 
 _POINTER = {"checkpoint": str}
 _CHECKPOINT = re.compile(r"step_\d{8,}")
@@ -94,11 +94,11 @@ class RunFolder:
         """Gives the checkpoint of a step, all of which is there, its name; makes it the latest; removes old ones."""
         folder = self.incomplete(step)
         final, replaced = self.checkpoints / _name(step), self.checkpoints / f".{_name(step)}.replaced"
-        flush_to_disk(folder)
+        sync(folder)
         if final.exists():
             final.rename(replaced)
         folder.rename(final)
-        flush_to_disk(self.checkpoints)
+        sync(self.checkpoints)
         remove(replaced)
         if is_best:  # first: killed before the next line, the run comes by here again
             self.point("best", final)

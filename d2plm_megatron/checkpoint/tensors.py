@@ -23,7 +23,7 @@ from torch import Tensor
 from d2plm_megatron.checkpoint import index, integrity
 from d2plm_megatron.checkpoint.index import Index, Piece, Slices, Stored
 from d2plm_megatron.checkpoint.integrity import Damaged
-from d2plm_megatron.files import flush_to_disk
+from d2plm_megatron.files import sync
 from d2plm_megatron.model.placement import Box
 from d2plm_megatron.parallel.agreement import failing_together
 
@@ -83,14 +83,14 @@ def _write(
         if own:
             with _system_errors(folder / file):
                 save_file(own, folder / file, {"format": "pt"})
-            flush_to_disk(folder / file)
+            sync(folder / file)
             files = integrity.describe([folder / file])
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, (described, files), group=group)
     with failing_together(group):
         if dist.get_rank() == 0:
             index.write(folder, _indexed(item for items, _ in parts for item in items))
-            flush_to_disk(folder / index.NAME)
+            sync(folder / index.NAME)
     every = {name: found for _, of_part in parts for name, found in of_part.items()}
     return {**every, **integrity.describe([folder / index.NAME])}
 

@@ -16,7 +16,7 @@ from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.files import atomic
+from d2plm_megatron.files import atomic, check_outputs
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.overrides import to_yaml
 from d2plm_megatron.parallel.processes import joined
@@ -55,6 +55,7 @@ def strip(
     one_of("--keep", keep, (AVERAGE, WEIGHTS))
     if output.exists():
         raise ValueError(f"--output {output}: exists already; choose another, or remove it")
+    check_outputs([output])
     checkpoint = Checkpoint.open(path)
     checkpoint.check_whole()
     with atomic(output) as (folder,), joined():
@@ -75,6 +76,7 @@ def consolidate(
     one_of("--group", group, (AVERAGE, WEIGHTS))
     one_of("--precision", precision, tuple(DTYPES))
     checkpoint = Checkpoint.open(path)
+    check_outputs([output], checkpoint.path.iterdir())
     checkpoint.check_whole()
     with atomic(output) as (temporary,):
         held = tensors.load_whole(checkpoint.path, group)

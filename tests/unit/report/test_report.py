@@ -124,6 +124,10 @@ def break_nothing(folder: Path) -> None:
     """The run is fine; what the command names is not there."""
 
 
+def put_evaluation(folder: Path) -> None:
+    (folder / "evaluation.json").write_text(json.dumps({"step": 20}))
+
+
 def break_recipe(folder: Path) -> None:
     (folder / "recipe.yaml").unlink()
 
@@ -147,6 +151,9 @@ def break_samples(folder: Path) -> None:
         (break_nothing, ["--evaluation", "absent.json"], "absent.json: no such file"),
         (break_nothing, ["--reference", "absent.fasta"], "absent.fasta: no such file"),
         (break_nothing, ["--output", "page.json"], "page.json: name the HTML file"),
+        (break_nothing, ["--output", "."], ".: is a directory"),
+        (break_nothing, ["--output", "run/recipe.yaml/page"], "recipe.yaml is a file"),
+        (put_evaluation, ["--output", "run/../run/evaluation.html"], "read or written by this command, too"),
         (break_recipe, [], "not the folder of a run"),
         (break_evaluation, [], "evaluation.json: damaged"),
         (break_evaluation_contents, [], "evaluation.json: not an evaluation"),

@@ -61,6 +61,16 @@ def test_strip_keeps_the_average_alone_and_overwrites_nothing(trained: Checkpoin
     trained.check_whole()
 
 
+def test_no_file_of_the_checkpoint_is_replaced(trained: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(next(trained.path.glob("*.safetensors")))
+    for output, message in ((tmp_path / "link", "read or written by this command"), (tmp_path, "is a directory")):
+        with pytest.raises(ValueError, match=message):
+            consolidate(trained.path, output)
+    with pytest.raises(ValueError, match="is a file, so that nothing can be below it"):
+        strip(trained.path, tmp_path / "link" / "small")
+    trained.check_whole()
+
+
 def test_consolidated_file_holds_the_tensors_and_the_recipe(trained: Checkpoint, tmp_path: Path) -> None:
     consolidate(trained.path, tmp_path / "one.safetensors", group=WEIGHTS)
     expected = tensors.load_whole(trained.path, WEIGHTS)
