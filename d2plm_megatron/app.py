@@ -19,7 +19,7 @@ from rich.table import Table
 from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.console import errors_as_one_line
-from d2plm_megatron.interruption import SAVED_AND_STOPPED, Interruption
+from d2plm_megatron.interruption import Interruption, end_interrupted
 from d2plm_megatron.launched import adopt_slurm, check_layout, world_size
 from d2plm_megatron.overrides import GROUPS, keys_of, resolve, to_yaml
 from d2plm_megatron.plan import check_batch, print_plan
@@ -43,7 +43,7 @@ def main(recipe: Callable[[], Recipe]) -> None:
         elif arguments.dry_run:
             print_plan(chosen, arguments.world_size, arguments.gpu_memory)
         elif not train(chosen):
-            raise SystemExit(SAVED_AND_STOPPED)
+            end_interrupted()
 
 
 def train(recipe: Recipe) -> bool:

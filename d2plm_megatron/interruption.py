@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; what ends a process; what Slurm sends before it takes the node away, when asked to."""
@@ -40,3 +40,13 @@ class Interruption:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # the second ends the process even inside a kernel
             if os.environ.get("RANK", "0") == "0":
                 print("\nsaving, then stopping; Ctrl-C once more stops at once", file=sys.stderr, flush=True)
+
+
+def end_interrupted() -> NoReturn:
+    """Ends the process as one that was interrupted and has saved, whatever other processes do to it meanwhile.
+
+    Slurm's srun may end the tasks of a step once the first of them has left with a code other than 0; the code of one
+    that it ended would hide that the run can go on.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(SAVED_AND_STOPPED)

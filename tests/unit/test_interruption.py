@@ -55,3 +55,13 @@ def test_handlers_need_neither_torch_nor_numpy() -> None:
         "import sys, d2plm_megatron.interruption; print([m for m in ('torch', 'numpy', 'hydra') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_end_of_an_interrupted_run_outlives_the_launchers_impatience() -> None:
+    code = """
+import os, signal, atexit
+from d2plm_megatron.interruption import end_interrupted
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
+end_interrupted()
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 75
