@@ -1,4 +1,4 @@
-"""Writes docs/tree.md: rooms and files with the first line of their docstrings. `python docs/tree.py`; a test compares."""
+"""Writes docs/tree.md: rooms and files by their docstrings' first lines. `python docs/tree.py`; a test compares."""
 
 import ast
 from collections.abc import Iterator
