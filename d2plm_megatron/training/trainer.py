@@ -1,6 +1,5 @@
 """The training loop, on one screen."""
 
-import importlib.metadata
 import signal
 import time
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.report import Reporter, perplexity
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import Sums, averages, run_packs
+from d2plm_megatron.versions import versions
 
 EVALUATION_SEED = 0
 """Held-out proteins meet the same noise at every evaluation, so that only the weights make the difference."""
@@ -155,9 +155,7 @@ class Trainer:
             "progress": self.progress.to_json(),
             "data": self.stream.identity(),
             "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
-            "versions": {
-                name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")
-            },
+            "versions": versions("d2plm-megatron", "torch", "megatron-core"),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return Checkpoint(self.folder.incomplete(self.progress.step), self.recipe, state)
