@@ -32,7 +32,7 @@ class Engine:
 
     def __init__(self, recipe: Recipe, processes: Processes) -> None:
         self.recipe = recipe
-        kernels = layer_spec.choose(recipe.model)
+        kernels = layer_spec.choose(recipe.model.layer_spec, recipe.train.precision)
         config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, kernels)
         self.encoder = Encoder(recipe.model, config, kernels).to(processes.device)
         weights.initialise(self.encoder, recipe.model, recipe.train.seed)
