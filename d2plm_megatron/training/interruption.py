@@ -1,11 +1,9 @@
 """Ends a run in good order when the system asks for it: SIGTERM, or SIGUSR1, which Slurm sends before pre-emption."""
 
 import signal
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Self
-
-import torch
-import torch.distributed as dist
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -13,12 +11,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 class Interruption:
     """Notes that one of the signals has come. Use as a context manager, in the main thread.
 
-    Args:
-        device: of the process.
+    Attributes:
+        agreed: the signal that any process had received when all were last asked.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self) -> None:
+        self.agreed: signal.Signals | None = None
         self._signal = 0
         self._handlers: dict[signal.Signals, Any] = {}
 
@@ -30,11 +28,13 @@ class Interruption:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def agreed(self) -> signal.Signals | None:
-        """The signal that any process has received; all take part, and all get the same answer."""
-        highest = torch.tensor(self._signal, device=self.device)
-        dist.all_reduce(highest, op=dist.ReduceOp.MAX)
-        return signal.Signals(int(highest)) if highest else None
+    def flags(self) -> list[bool]:
+        """Of each of the signals, whether this process has received it: what the others are to know."""
+        return [number == self._signal for number in SIGNALS]
+
+    def agree(self, raised: Sequence[bool]) -> None:
+        """Takes the answer of all processes, the same for each: whether any has received the signal."""
+        self.agreed = next((number for number, flag in zip(SIGNALS, raised, strict=True) if flag), None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

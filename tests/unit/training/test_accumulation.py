@@ -45,10 +45,10 @@ def test_micro_batches_are_one_larger_batch(
     for batch in (packs, [_joined(packs)]):
         engine = Engine(recipe, one_process)
         total, count = backward(engine, batch)["loss"]
-        stepped, norm = engine.update(loss=0.0)
-        assert stepped
+        update = engine.update(loss=0.0)
+        assert update.stepped
         losses.append((total, count))
-        norms.append(norm)
+        norms.append(update.norm)
         weights.append([weight.clone() for weight in engine.masters.weights])
     (total, count), (total_at_once, count_at_once) = losses
     assert count == count_at_once > 0

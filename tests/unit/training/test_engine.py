@@ -42,8 +42,8 @@ def test_clipping_bounds_the_step(
     recipe = replace(small, optimizer=replace(small.optimizer, clip_norm=1e-3))
     engine = Engine(recipe, one_process)
     backward(engine, [make_pack([50])])
-    stepped, norm = engine.update(loss=0.0)
-    assert stepped
-    assert norm > 1e-3
+    update = engine.update(loss=0.0)
+    assert update.stepped
+    assert update.norm > 1e-3
     clipped = torch.cat([shard.stepped.grad.view(-1) for shard in engine.masters.shards]).norm()
     assert clipped == pytest.approx(1e-3, rel=1e-3)

@@ -49,7 +49,7 @@ def test_saves_and_continues_when_every_step_so_far_was_skipped(
     recipe = replace(recipe, data=replace(recipe.data, validation=None), train=replace(recipe.train, max_steps=2))
     trainer = Trainer(recipe, one_process)
     update = trainer.engine.update
-    monkeypatch.setattr(trainer.engine, "update", lambda loss: update(float("nan")))
+    monkeypatch.setattr(trainer.engine, "update", lambda loss, flags: update(float("nan"), flags))
     trainer.fit()
     weights = [weight.clone() for weight in trainer.engine.masters.weights]
     again = Trainer(replace(recipe, train=replace(recipe.train, max_steps=4)), one_process)
