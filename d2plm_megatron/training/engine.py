@@ -61,7 +61,7 @@ class Engine:
         self.wrapped = _wrap(self.encoder, config, sharding)
         self.optimizer = _optimizer(recipe, self.wrapped, sharding)
         config.finalize_model_grads_func = _finalize_gradients
-        config.no_sync_func = self.wrapped.no_sync  # else overlapping would add up the gradients after every pack
+        config.no_sync_func = self.wrapped.no_sync  # else the first step tells for all which pack is the last
         config.grad_scale_func = self.optimizer.scale_loss
         self.masters = master_weights.collect(self.wrapped, self.optimizer, sharding, boxes)
         self.average = MovingAverage(self.masters, recipe.average)

@@ -32,6 +32,16 @@ def _joined(packs: list[TokenBatch]) -> TokenBatch:
     )
 
 
+def test_steps_may_differ_in_their_number_of_packs(
+    small: Recipe, one_process: Processes, make_pack: Callable, backward: Callable
+) -> None:
+    """The gradients of a step are added up over ranks after its last pack, whichever that is."""
+    engine = Engine(small, one_process)
+    for num_packs in (2, 1, 3):
+        backward(engine, [make_pack([20, 30], seed=i, first_sample=10 * i) for i in range(num_packs)])
+        assert engine.update(loss=0.0).stepped
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_micro_batches_are_one_larger_batch(
     name: str, small: Recipe, one_process: Processes, make_pack: Callable, backward: Callable
