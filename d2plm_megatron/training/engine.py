@@ -120,7 +120,10 @@ def learning_rate(options: Optimizer, step: int, max_steps: int) -> float:
 
 
 def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
-    """Megatron's DDP, or its FSDP with each layer as a unit. Either adds gradients up while others are computed."""
+    """Megatron's DDP, or its FSDP with each layer as a unit.
+
+    Either adds up gradients while others are computed, and gathers weights while others are used.
+    """
     if sharding == "parameters":
         options = DistributedDataParallelConfig(
             use_distributed_optimizer=True,
@@ -133,6 +136,7 @@ def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
         use_distributed_optimizer=sharding == "optimizer",
         grad_reduce_in_fp32=True,
         overlap_grad_reduce=True,
+        overlap_param_gather=sharding == "optimizer",
     )
     return DistributedDataParallel(config, options, encoder)
 

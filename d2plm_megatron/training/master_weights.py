@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataParallel
 from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
@@ -73,8 +74,12 @@ class MasterWeights:
 
     def settle(self) -> None:
         """To be called before writing to the weights: FSDP may be gathering them ahead, and would keep the old ones."""
-        if hasattr(self.wrapped, "stop_communication"):
+        if self._is_fsdp:
             self.wrapped.stop_communication()
+
+    @property
+    def _is_fsdp(self) -> bool:
+        return isinstance(self.wrapped, FullyShardedDataParallel)
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -82,7 +87,7 @@ class MasterWeights:
         if hasattr(self.optimizer, "_copy_main_params_to_model_params"):
             self.optimizer._copy_main_params_to_model_params()
         if self.sharded:
-            self.wrapped.start_param_sync()
+            self.wrapped.start_param_sync(force_sync=not self._is_fsdp)
 
 
 def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str, list[Box]]) -> MasterWeights:
