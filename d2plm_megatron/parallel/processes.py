@@ -72,18 +72,27 @@ def joined(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
         backend = "nccl" if device.type == "cuda" else "gloo"
         store, rank, size = _meet(timeout_s)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
-        try:
+        with _left_at_the_end(timeout_s):
             yield device
-        except RuntimeError as error:
-            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
-                raise
-            reason = str(error).splitlines()[0]
-            raise ConnectionError(
-                f"process {dist.get_rank()}: another process has ended, or did not answer within {timeout_s} s; its "
-                f"own message says why; started again, the run continues from its last checkpoint ({reason})"
-            ) from error
-        finally:
-            dist.destroy_process_group()
+
+
+@contextmanager
+def _left_at_the_end(timeout_s: int) -> Iterator[None]:
+    """Leaves the process group: in good order when the block ends well, else without waiting for the others."""
+    try:
+        yield
+        dist.destroy_process_group()
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):  # gloo's own errors are of no other class
+            raise
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(
+            f"process {dist.get_rank()}: another process has ended, or did not answer within {timeout_s} s; its "
+            f"own message says why; started again, the run continues from its last checkpoint ({reason})"
+        ) from error
+    finally:
+        if dist.is_initialized():  # NCCL would wait for those that wait for this process
+            dist.distributed_c10d._abort_process_group()
 
 
 def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
@@ -129,5 +138,11 @@ def _device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
+    use(device)
     return device
+
+
+def use(device: torch.device) -> None:
+    """Makes this thread use the process's GPU, if it has one: each thread begins with the first of the machine."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
