@@ -166,4 +166,9 @@ def _optimizer(recipe: Recipe, wrapped: Any, sharding: str) -> Any:
         params_dtype=torch.bfloat16 if bf16 else torch.float32,
         use_distributed_optimizer=sharding != "none",
     )
-    return get_megatron_optimizer(config, [wrapped])
+    optimizer = get_megatron_optimizer(config, [wrapped])
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        if not isinstance(part.optimizer, torch.optim.AdamW):
+            # Left to itself, that of Transformer Engine 2.10 and 2.11 gives each FSDP rank the moments of all of them.
+            part.init_state_fn(part.optimizer, config)
+    return optimizer
