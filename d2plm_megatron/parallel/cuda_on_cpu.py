@@ -54,7 +54,7 @@ class _RedirectToCpu(TorchFunctionMode):
             return CPU
         elif func is Tensor.type and len(args) == 1 and not kwargs:
             # The distributed optimizer takes no parameter whose type() is not torch.cuda.*Tensor.
-            return func(*args).replace("torch.", "torch.cuda.")
+            return f"torch.cuda.{func(*args).rpartition('.')[2]}"
         return func(*args, **(kwargs or {}))
 
 
