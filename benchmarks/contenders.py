@@ -111,7 +111,7 @@ def ours(job: Job) -> Iterator[Step]:
             engine.prepare(number)
             packs = [job.packs[number]]
             sums = run_packs(engine.wrapped, objective, packs, processes.device, job.recipe.train.seed, train=True)
-            engine.update(sums["loss"][0])
+            engine.update(sums.loss)
 
         yield step
 

@@ -14,8 +14,9 @@ Rates count residues and end tokens, never padding. Memory is by how much a proc
 the purpose included.
 
 Then the time from opening the files to the first batch, at the start of a run and when it is continued in the middle of
-an epoch, for a corpus of 65 million proteins: a synthetic .idx with lengths like those of real proteins, all of which
-lie at the same place of a .bin that holds but one. The files have just been written, so that they are read from memory.
+an epoch, for a corpus of 65 million proteins: a synthetic .idx with lengths like those of real proteins, and a .bin
+that is a hole of the right size, in whose place one residue is read. The files have just been written, so that they are
+read from memory.
 """
 
 import importlib.metadata
@@ -29,6 +30,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import psutil
 import typer
 from rich.console import Console
@@ -37,10 +39,11 @@ from rich.table import Table
 from benchmarks.alternation import Figures, Timing, alternate
 from benchmarks.loader_contenders import CONTENDERS, Job
 from benchmarks.machine import machine
-from benchmarks.random_proteins import natural_lengths, write_proteins, write_simulated
+from benchmarks.random_proteins import natural_lengths, write_simulated
+from d2plm_megatron.alphabet import CANONICAL
 from d2plm_megatron.config import Data
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.data.indexed import HEADER, MAGIC, UINT8, VERSION
+from d2plm_megatron.data.index import HEADER, MAGIC, UINT8, VERSION
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 
@@ -117,6 +120,8 @@ def start(prefix: Path, num_proteins: int, options: Data) -> Start:
         begin = time.perf_counter()
         stream = PackStream.open(chosen, seed=0)
         assert stream.num_windows is not None
+        [proteins] = stream.sources
+        proteins.residues = np.broadcast_to(np.uint8(CANONICAL.start), proteins.residues.shape)
         next(global_batches(stream, Position(epoch, int(part * stream.num_windows), 0), 1, 0, 1))
         seconds.append(time.perf_counter() - begin)
     begin_s, resume_s = seconds
@@ -124,16 +129,21 @@ def start(prefix: Path, num_proteins: int, options: Data) -> Start:
 
 
 def write_large(prefix: Path, num_proteins: int) -> None:
-    """Writes the synthetic corpus: 4 bytes a protein on disk, the rest of the .idx being a hole of zeros."""
-    write_proteins(prefix, [LONGEST])  # of which the .bin stays
-    lengths = natural_lengths(1 << 20, LONGEST).astype("<i4")
-    with Path(f"{prefix}.idx").open("wb") as file:
+    """Writes the synthetic corpus: 12 bytes a protein on disk, the rest of the .idx and the .bin being holes."""
+    lengths = natural_lengths(1 << 20, LONGEST)
+    counts = [min(len(lengths), num_proteins - first) for first in range(0, num_proteins, len(lengths))]
+    offset = 0
+    with Path(f"{prefix}.idx").open("wb") as file, Path(f"{prefix}.bin").open("wb") as residues:
         file.write(HEADER.pack(MAGIC, VERSION, UINT8, num_proteins, num_proteins + 1))
-        for first in range(0, num_proteins - 1, len(lengths)):
-            file.write(lengths[: num_proteins - 1 - first].tobytes())
-        file.write(struct.pack("<i", LONGEST))
-        file.seek(16 * num_proteins, os.SEEK_CUR)  # all offsets, and all boundaries but the last, are 0
+        for count in counts:
+            file.write(lengths[:count].astype("<i4").tobytes())
+        for count in counts:
+            ends = offset + np.cumsum(lengths[:count])
+            file.write((ends - lengths[:count]).astype("<i8").tobytes())
+            offset = int(ends[-1])
+        file.seek(8 * num_proteins, os.SEEK_CUR)  # all boundaries but the last are 0: one protein is one sequence
         file.write(struct.pack("<q", num_proteins))
+        residues.truncate(offset)
 
 
 def own_bytes() -> int:

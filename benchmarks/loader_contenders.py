@@ -40,7 +40,7 @@ class Job:
     @cached_property
     def lengths(self) -> np.ndarray:
         """Tokens of every protein, cropped, with both ends, int64."""
-        lengths = IndexedProteins(self.prefix).lengths.astype(np.int64)
+        lengths = np.concatenate([lengths for lengths, _ in IndexedProteins(self.prefix).pieces()])
         return np.minimum(lengths, self.options.max_length_residues) + 2
 
     @property

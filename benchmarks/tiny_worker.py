@@ -11,11 +11,14 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
+from megatron.core.distributed import DistributedDataParallelConfig
 from torch import Tensor
 
 from benchmarks.tiny_runs import DONE, TINY
@@ -23,14 +26,17 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.checkpoint.encoders import WEIGHTS
 from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.files import write_text
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.overrides import resolve
 from d2plm_megatron.parallel.processes import Processes, grouped, joined
+from d2plm_megatron.training import engine
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.trainer import Trainer
+
+SMALL_BUCKETS = partial(DistributedDataParallelConfig, bucket_size=16_384)
+"""So that the gradients of a tiny encoder, too, are added up in several parts while others are computed."""
 
 
 @dataclass
@@ -96,13 +102,15 @@ def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
     if job["continues"] is not None and dist.get_rank() == 0:
         copy_killed(Path(job["continues"]), folder)
     dist.barrier()
-    with grouped(recipe.parallel, device) as processes:
+    small_buckets = patch.object(engine, "DistributedDataParallelConfig", SMALL_BUCKETS)
+    with grouped(recipe.parallel, device) as processes, small_buckets:
         trainer = Trainer(recipe, processes)
         began_at = trainer.progress.step
         save_initial_weights(trainer.engine, folder / "initial")
         trainer.objective = witness = Witness(trainer.objective)
         trainer.fit()
         seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
+        seen["num_buckets"] = len(getattr(trainer.engine.wrapped, "bucket_groups", []))
         seen["average_bytes"] = sum(value.nbytes for value in trainer.engine.average.values)
         (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 
@@ -111,7 +119,7 @@ def copy_killed(checkpoint: Path, folder: Path) -> None:
     """Makes the folder of a run what it would be, had the run of a checkpoint been killed before it saved another."""
     run = RunFolder(folder)
     shutil.copytree(checkpoint, run.checkpoints / checkpoint.name)
-    write_text(run.checkpoints / "latest", checkpoint.name)
+    run.point("latest", run.checkpoints / checkpoint.name)
     shutil.copy(RunFolder(checkpoint.parents[1]).metrics, run.metrics)
 
 

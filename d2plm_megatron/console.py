@@ -19,26 +19,55 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from typer.core import TyperCommand
 
 console = Console(stderr=True, highlight=False)
 
 WAIT_FOR_MAIN_SECONDS = 5
 TRACEBACK_VARIABLE = "D2PLM_TRACEBACK"
 
+_INTERRUPTED = 130
+_LONGEST_WORD, _LONGEST_LINE = 300, 1_500
+_UsageError: Any = typer.BadParameter.__base__  # it has no public name of its own
+
+
+class _Command(TyperCommand):
+    """A command whose list options take several values at once: `--input a b c` is `--input a --input b --input c`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        spread: list[str] = []
+        option = ""
+        for word in args:
+            if word.startswith("-"):
+                option = name if (name := word.partition("=")[0]) in lists else ""
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
 
 def run(*commands: Callable[..., Any]) -> None:
-    """Runs a command with its arguments read from the command line by its type hints.
+    """Runs a command with its arguments read from the command line by its type hints; ends the process.
 
-    Of several, the one that the first argument names.
+    Of several, the one that the first argument names. An option that is a list takes one or more values.
 
-    What a user can mend (ValueError, OSError, a missing optional package) ends in one line on stderr and exit code 2;
-    set D2PLM_TRACEBACK=1 to see where it came from.
+    What a user can mend (ValueError, OSError, a missing optional package, a wrong option) ends in one line on stderr
+    and exit code 2; set D2PLM_TRACEBACK=1 to see where it came from.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     for command in commands:
-        app.command()(command)
+        app.command(cls=_Command)(command)
     with errors_as_one_line():
-        app()
+        try:
+            code = app(standalone_mode=False)
+        except _UsageError as error:
+            raise ValueError(f"{error.format_message()} (--help explains the options)") from error
+        except typer.Abort as error:  # typer's word for these two
+            raise error.__cause__ or KeyboardInterrupt from error
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+    raise SystemExit(code or 0)
 
 
 @contextmanager
@@ -46,7 +75,7 @@ def errors_as_one_line() -> Iterator[None]:
     """Turns errors that a user can mend into one line on stderr and exit code 2."""
     try:
         yield
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, EOFError, ModuleNotFoundError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         if os.environ.get("RANK", "0") != "0":
@@ -55,14 +84,35 @@ def errors_as_one_line() -> Iterator[None]:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def note(text: str) -> None:
+    """Says on stderr, once for all processes, what a user may want to know and need not act on."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def describe(error: Exception) -> str:
-    """The error in words: for a system error its reason and the file."""
+    """The error in words, as one line of a sane length: for a system error its reason and the file."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
-    return str(error)
+        return one_line(f"{error.filename}: {reason(error)}" if error.filename else reason(error))
+    return one_line(str(error))
+
+
+def one_line(text: str) -> str:
+    """Text with words of others in it, fit for the screen.
+
+    Long words and long lines lose their middle, white space becomes a space, and what does not print its escape.
+    """
+    words = (_clipped(word, _LONGEST_WORD) for word in _clipped(text, 10 * _LONGEST_LINE).split())
+    printable = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(words))
+    return _clipped("".join(printable), _LONGEST_LINE)
+
+
+def _clipped(text: str, longest: int) -> str:
+    tail = longest // 3
+    return text if len(text) <= longest else f"{text[: longest - tail]}...{text[-tail:]}"
 
 
 def reason(error: OSError) -> str:

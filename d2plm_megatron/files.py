@@ -1,8 +1,9 @@
-"""Files that appear under their final name only when they are whole."""
+"""Files that appear under their final name only when they are whole, and are on the disk by then."""
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +20,7 @@ def atomic(*finals: Path) -> Iterator[tuple[Path, ...]]:
         final.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
-        for source, final in zip(temporary, finals, strict=True):
-            if final.is_dir() and source.is_dir():
-                shutil.rmtree(final)
-            source.replace(final)
+        publish(zip(temporary, finals, strict=True))
     except OSError as error:
         error.filename = error.filename or str(finals[0])  # a full disk is reported without saying which file
         raise
@@ -33,7 +31,77 @@ def atomic(*finals: Path) -> Iterator[tuple[Path, ...]]:
             source.unlink(missing_ok=True)
 
 
+def publish(renames: Iterable[tuple[Path, Path]]) -> None:
+    """Renames files and directories, (from, to), in order, so that no crash of the machine leaves an empty one.
+
+    What they hold is on the disk before the first rename, and the names are before this returns.
+    """
+    renames = list(renames)
+    for source, _ in renames:
+        sync(source)
+    for source, final in renames:
+        if final.is_dir() and source.is_dir():
+            shutil.rmtree(final)
+        source.replace(final)
+    for folder in {final.parent for _, final in renames}:
+        _sync_one(folder)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or a directory with all that is in it, is on the disk and not in memory alone."""
+    for inner in path.rglob("*") if path.is_dir() else ():
+        _sync_one(inner)
+    _sync_one(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically, UTF-8."""
     with atomic(path) as (temporary,):
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a folder with all in it, or a link without what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
+    """Raises ValueError, before any work, when these files cannot be written or would replace what is read.
+
+    That is, naming the output: one that is a directory or a device, lies below a file, or is an input or another output
+    by whatever path (`d/../a.fasta`, a link).
+    """
+    others = list(inputs)
+    for output in outputs:
+        if output.exists() and not output.is_file():
+            what = "is a directory" if output.is_dir() else "is no ordinary file"
+            raise ValueError(f"{output}: {what}; name a file to write")
+        above = next(folder for folder in output.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise ValueError(f"{output}: {above} is a file, so that nothing can be below it; name another file")
+        same = next((other for other in others if _are_same(output, other)), None)
+        if same is not None:
+            also = "is" if str(same) == str(output) else f"is {same}, which is"
+            raise ValueError(f"{output}: {also} read or written by this command, too; name another file")
+        others.append(output)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot sync directories
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one is not there yet
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -5,7 +5,6 @@ member), and as the UniRef50 and UniRef90 ids of UniProt's mapping can be cut ou
 database that the .bin and .idx were made from, in its order.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,35 +13,41 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from d2plm_megatron.console import progress, run
+from d2plm_megatron.console import one_line, progress, run
 from d2plm_megatron.data.cluster_file import write_clusters
-from data_tools.cluster_table import key, pairs
-from data_tools.proteins_lmdb import ProteinsLmdb
+from d2plm_megatron.files import check_outputs
+from data_tools.cluster_table import check_one_cluster_each, key, pairs
+from data_tools.proteins_lmdb import ProteinsLmdb, data_file
 
 _ENDING = ".clusters.npy"
 _LINES_AT_ONCE = 100_000
-_RANGE_OF_CHUNK = re.compile(r"/\d+-\d+$")
 
 
 def main(
     database: Annotated[Path, typer.Option("--input", help="LMDB database that PREFIX.bin and PREFIX.idx come from.")],
     table: Annotated[Path, typer.Option(help="Cluster and id, tab between, a line per protein; also .gz and .zst.")],
-    output: Annotated[Path, typer.Option(help="File to write, PREFIX.clusters.npy; replaced.", dir_okay=False)],
+    output: Annotated[Path, typer.Option(help="File to write, PREFIX.clusters.npy; replaced.")],
 ) -> None:
     """Writes which proteins of a corpus belong together, and prints how many clusters there are."""
     if not output.name.endswith(_ENDING):
         raise ValueError(f"--output {output}: must end in {_ENDING}, after the prefix of the corpus")
-    keys, clusters = read_table(table)
+    check_outputs([output], [data_file(database), table])
     with ProteinsLmdb(database) as proteins:
+        keys, clusters = read_table(table)
         with progress("looking up", total=len(proteins), unit="proteins") as advance:
             found = [look_up(names, keys, clusters, table) for names in _names(proteins, advance)]
-        cluster_of = np.concatenate(found)
+        cluster_of, left_out = np.concatenate(found), proteins.left_out()
     write_clusters(output, cluster_of)
+    if left_out:
+        print(one_line(left_out))
     print(f"{output}: {len(cluster_of):,} proteins in {len(np.unique(cluster_of)):,} clusters")
 
 
 def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(keys of the ids, rising; for each the key of its cluster), 16 bytes per line. Raises what `pairs` raises."""
+    """(keys of the ids, rising; for each the key of its cluster), 16 bytes per line.
+
+    Raises what `pairs` raises, and ValueError naming an id that is in two clusters.
+    """
     pieces = []
     with progress("reading the table", unit="lines") as advance:
         rows = pairs(path)
@@ -51,6 +56,7 @@ def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
             advance(len(some))
     both = np.concatenate(pieces)
     both = both[np.argsort(both[:, 1], kind="stable")]
+    check_one_cluster_each(path, both[:, 1], both[:, 0])
     return both[:, 1], both[:, 0].view(np.int64)
 
 
@@ -67,7 +73,7 @@ def look_up(names: list[str], keys: np.ndarray, clusters: np.ndarray, table: Pat
 def _names(proteins: ProteinsLmdb, advance: Callable[[int], None]) -> Iterator[list[str]]:
     records = iter(proteins)
     while batch := list(islice(records, _LINES_AT_ONCE)):
-        yield [_RANGE_OF_CHUNK.sub("", record.name) if record.is_chunk else record.name for record in batch]
+        yield [record.protein for record in batch]
         advance(len(batch))
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
+
 from data_tools.compression import open_plain
 
 _BYTES_AT_ONCE = 1 << 20
@@ -24,6 +26,15 @@ def pairs(path: Path) -> Iterator[tuple[str, str]]:
         yield cluster, name
     if not number:
         raise ValueError(f"{path}: the table is empty")
+
+
+def check_one_cluster_each(path: Path, ids: np.ndarray, clusters: np.ndarray) -> None:
+    """Raises ValueError naming an id of a table that has several lines with other clusters; rising keys of both."""
+    wrong = np.flatnonzero((ids[1:] == ids[:-1]) & (clusters[1:] != clusters[:-1]))
+    if wrong.size:
+        names = {cluster: name for cluster, name in pairs(path) if key(name) == ids[wrong[0]]}
+        one, other = list(names)[:2]
+        raise ValueError(f"{path}: {names[one]} is in two clusters, {one} and {other}; a protein belongs to one")
 
 
 def key(name: str) -> int:

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.files import atomic
-from data_tools.cluster_table import key, pairs
+from data_tools.cluster_table import check_one_cluster_each, key, pairs
 from data_tools.split import Split, is_held_out
 
 _NUM_FATES = 4
 TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(_NUM_FATES)
 
 _DIGEST = np.dtype([("key", ">u8"), ("rest", ">u8"), ("number", "<i8")])
-_MEMBER = np.dtype([("key", ">u8"), ("held_out", "u1")])
+_MEMBER = np.dtype([("key", ">u8"), ("cluster", ">u8"), ("held_out", "u1")])
 _ROWS_PER_FILE = 2_000_000
 _MOST_FILES = 512
 _WINDOW = 1 << 26
@@ -30,7 +30,7 @@ _LINES_AT_ONCE = 20_000
 def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> None:
     """Writes a byte per protein of the clean blocks: TRAINING, VALIDATION or DUPLICATE; `sizes` are proteins per block.
 
-    Raises ValueError naming a protein that the table of clusters lacks, and what reading the table raises.
+    Raises ValueError naming a protein that the table of clusters lacks or has in two, and what reading it raises.
     """
     total = sum(sizes)
     with atomic(path) as (temporary,):
@@ -121,6 +121,7 @@ def _held_out_members(folder: Path, blocks: Sequence[Path], sizes: Sequence[int]
 
     for ours, known in _grouped(folder, sum(sizes), [(_DIGEST, proteins), (_MEMBER, members)]):
         known = known[np.argsort(known["key"], kind="stable")]
+        check_one_cluster_each(clusters, known["key"], known["cluster"])
         places = np.searchsorted(known["key"], ours["key"])
         found = np.append(known["key"], 0)[places] == ours["key"] if len(known) else np.zeros(len(ours), dtype=bool)
         if not found.all():
@@ -153,7 +154,8 @@ def _grouped(
 def _read_clusters(path: Path, share: float) -> Iterator[np.ndarray]:
     rows = pairs(path)
     while some := list(islice(rows, _LINES_AT_ONCE)):
-        yield np.array([(key(member), is_held_out(cluster, share)) for cluster, member in some], dtype=_MEMBER)
+        members = [(key(member), key(cluster), is_held_out(cluster, share)) for cluster, member in some]
+        yield np.array(members, dtype=_MEMBER)
 
 
 def block_names(block: Path) -> list[str]:

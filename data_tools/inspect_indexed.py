@@ -11,37 +11,35 @@ import typer
 from rich import get_console
 from rich.table import Table
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS, TOKENS, decode
+from d2plm_megatron.alphabet import LETTER_OF_ID, RESIDUE_LETTERS, TOKENS, decode
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.files import atomic
+from d2plm_megatron.data.indexed_writer import files_of
+from d2plm_megatron.files import atomic, check_outputs
 from data_tools.fasta import write_fasta
 from data_tools.manifest import draw
 from data_tools.ngrams import entropies, ngram_counts
 from data_tools.sides import Side
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_PROTEINS_AT_ONCE = 1 << 20
-_PROTEINS_PER_ADVANCE = 1_000
 _PREVIEW_RESIDUES = 60
 
 
 def main(
     prefix: Annotated[str, typer.Argument(help="Prefix of the dataset: PREFIX.bin and PREFIX.idx.")],
-    fasta: Annotated[
-        Path | None, typer.Option(help="Also write the proteins to this FASTA file.", dir_okay=False)
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Also draw lengths and composition into this PNG file.", dir_okay=False)
-    ] = None,
+    fasta: Annotated[Path | None, typer.Option(help="Also write the proteins to this FASTA file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw lengths and composition into this PNG file.")] = None,
     first: Annotated[int, typer.Option(help="How many of the first proteins to show.", min=0)] = 3,
 ) -> None:
     """Checks every byte of an indexed dataset; prints lengths, composition, entropies and the first proteins."""
+    check_outputs([path for path in (fasta, plot) if path], files_of(prefix))
     proteins = IndexedProteins(prefix)
     with progress("checking", total=len(proteins.residues), unit="residues") as advance:
         counts = proteins.verify(advance)
-    print(f"{prefix}: whole; {count_proteins(proteins)}, {len(proteins.residues):,} residues")
-    get_console().print(length_table(proteins.lengths))
+    compared = "with the checksums beside it" if proteins.checksums() else "no checksums beside it"
+    print(f"{prefix}: whole; {count_proteins(proteins)}, {len(proteins.residues):,} residues ({compared})")
+    histogram = proteins_of_length(proteins)
+    get_console().print(length_table(histogram))
     get_console().print(composition_table(counts))
     with progress("counting n-grams", total=len(proteins.residues), unit="residues") as advance:
         found = entropies(ngram_counts(proteins, advance))
@@ -55,7 +53,7 @@ def main(
         write_fasta(fasta, _records(proteins))
     if plot:
         with atomic(plot) as (temporary,):
-            draw(temporary, {str(prefix): side_of(proteins, counts)})
+            draw(temporary, {str(prefix): side_of(proteins, counts, histogram)})
 
 
 def count_proteins(proteins: IndexedProteins) -> str:
@@ -64,22 +62,29 @@ def count_proteins(proteins: IndexedProteins) -> str:
     return f"{proteins.num_documents:,} proteins{chunks}"
 
 
-def length_quantiles(lengths: np.ndarray) -> list[int]:
-    """The lengths (residues) at _QUANTILES: the shortest length that this share of the proteins does not exceed.
+def proteins_of_length(proteins: IndexedProteins) -> np.ndarray:
+    """How many proteins have 0, 1, ... residues, int64: memory depends on the longest, and not on their number."""
+    histogram = np.zeros(1, dtype=np.int64)
+    for lengths, _ in proteins.pieces():
+        own = np.bincount(lengths, minlength=len(histogram))
+        own[: len(histogram)] += histogram
+        histogram = own
+    return histogram
 
-    From a histogram, so that memory depends on the longest protein and not on their number.
-    """
-    ranks = np.maximum(np.ceil(np.array(_QUANTILES) * len(lengths)), 1)
-    return [int(length) for length in np.searchsorted(np.cumsum(_histogram(lengths)), ranks)]
+
+def length_quantiles(histogram: np.ndarray) -> list[int]:
+    """The lengths (residues) at _QUANTILES: the shortest length that this share of the proteins does not exceed."""
+    ranks = np.maximum(np.ceil(np.array(_QUANTILES) * histogram.sum()), 1)
+    return [int(length) for length in np.searchsorted(np.cumsum(histogram), ranks)]
 
 
-def side_of(proteins: IndexedProteins, counts: np.ndarray) -> Side:
+def side_of(proteins: IndexedProteins, counts: np.ndarray, histogram: np.ndarray) -> Side:
     """The lengths and the composition, counts int64 by id, as charts take them."""
     return Side(
         proteins=len(proteins),
         residues=len(proteins.residues),
         composition=counts,
-        proteins_of_length=_histogram(proteins.lengths),
+        proteins_of_length=histogram,
     )
 
 
@@ -91,11 +96,12 @@ def entropy_table(entropies_of_ngrams: list[float]) -> Table:
     return table
 
 
-def length_table(lengths: np.ndarray) -> Table:
+def length_table(histogram: np.ndarray) -> Table:
     """A table of the quantiles of the proteins' lengths."""
+    mean = np.average(np.arange(len(histogram)), weights=histogram)
     names = ["shortest", *(f"{quantile:.0%}" for quantile in _QUANTILES[1:-1]), "longest", "mean"]
     table = Table(*names, title="length in residues", title_justify="left")
-    table.add_row(*(f"{length:,}" for length in length_quantiles(lengths)), f"{lengths.mean():,.1f}")
+    table.add_row(*(f"{length:,}" for length in length_quantiles(histogram)), f"{mean:,.1f}")
     return table
 
 
@@ -108,20 +114,14 @@ def composition_table(counts: np.ndarray) -> Table:
     return table
 
 
-def _histogram(lengths: np.ndarray) -> np.ndarray:
-    histogram = np.zeros(int(lengths.max()) + 1, dtype=np.int64)
-    for start in range(0, len(lengths), _PROTEINS_AT_ONCE):
-        histogram += np.bincount(lengths[start : start + _PROTEINS_AT_ONCE], minlength=len(histogram))
-    return histogram
-
-
 def _records(proteins: IndexedProteins) -> Iterator[tuple[str, str]]:
-    with progress("writing FASTA", total=len(proteins), unit="proteins") as advance:
-        for number in range(len(proteins)):
-            if number and number % _PROTEINS_PER_ADVANCE == 0:
-                advance(_PROTEINS_PER_ADVANCE)
-            yield f"protein_{number}", decode(proteins[number])
-        advance((len(proteins) - 1) % _PROTEINS_PER_ADVANCE + 1)
+    number = 0
+    with progress("writing FASTA", total=len(proteins.residues), unit="residues") as advance:
+        for lengths, offsets in proteins.pieces():
+            for start, stop in zip(offsets.tolist(), (offsets + lengths).tolist(), strict=True):
+                yield f"protein_{number}", proteins.residues[start:stop].tobytes().translate(LETTER_OF_ID).decode()
+                number += 1
+            advance(int(lengths.sum()))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from rich import get_console
 from rich.table import Table
 
 from d2plm_megatron.alphabet import ID_OF_BYTE, NOT_A_RESIDUE, encode
-from d2plm_megatron.console import progress, run
+from d2plm_megatron.console import one_line, progress, run
 from d2plm_megatron.data.indexed import paths_of
-from d2plm_megatron.data.indexed_writer import IndexedWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter, files_of
+from d2plm_megatron.files import check_outputs
 from data_tools.lmdb_options import Field, Keys, Values
-from data_tools.proteins_lmdb import Layout, ProteinsLmdb
+from data_tools.lmdb_values import Layout
+from data_tools.proteins_lmdb import ProteinsLmdb, data_file
 
 _ID_OF_BYTE = ID_OF_BYTE.tobytes()
 
@@ -44,14 +46,19 @@ def main(
     shard: Annotated[str, typer.Option(help="Which share of how many to convert, such as 3/8; see merge.")] = "1/1",
 ) -> None:
     """Converts a cleaned LMDB database of proteins to the files that training reads; prints counts and the rate."""
-    part = parse_shard(shard)
+    part, layout = parse_shard(shard), Layout(values, field, keys)
     prefix = shard_prefix(prefix, part)
+    check_outputs(files_of(prefix), [data_file(database)])
+    with ProteinsLmdb(database, layout) as proteins:
+        left_out = proteins.left_out()
     started = time.perf_counter()
-    num_proteins, num_residues = convert(database, prefix, Layout(values, field, keys), part)
+    num_proteins, num_residues = convert(database, prefix, layout, part)
     seconds = time.perf_counter() - started
     table = Table("proteins", "residues", "seconds", "residues/s", title=" ".join(map(str, paths_of(prefix))))
     table.add_row(f"{num_proteins:,}", f"{num_residues:,}", f"{seconds:.2f}", f"{num_residues / seconds:,.0f}")
     get_console().print(table)
+    if left_out:
+        print(one_line(left_out))
 
 
 def convert(database: Path, prefix: Path, layout: Layout | None = None, shard: Shard | None = None) -> tuple[int, int]:

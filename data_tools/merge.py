@@ -9,7 +9,8 @@ from rich.table import Table
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import IndexedProteins, paths_of
-from d2plm_megatron.data.indexed_writer import IndexedWriter
+from d2plm_megatron.data.indexed_writer import IndexedWriter, files_of
+from d2plm_megatron.files import check_outputs
 from data_tools.lmdb_to_indexed import Shard, shard_prefix
 
 
@@ -30,15 +31,14 @@ def main(
 
 
 def merge(sources: list[Path], output: Path) -> None:
-    """Writes the datasets of `sources`, in order, as one.
+    """Writes the datasets of `sources`, in order, as one; each is checked whole on the way.
 
-    Raises FileNotFoundError naming what is missing, ValueError for what is no dataset of proteins, whose two files do
-    not fit, or which is the output itself.
+    Raises FileNotFoundError naming what is missing, ValueError for what is no dataset of proteins, is damaged, is not
+    what its checksums say, or is the output itself.
     """
-    if output in sources:
-        raise ValueError(f"{output}: both an input and the output; name another output")
+    check_outputs(files_of(output), [path for source in sources for path in files_of(source)])
     for source in sources:
-        IndexedProteins(source)  # says what is wrong with a pair of files
+        IndexedProteins(source)  # says what is missing before anything is read
     with IndexedWriter(output) as writer, progress("merging", total=len(sources), unit="shards") as advance:
         for source in sources:
             writer.append(source)

@@ -22,16 +22,14 @@ def ngram_counts(
 ) -> list[np.ndarray]:
     """How often each n-gram occurs, int64 [20^n] for n = 1 to 4, in base 20; `advance` is told the residues."""
     counts = [np.zeros(NUM_CANONICAL**n, dtype=np.int64) for n in range(1, LONGEST + 1)]
-    first = 0
-    while first < len(proteins):
-        start = int(proteins.offsets[first])
-        last = int(np.searchsorted(proteins.offsets, start + _RESIDUES_AT_ONCE))
-        last = max(last, first + 1)
-        lengths = proteins.lengths[first:last]
-        residues = proteins.residues[start : start + int(lengths.sum(dtype=np.int64))]
-        _count(residues, lengths, counts)
-        advance(len(residues))
-        first = last
+    start = 0
+    for lengths, offsets in proteins.pieces():
+        borders = np.flatnonzero(np.diff(offsets // _RESIDUES_AT_ONCE)) + 1
+        for some in np.split(lengths, borders):
+            residues = proteins.residues[start : start + int(some.sum())]
+            _count(residues, some, counts)
+            advance(len(residues))
+            start += len(residues)
     return counts
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from d2plm_megatron.files import write_text
 from data_tools.clean_blocks import Rules
 from data_tools.homology import Homology
-from data_tools.proteins_lmdb import Layout
-from data_tools.raw_blocks import data_file
+from data_tools.lmdb_values import Layout
+from data_tools.proteins_lmdb import data_file
 
 _OF_HOMOLOGS = {"homology", "mmseqs"}
 _AFTER_CLEANING = {"cut_at"} | _OF_HOMOLOGS

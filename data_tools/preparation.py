@@ -34,7 +34,8 @@ from data_tools.fates import (
 from data_tools.homology import mmseqs_version, read_hits, search
 from data_tools.manifest import checksum, describe_side, draw, versions, write_manifest
 from data_tools.plan import Plan, claim
-from data_tools.raw_blocks import data_file, pieces_of
+from data_tools.proteins_lmdb import data_file
+from data_tools.raw_blocks import pieces_of
 from data_tools.sides import SIDES, Side, SideTask, SideWriter, share_out
 from data_tools.workers import ordered_map
 

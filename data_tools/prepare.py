@@ -18,9 +18,9 @@ from d2plm_megatron.console import run
 from data_tools.clean_blocks import Rules
 from data_tools.homology import Homology
 from data_tools.lmdb_options import Field, Keys, Values
+from data_tools.lmdb_values import Layout
 from data_tools.plan import Plan
 from data_tools.preparation import Preparation
-from data_tools.proteins_lmdb import Layout
 from data_tools.split import Split
 from data_tools.workers import available_cores
 

@@ -4,71 +4,47 @@
     value    JSON, {"sequence": "MKT...", "id": "P12345"}; "id" may be missing
 
 Written as one file. Read as one file or as a directory with data.mdb, which is how older databases are laid out, and
-in the layouts that Layout names. Pickled values, which some such databases hold, are refused: to unpickle is to run
-what its author wrote. A protein cut into chunks is as many records in a row; a chunk says which it is of how many,
-{"sequence": ..., "id": "P12345/1001-2000", "part": [2, 3]}.
+in the layouts that lmdb_values.Layout names. A protein cut into chunks is as many records in a row; a chunk says which
+it is of how many, {"sequence": ..., "id": "P12345/1001-2000", "part": [2, 3]}.
+
+Many databases hold keys beside those of the records, such as num_examples, length or __keys__. They are left out: where
+keys are numbers all that are none, else those with such a name, and in either case only if the value is no protein.
 """
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self, TypeVar
 
 import lmdb
 
+from data_tools.lmdb_values import ChunkOrder, Layout, Record, readable
+
+Result = TypeVar("Result")
+
 _RECORDS_AT_ONCE = 2_000
 _MAPPED_BYTES = 1 << 27
-_PICKLE = b"\x80"
-_PICKLED = (
-    "the value is pickled, and to unpickle a file made by others can run code; have the database written with JSON "
-    'values, {"sequence": "MKT..."}'
+_NAMES_OF_METADATA = (
+    *(b"count", b"ids", b"info", b"keys", b"len", b"length", b"meta", b"metadata", b"size", b"total", b"version"),
+    *(b"num_entries", b"num_examples", b"num_proteins", b"num_records", b"num_samples", b"num_sequences"),
 )
-
-
-class Record(NamedTuple):
-    """One record: its key in the database, the protein's id (the key where none was given), its sequence.
-
-    `is_chunk`: it is part of a protein that was cut; `is_later_chunk`: it continues the protein of the record before.
-    """
-
-    key: str
-    name: str
-    sequence: str
-    is_later_chunk: bool = False
-    is_chunk: bool = False
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a database is laid out.
-
-    Attributes:
-        values: "json", an object with the sequence in `field`; "raw", the letters themselves.
-        field: where in the object the sequence is.
-        keys: "numbers", "0" to "N - 1" in ASCII digits, read in numeric order; "stored", any, read in the database's
-            order of bytes, which for binary big-endian or zero-padded numbers is the numeric one.
-    """
-
-    values: str = "json"
-    field: str = "sequence"
-    keys: str = "numbers"
-
-    def __post_init__(self) -> None:
-        if self.values not in ("json", "raw"):
-            raise ValueError(f"--values {self.values}: expected json or raw")
-        if self.keys not in ("numbers", "stored"):
-            raise ValueError(f"--keys {self.keys}: expected numbers or stored")
+_MOST_METADATA = 1_000
+_MOST_NAMED = 5
 
 
 class ProteinsLmdb:
     """The records of a database in the order of their keys: `with ProteinsLmdb(path) as proteins`.
 
-    `len(proteins)` is their number. Opening raises FileNotFoundError, and ValueError for what is no LMDB database or
-    holds nothing. Reading raises ValueError naming the key that is missing or whose value cannot be understood.
+    `len(proteins)` is their number.
+
+    metadata    the keys that are left out
+
+    Opening raises FileNotFoundError, and ValueError for what is no LMDB database or holds nothing. Reading raises
+    ValueError naming the key that is missing or whose value cannot be understood; iterating and `sequences` name a
+    chunk, too, that does not follow the one before it.
     """
 
     def __init__(self, path: str | Path, layout: Layout | None = None) -> None:
@@ -80,12 +56,14 @@ class ProteinsLmdb:
 
     def __enter__(self) -> Self:
         self._env = _open(self.path)
-        self._num_records = self._env.stat()["entries"]
         try:
             self._check()
+            with self._env.begin(buffers=True) as transaction, _naming_damage(self.path):
+                self.metadata = self._find_metadata(transaction.cursor())
         except ValueError:
             self._env.close()
             raise
+        self._num_records = self._env.stat()["entries"] - len(self.metadata)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -95,7 +73,11 @@ class ProteinsLmdb:
         return self._num_records
 
     def __iter__(self) -> Iterator[Record]:
-        return self.records(0, len(self))
+        order = ChunkOrder()
+        for record in self.records(0, len(self)):
+            self._follow(order, record)
+            yield record
+        self._follow(order, None)
 
     def records(self, start: int, stop: int, before: bytes | None = None) -> Iterator[Record]:
         """The records `start` up to `stop`, by their place in the order.
@@ -110,19 +92,32 @@ class ProteinsLmdb:
         """The sequences of records `start` up to `stop`, some thousand at a time: (sequences, later chunk or not).
 
         Values as json.dumps writes them are not parsed but matched, which is faster, so that a sequence spelled with
-        escapes comes with them; any other value goes the whole way. None says that no record is a later chunk.
+        escapes comes with them; any other value goes the whole way. None says that no record is a later chunk. There
+        is a protein's end before `start`, and at `stop`.
         """
+        order = ChunkOrder()
         for items in self._batches(start, stop):
             if self.layout.values == "raw":
-                yield [self._letters(*item) for item in items], None
+                yield [self._read(key, self.layout.letters, value) for key, value in items], None
                 continue
-            matches = [self._plain.fullmatch(value) for _, value in items]
-            if None in matches:
-                records = [match or self._record(*item) for match, item in zip(matches, items, strict=True)]
-                sequences = [r.sequence.encode() if isinstance(r, Record) else r[1] for r in records]
-                yield sequences, [isinstance(r, Record) and r.is_later_chunk for r in records]
-            else:
-                yield [match[1] for match in matches if match], None
+            sequences, later = [], []
+            for key, value in items:
+                if (match := self._plain.fullmatch(value)) and not order.is_inside:
+                    sequences.append(match[1])
+                    later.append(False)
+                else:
+                    record = self._record(key, value)
+                    self._follow(order, record)
+                    sequences.append(record.sequence.encode("utf-8", "replace"))
+                    later.append(record.is_later_chunk)
+            yield sequences, later if any(later) else None
+        self._follow(order, None)
+
+    def left_out(self) -> str:
+        """Says which keys are left out; empty where there are none."""
+        names = ", ".join(repr(readable(key)) for key in sorted(self.metadata)[:_MOST_NAMED])
+        more = ", ..." if len(self.metadata) > _MOST_NAMED else ""
+        return f"{self.path}: left out {len(self.metadata):,} keys without a protein: {names}{more}" if names else ""
 
     def begins_protein(self, number: int) -> bool:
         """Whether a record, by its place in the order, is a whole protein or the first chunk of one."""
@@ -131,8 +126,7 @@ class ProteinsLmdb:
     def last_key(self, start: int, stop: int, before: bytes | None) -> bytes:
         """In the order of the database the key of record `stop` - 1, `before` being that of record `start` - 1."""
         with self._env.begin() as transaction, _naming_damage(self.path):
-            keys = self._walk(transaction.cursor(), start, before).iternext(values=False)
-            return next(islice(keys, stop - start - 1, None))
+            return next(islice(self._keys(transaction.cursor(), start, before), stop - start - 1, None))
 
     def _batches(self, start: int, stop: int, last_key: bytes | None = None) -> Iterator[list[tuple[bytes, bytes]]]:
         read = self._by_number if self.layout.keys == "numbers" else self._as_stored
@@ -167,61 +161,82 @@ class ProteinsLmdb:
     def _as_stored(
         self, cursor: Any, start: int, stop: int, last_key: bytes | None
     ) -> Iterator[list[tuple[bytes, bytes]]]:
-        items = self._walk(cursor, start, last_key).iternext()
+        keys = self._keys(cursor, start, last_key)
+        items = ((key, cursor.value()) for key in keys)
         for first in range(start, stop, _RECORDS_AT_ONCE):
             yield list(islice(items, min(_RECORDS_AT_ONCE, stop - first)))
 
-    def _walk(self, cursor: Any, start: int, last_key: bytes | None) -> Any:
-        """The cursor at the record `start`."""
-        if last_key is None:
-            cursor.first()
-            for _ in range(start):
-                cursor.next()
-        else:
-            cursor.set_key(last_key)
-            cursor.next()
-        return cursor
+    def _keys(self, cursor: Any, start: int, last_key: bytes | None) -> Iterator[bytes]:
+        """The keys of the records from `start` on, in the order of the database; the cursor stands at each."""
+        found = cursor.first() if last_key is None else cursor.set_key(last_key) and cursor.next()
+        keys = cursor.iternext(values=False) if found else ()
+        return islice((key for key in keys if key not in self.metadata), 0 if last_key else start, None)
+
+    def _find_metadata(self, cursor: Any) -> frozenset[bytes]:
+        """The keys that are no record's; raises ValueError where they are too many, or all."""
+        by_number = self.layout.keys == "numbers"
+        found = set[bytes]()
+        for key, value in _outside_digits(cursor) if by_number else _named_metadata(cursor):
+            is_record = self.layout.is_record(value)
+            if by_number and (is_record or len(found) == _MOST_METADATA):
+                raise ValueError(f"{self._where(key)}: the keys must be '0', '1', ... (or say --keys stored)")
+            if not is_record:
+                found.add(bytes(key))
+        if len(found) == self._env.stat()["entries"]:
+            raise ValueError(f"{self._where(min(found))}: the keys must be '0', '1', ... (or say --keys stored)")
+        return frozenset(found)
 
     def _check(self) -> None:
-        if not self._num_records:
+        if not self._env.stat()["entries"]:
             raise ValueError(f"{self.path}: the database is empty")
-        data = self.path / "data.mdb" if self.path.is_dir() else self.path
+        data = data_file(self.path)
         missing = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"] - data.stat().st_size
         if missing > 0:  # to read a page that is not there would end the process with a bus error
             raise ValueError(
                 f"{data}: cut off, {missing:,} bytes are missing; copy it again, or compact it by mdb_copy -c"
             )
 
-    def _letters(self, key: bytes, value: bytes) -> bytes:
-        if value.startswith(_PICKLE):
-            raise ValueError(f"{self._where(key)}: {_PICKLED}")
-        return value
-
     def _record(self, key: bytes, value: bytes) -> Record:
-        name = key.decode("utf-8", "backslashreplace")
-        if self.layout.values == "raw":
-            return Record(name, name, self._letters(key, value).decode("latin-1"))
-        fields = self._fields(key, value)
-        sequence = fields.get(self.layout.field)
-        if not isinstance(sequence, str):
-            raise ValueError(f'{self._where(key)}: the value has no "{self.layout.field}" with a string')
-        part: Any = fields.get("part")
-        is_chunk = isinstance(part, list)
-        return Record(name, str(fields.get("id", name)), sequence, is_chunk and part[:1] > [1], is_chunk)
+        return self._read(key, partial(self.layout.record, key), value)
 
-    def _fields(self, key: bytes, value: bytes) -> dict[str, Any]:
-        if value.startswith(_PICKLE):
-            raise ValueError(f"{self._where(key)}: {_PICKLED}")
+    def _read(self, key: bytes, read: Callable[[bytes], Result], value: bytes) -> Result:
         try:
-            fields = json.loads(value.decode())
-        except ValueError:
-            raise ValueError(f"{self._where(key)}: the value is not JSON") from None
-        if not isinstance(fields, dict):
-            raise ValueError(f'{self._where(key)}: the value has no "{self.layout.field}" with a string')
-        return fields
+            return read(value)
+        except ValueError as error:
+            raise ValueError(f"{self._where(key)}: {error}") from None
 
-    def _where(self, key: bytes) -> str:
-        return f"{self.path}, key {key.decode('utf-8', 'backslashreplace')!r}"
+    def _follow(self, order: ChunkOrder, record: Record | None) -> None:
+        """Says what comes next; None at the end."""
+        try:
+            order.follow(record)
+        except ValueError as error:
+            raise ValueError(f"{self.path}{f', key {record.key!r}' if record else ''}: {error}") from None
+
+    def _where(self, key: bytes | memoryview) -> str:
+        return f"{self.path}, key {readable(key)!r}"
+
+
+def data_file(path: Path) -> Path:
+    """The file that holds an input's data: of a database in a folder, data.mdb."""
+    return path / "data.mdb" if path.is_dir() else path
+
+
+def _outside_digits(cursor: Any) -> Iterator[tuple[memoryview, memoryview]]:
+    """The items whose keys begin before '0' or after '9', in the order of the database."""
+    cursor.first()
+    yield from takewhile(lambda item: bytes(item[0]) < b"0", cursor.iternext())
+    if cursor.set_range(b":"):
+        yield from cursor.iternext()
+
+
+def _named_metadata(cursor: Any) -> Iterator[tuple[memoryview, memoryview]]:
+    """The items whose keys are names of metadata, or stand between pairs of underscores."""
+    for name in _NAMES_OF_METADATA:
+        if cursor.set_key(name):
+            yield cursor.item()
+    if cursor.set_range(b"__"):
+        keys_between = takewhile(lambda item: bytes(item[0]).startswith(b"__"), cursor.iternext())
+        yield from (item for item in keys_between if bytes(item[0]).endswith(b"__"))
 
 
 def _open(path: Path) -> Any:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_tools.fasta import TextBlock, parse, text_blocks
-from data_tools.proteins_lmdb import Layout, ProteinsLmdb
+from data_tools.lmdb_values import Layout
+from data_tools.proteins_lmdb import ProteinsLmdb, data_file
 
 _BLOCK_BYTES = 1 << 21
 _BLOCK_RECORDS = 5_000
@@ -55,12 +56,12 @@ class LmdbPiece:
         """
         with ProteinsLmdb(self.path, self.layout) as proteins:
             for record in proteins.records(self.start, self.stop, self.before):
-                if record.is_chunk:
+                if record.part:
                     raise ValueError(
                         f"{self.path}, key {record.key!r}: a chunk of a cut protein; give the proteins as they were "
                         "before they were cut"
                     )
-                yield record.name.strip() or record.key, record.sequence
+                yield record.name, record.sequence
 
 
 def pieces_of(path: Path, layout: Layout) -> Iterator[FastaPiece | LmdbPiece]:
@@ -80,11 +81,6 @@ def is_lmdb(path: Path) -> bool:
         return True
     with path.open("rb") as file:
         return int.from_bytes(file.read(20)[16:], "little") == 0xBEEFC0DE
-
-
-def data_file(path: Path) -> Path:
-    """The file that holds an input's data: of a database in a folder, data.mdb."""
-    return path / "data.mdb" if path.is_dir() else path
 
 
 def _lmdb_pieces(path: Path, layout: Layout) -> Iterator[LmdbPiece]:

@@ -43,19 +43,17 @@ def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, opt
 
 def _residues(sources: Sequence[IndexedProteins], slices: Slices) -> np.ndarray:
     """The ids of all slices, end to end, uint8."""
-    starts = slices.starts.copy()
     for number in set(slices.corpora.tolist()):
-        here = slices.corpora == number
-        starts[here] += sources[number].offsets[slices.proteins[here]]
         sources[number].check_size()
-    bounds = zip(slices.corpora.tolist(), starts.tolist(), (starts + slices.num_residues).tolist(), strict=True)
+    stops = (slices.places + slices.num_residues).tolist()
+    bounds = zip(slices.corpora.tolist(), slices.places.tolist(), stops, strict=True)
     parts = [sources[number].residues[start:stop] for number, start, stop in bounds]
     residues = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint8)
     wrong = np.flatnonzero((residues < alphabet.RESIDUES.start) | (residues >= alphabet.RESIDUES.stop))
     if wrong.size:
         part = int(np.searchsorted(np.cumsum(slices.num_residues), wrong[0], side="right"))
-        place = int(starts[part] + wrong[0] - slices.num_residues[:part].sum())
-        raise ValueError(sources[slices.corpora[part]].no_residue_at(place))
+        position = int(slices.starts[part] + wrong[0] - slices.num_residues[:part].sum())
+        raise ValueError(sources[slices.corpora[part]].no_residue(int(slices.proteins[part]), position))
     return residues
 
 

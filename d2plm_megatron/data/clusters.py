@@ -4,26 +4,29 @@ As ESM-2 (Lin et al. 2023) draws a UniRef50 cluster and then one of its UniRef90
 which there are many near-copies, do not crowd out the rest.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor, from_numpy
 
+from d2plm_megatron.data.checksums import sample_of
+from d2plm_megatron.data.mapped import MappedFile
 from d2plm_megatron.noise import Noise, Stream
+
+_CLUSTERS_AT_ONCE = 1 << 20
 
 
 class Clusters:
-    """The clusters of a file, mapped into memory and read when asked for; `len(clusters)` is C.
-
-    boundaries   int64 [C + 1]
-    members      int64 [N]
+    """The clusters of a file, mapped into memory, read and checked when asked for; `len(clusters)` is C.
 
     Args:
         path: of the file.
         num_proteins: of the corpus, N.
 
     Raises FileNotFoundError if there is no such file and ValueError if it is no clustering of N proteins; only the ends
-    are looked at, and what is drawn.
+    are looked at, and what is drawn. What is drawn raises ValueError where it is damaged.
     """
 
     def __init__(self, path: str | Path, num_proteins: int) -> None:
@@ -31,25 +34,46 @@ class Clusters:
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is missing; python -m data_tools.cluster makes it")
         try:
-            both = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            self._file = MappedFile(self.path)
+            both = np.lib.format.open_memmap(self.path, mode="r")
         except (ValueError, EOFError):
             raise ValueError(f"{path} is no .npy file, or is cut off; make it again") from None
         size = both.size - num_proteins
         if both.dtype != np.int64 or both.ndim != 1 or size < 2 or both[0] != 0 or both[size - 1] != num_proteins:
             raise ValueError(f"{path} does not hold the clusters of {num_proteins:,} proteins; make it for these data")
-        self.boundaries = both[:size].view(np.ndarray)
-        self.members = both[size:].view(np.ndarray)
+        self._boundaries = both[:size].view(np.ndarray)
+        self._members = both[size:].view(np.ndarray)
 
     def __len__(self) -> int:
-        return len(self.boundaries) - 1
+        return len(self._boundaries) - 1
 
     def draw(self, chosen: Tensor, noise: Noise) -> Tensor:
         """One protein of each of the chosen clusters, int64: by the noise of the pass and the cluster."""
-        begins = self.boundaries[chosen.numpy()]
-        sizes = self.boundaries[chosen.numpy() + 1] - begins
-        if (begins < 0).any() or (sizes <= 0).any() or (begins + sizes > len(self.members)).any():
+        self._file.check_size()
+        begins = self._boundaries[chosen.numpy()]
+        sizes = self._sizes(begins, self._boundaries[chosen.numpy() + 1])
+        places = begins + noise.integers(Stream.MEMBER, from_numpy(sizes), chosen).numpy()
+        return from_numpy(self._checked(self._members[places]))
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these clusters from others, for JSON: their number, and a sample of the file."""
+        return {"clusters": len(self), "sample": sample_of([self._file])}
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(proteins, sizes) of all clusters, in order, a million at a time: int64, cluster after cluster."""
+        for first in range(0, len(self), _CLUSTERS_AT_ONCE):
+            self._file.check_size()
+            bounds = self._boundaries[first : first + _CLUSTERS_AT_ONCE + 1]
+            sizes = self._sizes(bounds[:-1], bounds[1:])
+            yield self._checked(self._members[bounds[0] : bounds[-1]]), sizes
+
+    def _sizes(self, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        if (begins < 0).any() or (ends <= begins).any() or (ends > len(self._members)).any():
             raise ValueError(f"{self.path} is damaged: some cluster has no members; make it again")
-        members = self.members[begins + noise.integers(Stream.MEMBER, from_numpy(sizes), chosen).numpy()]
-        if (members < 0).any() or (members >= len(self.members)).any():
+        sizes: np.ndarray = ends - begins
+        return sizes
+
+    def _checked(self, members: np.ndarray) -> np.ndarray:
+        if (members < 0).any() or (members >= len(self._members)).any():
             raise ValueError(f"{self.path} is damaged: it names a protein that does not exist; make it again")
-        return from_numpy(members)
+        return members

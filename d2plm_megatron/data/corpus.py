@@ -16,8 +16,6 @@ from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.slices import Slices, crop
 from d2plm_megatron.noise import Noise
 
-_CLUSTERS_AT_ONCE = 1 << 20
-
 
 @dataclass(frozen=True)
 class Corpus:
@@ -61,13 +59,13 @@ class Corpus:
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray | int]]:
         """The lengths of all proteins, and how often a pass draws each of them."""
-        for first in range(0, len(self), _CLUSTERS_AT_ONCE):
-            if self.clusters is None:
-                yield self.proteins.lengths[first : first + _CLUSTERS_AT_ONCE], 1
-            else:
-                bounds = self.clusters.boundaries[first : first + _CLUSTERS_AT_ONCE + 1]
-                sizes = np.diff(bounds)
-                yield self.proteins.lengths[self.clusters.members[bounds[0] : bounds[-1]]], np.repeat(1 / sizes, sizes)
+        if self.clusters is None:
+            for lengths, _ in self.proteins.pieces():
+                yield lengths, 1
+            return
+        for members, sizes in self.clusters.pieces():
+            lengths, _ = self.proteins.checked(members)
+            yield lengths, np.repeat(1 / sizes, sizes)
 
 
 def open_corpora(options: Data) -> list[Corpus]:

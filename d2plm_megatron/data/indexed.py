@@ -1,40 +1,26 @@
 """Indexed proteins: Megatron's indexed dataset, a pair of files PREFIX.bin and PREFIX.idx, with numpy alone.
 
 PREFIX.bin holds one byte per residue, its id (see alphabet.py), protein after protein, without special tokens.
-PREFIX.idx says where each of the N sequences lies; little-endian, packed:
-
-    9 bytes      magic, MMIDIDX and two zero bytes
-    uint64       version, 1
-    uint8        code of the residues' type, 1 = uint8
-    uint64       number of sequences, N
-    uint64       number of document boundaries, D + 1
-    int32 [N]    lengths, residues
-    int64 [N]    offsets of the first residues in PREFIX.bin, bytes
-    int64 [D+1]  document boundaries: document d is the sequences from boundary d to boundary d + 1
+PREFIX.idx says where each lies (see index.py).
 
 A document is a protein. Most are one sequence, so that D = N and the boundaries are 0, 1, ..., N; a long protein may be
 cut into several, its chunks, which are drawn like proteins of their own and differ from them in their ends alone.
 
-Source: megatron/core/datasets/indexed_dataset.py of megatron-core 0.16.1, whose IndexedDatasetBuilder writes the same
-bytes for the same proteins and whose IndexedDataset reads these files.
+megatron-core's IndexedDatasetBuilder writes the same bytes for the same proteins, and its IndexedDataset reads these
+files. What is more, the checksums beside them (see checksums.py), is ours.
 """
 
-import os
-import struct
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from d2plm_megatron.alphabet import RESIDUES, SIZE, TOKENS
+from d2plm_megatron.data.checksums import Checksums, Sum, sample_of
+from d2plm_megatron.data.index import Index
+from d2plm_megatron.data.mapped import MappedFile
 
-HEADER = struct.Struct("<9sQBQQ")
-MAGIC = b"MMIDIDX\x00\x00"
-VERSION = 1
-_TYPES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float64", 7: "float32", 8: "uint16"}
-UINT8 = 1
-_PROTEINS_AT_ONCE = 1 << 20
 _RESIDUES_AT_ONCE = 1 << 22
 
 
@@ -46,147 +32,124 @@ def paths_of(prefix: str | Path) -> tuple[Path, Path]:
 class IndexedProteins:
     """The proteins of PREFIX.bin and PREFIX.idx, mapped into memory and read when asked for.
 
-    `dataset[i]` is protein (or chunk) i as ids, uint8 [residues], read-only; `len(dataset)` is their number.
+    `dataset[i]` is protein (or chunk) i as ids, uint8 [residues], read-only; `len(dataset)` is their number, N.
 
-    lengths         int32 [N], residues of each protein
-    offsets         int64 [N], byte of PREFIX.bin at which each protein starts
     residues        uint8 [all residues], PREFIX.bin as it is
     num_documents   D, proteins when the chunks of one count once
 
     Opening takes the same time for any N: it compares the files' sizes with their header and the first and last
-    entries; `verify` reads everything. Raises FileNotFoundError if one of the files is missing and ValueError, saying
-    what does not fit, if they are no dataset of proteins or not the two halves of one.
+    entries. Where proteins lie is asked of `checked` and `pieces` alone, which raise ValueError naming the protein
+    whose entry is damaged; `verify` reads everything. Raises FileNotFoundError if one of the files is missing and
+    ValueError, saying what does not fit, if they are no dataset of proteins or not the two halves of one.
     """
 
     def __init__(self, prefix: str | Path) -> None:
         self.prefix = str(prefix)
-        self._bin_path, self._idx_path = paths_of(prefix)
-        for path in (self._bin_path, self._idx_path):
+        bin_path, idx_path = paths_of(prefix)
+        for path in (bin_path, idx_path):
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing (a dataset is named by its prefix, without .bin or .idx)")
-        num_proteins, self.num_documents = read_counts(self._idx_path)
-        self.lengths = self._map("<i4", HEADER.size, num_proteins)
-        self.offsets = self._map("<i8", HEADER.size + 4 * num_proteins, num_proteins)
-        self._documents = self._map("<i8", HEADER.size + 12 * num_proteins, self.num_documents + 1)
-        self._check_ends()
-        with self._bin_path.open("rb") as file:
-            self.residues = np.memmap(file, dtype=np.uint8, mode="r").view(np.ndarray)
-            self._bin = os.dup(file.fileno())  # the file that is mapped, whatever comes to bear its name
-        weakref.finalize(self, os.close, self._bin)
+        self._file = MappedFile(bin_path)
+        self.residues = self._file.content
+        self._index = Index(idx_path, len(self.residues))
+        self.num_documents = self._index.num_documents
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self._index)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        start = int(self.offsets[index])
-        return self.residues[start : start + int(self.lengths[index])]
+        [length], [offset] = self.checked(np.array([range(len(self))[index]]))
+        return self.residues[offset : offset + length]
+
+    def checked(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of these, int64 [n] from 0 to N - 1: (residues, byte of PREFIX.bin at which each starts), both int64 [n].
+
+        Raises ValueError naming the first whose entry is damaged, or the file that has shrunk.
+        """
+        self._file.check_size()
+        return self._index.checked(chosen)
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What `checked` gives of all proteins, in order, a million or so at a time."""
+        return self._index.pieces()
+
+    def document_starts(self) -> Iterator[np.ndarray]:
+        """The first sequence of every document, int64, in order, some at a time; raises ValueError where damaged."""
+        return self._index.document_starts()
 
     def begins_protein(self, chosen: np.ndarray) -> np.ndarray:
-        """Whether each of these, int64, begins with its protein's first residue: bool, false for a later chunk."""
-        return self._is_boundary(chosen)
+        """Whether each of these, int64, begins with its protein's first residue: bool, false for a later chunk.
+
+        Raises ValueError where the document boundaries are damaged.
+        """
+        return self._index.is_boundary(chosen)
 
     def ends_protein(self, chosen: np.ndarray) -> np.ndarray:
-        """Whether each of these, int64, ends with its protein's last residue: bool, false for an earlier chunk."""
-        return self._is_boundary(chosen + 1)
+        """Whether each of these, int64, ends with its protein's last residue: bool, false for an earlier chunk.
+
+        Raises ValueError where the document boundaries are damaged.
+        """
+        return self._index.is_boundary(chosen + 1)
 
     def check_size(self) -> None:
-        """Raises ValueError if PREFIX.bin has shrunk since it was opened: touching what is gone would end the process.
+        """Raises ValueError if PREFIX.bin has shrunk since it was opened; see MappedFile."""
+        self._file.check_size()
 
-        Costs a microsecond, for any size.
+    def verified(self) -> Iterator[np.ndarray]:
+        """All residues in order, uint8, some million at a time; everything is checked on the way.
+
+        Raises ValueError naming the first protein or document whose entry is damaged, the protein and position (from
+        1) of an id of no residue, or, at the end, the file that is not the one of the checksums beside it.
         """
-        size = os.fstat(self._bin).st_size
-        if size < len(self.residues):
-            raise ValueError(
-                f"{self._bin_path} has shrunk from {len(self.residues):,} to {size:,} bytes while it was read; "
-                "put the same data back and start again: a run continues from its last checkpoint"
-            )
+        known, found = self.checksums(), Sum()
+        for entries in (self.pieces(), self.document_starts()):
+            for _ in entries:
+                pass
+        for start in range(0, len(self.residues), _RESIDUES_AT_ONCE):
+            self.check_size()
+            some = self.residues[start : start + _RESIDUES_AT_ONCE]
+            wrong = np.flatnonzero((some < RESIDUES.start) | (some >= RESIDUES.stop))
+            if wrong.size:
+                raise ValueError(self.no_residue(*self._index.place_of(start + int(wrong[0]))))
+            found.add(some.data)
+            yield some
+        if known:
+            known.compare(self.prefix, Checksums(found.result(), Sum(self._index.file.content.data).result()))
 
     def verify(self, advance: Callable[[int], object] = lambda num_residues: None) -> np.ndarray:
-        """Reads everything; returns how often each id occurs, int64 [SIZE].
+        """Reads everything; returns how often each id occurs, int64 [SIZE]. Raises what `verified` raises.
 
-        `advance` is told the residues done. Raises ValueError naming the first protein (from 0) that does not follow
-        its predecessor, or that holds an id of no residue, with the position (from 1).
+        `advance` is told the residues done.
         """
-        self._verify_index()
-        counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(self.residues), _RESIDUES_AT_ONCE):
-            chunk = self.residues[start : start + _RESIDUES_AT_ONCE]
-            counts += np.bincount(chunk, minlength=256)
-            if counts.sum() != counts[RESIDUES].sum():
-                wrong = np.flatnonzero((chunk < RESIDUES.start) | (chunk >= RESIDUES.stop))
-                raise ValueError(self.no_residue_at(start + int(wrong[0])))
-            advance(len(chunk))
-        return counts[:SIZE]
+        counts = np.zeros(SIZE, dtype=np.int64)
+        for some in self.verified():
+            counts += np.bincount(some, minlength=SIZE)
+            advance(len(some))
+        return counts
 
-    def _map(self, dtype: str, offset: int, count: int) -> np.ndarray:
-        mapped = np.memmap(self._idx_path, dtype=dtype, mode="r", offset=offset, shape=(count,))
-        return mapped.view(np.ndarray)  # the same memory; slicing an np.memmap object takes several times as long
+    def checksums(self) -> Checksums | None:
+        """Those that lie beside the dataset, None without. Raises ValueError if they are damaged or of other data."""
+        return Checksums.beside(self.prefix)
 
-    def _is_boundary(self, sequences: np.ndarray) -> np.ndarray:
-        if self.num_documents == len(self):
-            return np.ones(len(sequences), dtype=bool)
-        return self._documents[np.searchsorted(self._documents, sequences)] == sequences
+    def identity(self) -> dict[str, Any]:
+        """What tells these data from others, for JSON; takes about the same time for any N.
 
-    def _check_ends(self) -> None:
-        if self.offsets[0] != 0 or self._documents[0] != 0 or self._documents[-1] != len(self):
-            raise ValueError(f"{self._idx_path} is damaged; convert the data again")
-        described = int(self.offsets[-1]) + int(self.lengths[-1])
-        size = self._bin_path.stat().st_size
-        if size != described or size == 0:
-            difference = f"{described - size:,} are missing" if size <= described else f"{size - described:,} too many"
-            raise ValueError(
-                f"{self._bin_path} has {size:,} bytes where {self._idx_path} describes {described:,}: {difference}; "
-                "convert the data again"
-            )
+        proteins, residues   their numbers
+        sample               BLAKE2b of both files' sizes and of pieces of them, a MiB of each
+        checksum             of both files as they were written; None where no checksums lie beside them
 
-    def _verify_index(self) -> None:
-        expected = 0
-        for start in range(0, len(self), _PROTEINS_AT_ONCE):
-            here = slice(start, start + _PROTEINS_AT_ONCE)
-            ends = expected + np.cumsum(self.lengths[here], dtype=np.int64)
-            starts = np.concatenate(([expected], ends[:-1]))
-            wrong = np.flatnonzero((self.lengths[here] <= 0) | (self.offsets[here] != starts))
-            if wrong.size:
-                raise ValueError(
-                    f"{self._idx_path}: the entry of protein {start + int(wrong[0])} is damaged; convert the data again"
-                )
-            expected = int(ends[-1])
-        for start in range(0, self.num_documents, _PROTEINS_AT_ONCE):
-            wrong = np.flatnonzero(np.diff(self._documents[start : start + _PROTEINS_AT_ONCE + 1]) <= 0)
-            if wrong.size:
-                name = f"the entry of document {start + int(wrong[0])}"
-                raise ValueError(f"{self._idx_path}: {name} is damaged; convert the data again")
+        Raises ValueError if the checksums are damaged or of other data.
+        """
+        known = self.checksums()
+        return {
+            "proteins": len(self),
+            "residues": len(self.residues),
+            "sample": sample_of([self._file, self._index.file]),
+            "checksum": known and known.both,
+        }
 
-    def no_residue_at(self, place: int) -> str:
-        """Says which protein and position the byte at `place` of PREFIX.bin belongs to, and what is wrong with it."""
-        protein = int(np.searchsorted(self.offsets, place, side="right")) - 1
-        wrong = int(self.residues[place])
+    def no_residue(self, protein: int, position: int) -> str:
+        """Says what is wrong with the byte at this position, from 0, of a protein."""
+        wrong = int(self[protein][position])
         name = f" ({TOKENS[wrong]})" if wrong < SIZE else ""
-        position = place - int(self.offsets[protein]) + 1
-        return f"{self._bin_path}: protein {protein}, position {position}: id {wrong}{name} is no residue"
-
-
-def read_counts(idx_path: Path) -> tuple[int, int]:
-    """The numbers of sequences and documents that an .idx says it describes, once its header and its size agree."""
-    with idx_path.open("rb") as file:
-        header = file.read(HEADER.size)
-    if len(header) < HEADER.size or not header.startswith(MAGIC):
-        raise ValueError(f"{idx_path} is no index of a Megatron dataset, or is cut off; convert the data again")
-    _, version, dtype, num_sequences, num_boundaries = HEADER.unpack(header)
-    if version != VERSION:
-        raise ValueError(f"{idx_path}: format version {version}; only version {VERSION} is known")
-    if dtype != UINT8:
-        found = _TYPES.get(dtype, f"type code {dtype}")
-        raise ValueError(
-            f"{idx_path}: holds {found}, but proteins are stored as uint8; was it made by lmdb_to_indexed?"
-        )
-    if num_sequences == 0:
-        raise ValueError(f"{idx_path}: the dataset is empty")
-    expected = HEADER.size + 12 * num_sequences + 8 * num_boundaries
-    size = idx_path.stat().st_size
-    if size != expected or not 1 < num_boundaries <= num_sequences + 1:
-        raise ValueError(
-            f"{idx_path} has {size:,} bytes, but an index of {num_sequences:,} sequences in {num_boundaries - 1:,} "
-            f"documents has {expected:,}; convert the data again"
-        )
-    return int(num_sequences), int(num_boundaries) - 1
+        return f"{self._file.path}: protein {protein}, position {position + 1}: id {wrong}{name} is no residue"

@@ -1,6 +1,5 @@
 """Writes indexed proteins (see indexed.py): one at a time, many at a time, or whole datasets, in constant memory."""
 
-import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,26 +9,33 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from d2plm_megatron.data.indexed import HEADER, MAGIC, UINT8, VERSION, paths_of, read_counts
+from d2plm_megatron.data.checksums import Checksums, Sum, path_of
+from d2plm_megatron.data.index import HEADER, MAGIC, UINT8, VERSION
+from d2plm_megatron.data.indexed import IndexedProteins, paths_of
 from d2plm_megatron.files import atomic
 
-_NUMBERS_AT_ONCE = 1 << 20
-_COPY_BYTES = 1 << 22
+_PART_BYTES = 1 << 22
+
+
+def files_of(prefix: str | Path) -> list[Path]:
+    """The files that are written: PREFIX.bin, PREFIX.idx and their checksums."""
+    return [*paths_of(prefix), path_of(prefix)]
 
 
 class IndexedWriter:
-    """Writes PREFIX.bin and PREFIX.idx: `with IndexedWriter(prefix) as writer: writer.add(ids)`.
+    """Writes PREFIX.bin, PREFIX.idx and their checksums: `with IndexedWriter(prefix) as writer: writer.add(ids)`.
 
-    Both files appear when the block ends well, PREFIX.idx last, and neither does when it raises; what the .idx needs
-    waits in a file beside them. Raises ValueError if nothing was added. The same sequences give the same bytes, however
-    they are spread over calls.
+    All files appear when the block ends well, PREFIX.idx last, and none does when it raises; what the .idx needs waits
+    in a file beside them. Raises ValueError if nothing was added. The same sequences give the same bytes, however they
+    are spread over calls.
 
     num_sequences, num_proteins, num_residues    written so far
     """
 
     def __init__(self, prefix: str | Path) -> None:
         self.num_sequences = self.num_proteins = self.num_residues = 0
-        self._scope = self._files(*paths_of(prefix))
+        self._sum = Sum()
+        self._scope = self._files(*files_of(prefix))
 
     def __enter__(self) -> Self:
         self._scope.__enter__()
@@ -59,34 +65,42 @@ class IndexedWriter:
 
         begins, bool [n], is false for a sequence that continues the protein of the one before; None: none does.
         """
-        self._bin.write(ids)
-        self._lengths.write(lengths.astype("<i4").tobytes())
+        self._add_residues(ids)
         starts = np.arange(len(lengths)) if begins is None else np.flatnonzero(begins)
-        self._documents.write((starts + self.num_sequences).astype("<i8").tobytes())
-        self.num_sequences += len(lengths)
-        self.num_proteins += len(starts)
-        self.num_residues += int(lengths.sum(dtype=np.int64))
+        self._add_starts(starts)
+        self._add_lengths(lengths)
 
     def append(self, prefix: str | Path) -> None:
-        """Appends another dataset, file by file. Raises ValueError when its header is of no dataset of proteins."""
-        bin_path, idx_path = paths_of(prefix)
-        num_sequences, num_proteins = read_counts(idx_path)
-        with bin_path.open("rb") as source:
-            shutil.copyfileobj(source, self._bin, _COPY_BYTES)
-        with idx_path.open("rb") as source:
-            source.seek(HEADER.size)
-            for lengths in _numbers(source, num_sequences, "<i4"):
-                self._lengths.write(lengths.tobytes())
-                self.num_residues += int(lengths.sum(dtype=np.int64))
-            source.seek(HEADER.size + 12 * num_sequences)
-            for starts in _numbers(source, num_proteins, "<i8"):
-                self._documents.write((starts + self.num_sequences).tobytes())
-        self.num_sequences += num_sequences
-        self.num_proteins += num_proteins
+        """Appends another dataset, all of which is checked on the way.
+
+        Raises what IndexedProteins and its `verify` raise; then nothing is written.
+        """
+        source = IndexedProteins(prefix)
+        for residues in source.verified():
+            self._add_residues(residues.data)
+        for starts in source.document_starts():
+            self._add_starts(starts)
+        for lengths, _ in source.pieces():
+            self._add_lengths(lengths)
+
+    def _add_residues(self, ids: bytes | memoryview) -> None:
+        self._bin.write(ids)
+        self._sum.add(ids)
+        self.num_residues += len(ids)
+
+    def _add_starts(self, starts: np.ndarray) -> None:
+        """Of documents, counted from the next sequence on."""
+        self._documents.write((starts + self.num_sequences).astype("<i8").tobytes())
+        self.num_proteins += len(starts)
+
+    def _add_lengths(self, lengths: np.ndarray) -> None:
+        self._lengths.write(lengths.astype("<i4").tobytes())
+        self.num_sequences += len(lengths)
 
     @contextmanager
-    def _files(self, bin_path: Path, idx_path: Path) -> Iterator[None]:
-        with atomic(bin_path, idx_path) as (temporary_bin, temporary_idx), ExitStack() as stack:
+    def _files(self, bin_path: Path, idx_path: Path, sums_path: Path) -> Iterator[None]:
+        paths = atomic(bin_path, sums_path, idx_path)
+        with paths as (temporary_bin, temporary_sums, temporary_idx), ExitStack() as stack:
             spilled = [temporary_idx.with_suffix(ending) for ending in (".lengths", ".documents")]
             for path in spilled:
                 stack.callback(path.unlink, missing_ok=True)
@@ -95,24 +109,28 @@ class IndexedWriter:
                 yield
             if not self.num_sequences:
                 raise ValueError(f"no protein to write to {bin_path}")
+            index = Sum()
             with temporary_idx.open("wb") as file:
-                self._write_index(file)
+                for part in self._index():
+                    file.write(part)
+                    index.add(part)
+            Checksums(self._sum.result(), index.result()).write(temporary_sums)
 
-    def _write_index(self, file: BinaryIO) -> None:
-        file.write(HEADER.pack(MAGIC, VERSION, UINT8, self.num_sequences, self.num_proteins + 1))
-        self._lengths.seek(0)
-        shutil.copyfileobj(self._lengths, file, _COPY_BYTES)
-        self._lengths.seek(0)
+    def _index(self) -> Iterator[bytes]:
+        """PREFIX.idx, in parts."""
+        yield HEADER.pack(MAGIC, VERSION, UINT8, self.num_sequences, self.num_proteins + 1)
+        yield from _parts(self._lengths)
         offset = 0
-        for lengths in _numbers(self._lengths, self.num_sequences, "<i4"):
+        for part in _parts(self._lengths):
+            lengths = np.frombuffer(part, dtype="<i4")
             ends = offset + np.cumsum(lengths, dtype="<i8")
-            file.write((ends - lengths).tobytes())
+            yield (ends - lengths).tobytes()
             offset = int(ends[-1])
-        self._documents.seek(0)
-        shutil.copyfileobj(self._documents, file, _COPY_BYTES)
-        file.write(struct.pack("<q", self.num_sequences))
+        yield from _parts(self._documents)
+        yield struct.pack("<q", self.num_sequences)
 
 
-def _numbers(file: BinaryIO, count: int, dtype: str) -> Iterator[np.ndarray]:
-    for start in range(0, count, _NUMBERS_AT_ONCE):
-        yield np.fromfile(file, dtype=dtype, count=min(_NUMBERS_AT_ONCE, count - start))
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while part := file.read(_PART_BYTES):
+        yield part

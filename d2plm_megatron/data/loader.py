@@ -52,7 +52,10 @@ def global_batches(
         taken = [next(source) for _ in range(packs_per_batch)]
         lengths = [slices.num_tokens for slices, _, _ in taken]
         yield GlobalBatch(
-            packs=[to_batch(stream.sources, s, epoch, stream.options) for s, epoch, _ in taken[rank::num_ranks]],
+            packs=[
+                to_batch(stream.sources, slices, epoch, stream.options).pinned()
+                for slices, epoch, _ in taken[rank::num_ranks]
+            ],
             num_proteins=sum(len(numbers) for numbers in lengths),
             num_tokens=sum(int(numbers.sum()) for numbers in lengths),
             sum_squared_lengths=sum(int((numbers**2).sum()) for numbers in lengths),

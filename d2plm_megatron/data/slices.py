@@ -19,6 +19,7 @@ class Slices:
         corpora: which corpus.
         proteins: which of its proteins.
         starts: from which residue.
+        places: at which byte of the corpus that is.
         num_residues: how many.
         has_begin, has_end: whether a true end of the protein is inside, which has an end token.
         samples: key of the noise.
@@ -28,6 +29,7 @@ class Slices:
     corpora: np.ndarray
     proteins: np.ndarray
     starts: np.ndarray
+    places: np.ndarray
     num_residues: np.ndarray
     has_begin: np.ndarray
     has_end: np.ndarray
@@ -50,15 +52,19 @@ def joined(parts: Sequence[Slices]) -> Slices:
 
 
 def crop(proteins: IndexedProteins, chosen: torch.Tensor, options: Data, noise: Noise) -> Slices:
-    """The chosen proteins, of the long ones a part: `max_length_residues` from a place drawn by the noise."""
+    """The chosen proteins, of the long ones a part: `max_length_residues` from a place drawn by the noise.
+
+    Raises ValueError naming a protein whose entry in the index is damaged.
+    """
     numbers = chosen.numpy()
-    lengths = proteins.lengths[numbers].astype(np.int64)
+    lengths, offsets = proteins.checked(numbers)
     kept = np.minimum(lengths, options.max_length_residues)
     starts = noise.integers(Stream.CROP, torch.from_numpy(lengths - kept + 1), chosen).numpy()
     return Slices(
         corpora=np.zeros_like(numbers),
         proteins=numbers,
         starts=starts,
+        places=offsets + starts,
         num_residues=kept,
         has_begin=(starts == 0) & proteins.begins_protein(numbers),
         has_end=(starts + kept == lengths) & proteins.ends_protein(numbers),

@@ -6,11 +6,13 @@ from typing import Annotated
 import torch
 import typer
 
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
+from d2plm_megatron.data.indexed import paths_of
 from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation, write_evaluation
+from d2plm_megatron.files import check_outputs
 
 
 def main(
@@ -26,6 +28,8 @@ def main(
     one_of("--weights", weights, (AVERAGE, WEIGHTS))
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
+    if output is not None:
+        check_outputs([output], paths_of(data))
     result = evaluate(Checkpoint.open(checkpoint), data, draws, max_proteins, weights, precision)
     print_evaluation(result)
     if output is not None:

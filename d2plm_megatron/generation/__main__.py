@@ -8,10 +8,11 @@ import torch
 import typer
 
 from d2plm_megatron.alphabet import LONGEST_RESIDUES
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
+from d2plm_megatron.files import check_outputs
 from d2plm_megatron.generation.generate import Request, generate
 from d2plm_megatron.generation.summary import print_summary
 
@@ -33,6 +34,7 @@ def main(
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
     shortest, longest = length_range(length)
+    check_outputs([output])
     request = Request(
         num_sequences=num_sequences,
         shortest=shortest,

@@ -48,7 +48,7 @@ class MixturePath:
     def source(self, noise: Noise, *keys: Tensor) -> Tensor:
         """x0, int64, of the shape of the keys."""
         if not self.uniform_source:
-            return torch.tensor(alphabet.MASK, device=keys[0].device)
+            return torch.full_like(keys[0], alphabet.MASK)
         return alphabet.FIRST_CANONICAL + noise.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
 
     def speed(self, times: Tensor) -> Tensor:

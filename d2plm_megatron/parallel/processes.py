@@ -1,4 +1,4 @@
-"""The processes of a run: started by torchrun, or one alone; grouped into tensor, pipeline and data ranks."""
+"""The processes of a run, joined, and grouped into tensor, pipeline and data ranks."""
 
 import logging
 import os
@@ -14,6 +14,7 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 
 from d2plm_megatron.config import Parallel
+from d2plm_megatron.launched import check_layout, world_size
 from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
 
 
@@ -31,22 +32,6 @@ class Processes:
     def is_main(self) -> bool:
         """True in the one process that writes files and speaks to the user."""
         return self.rank == 0
-
-
-def world_size() -> int:
-    """Number of processes that torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def check_layout(parallel: Parallel, num_processes: int) -> int:
-    """Number of data-parallel ranks. Raises ValueError when the processes cannot be grouped as the recipe says."""
-    model_size = parallel.tensor * parallel.pipeline
-    if num_processes % model_size:
-        raise ValueError(
-            f"parallel.tensor={parallel.tensor} x parallel.pipeline={parallel.pipeline}: needs a multiple of "
-            f"{model_size} processes, but there are {num_processes}; start torchrun with --nproc-per-node {model_size}"
-        )
-    return num_processes // model_size
 
 
 @contextmanager
@@ -72,18 +57,45 @@ def joined(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
         backend = "nccl" if device.type == "cuda" else "gloo"
         store, rank, size = _meet(timeout_s)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
-        try:
+        with _left_at_the_end(store, timeout_s):
             yield device
-        except RuntimeError as error:
-            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
-                raise
-            reason = str(error).splitlines()[0]
-            raise ConnectionError(
-                f"process {dist.get_rank()}: another process has ended, or did not answer within {timeout_s} s; its "
-                f"own message says why; started again, the run continues from its last checkpoint ({reason})"
-            ) from error
-        finally:
+
+
+@contextmanager
+def _left_at_the_end(store: dist.Store, timeout_s: int) -> Iterator[None]:
+    """Leaves the process group: together when the block ends well, else without waiting for the others."""
+    try:
+        yield
+        with _farewell(store, dist.get_rank(), dist.get_world_size(), timedelta(seconds=timeout_s)):
             dist.destroy_process_group()
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):  # gloo's own errors are of no other class
+            raise
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(
+            f"process {dist.get_rank()}: another process has ended, or did not answer within {timeout_s} s; its "
+            f"own message says why; started again, the run continues from its last checkpoint ({reason})"
+        ) from error
+    finally:
+        if dist.is_initialized():  # NCCL would wait for those that wait for this process
+            dist.distributed_c10d._abort_process_group()
+
+
+@contextmanager
+def _farewell(store: dist.Store, rank: int, size: int, timeout: timedelta) -> Iterator[None]:
+    """Begins the block when all processes have come to it, and ends it in the first when all others have ended theirs.
+
+    The first may be the one that holds the store. And a launcher that ends a job with the first process that leaves
+    would else end those that are still writing.
+    """
+    if store.add("ready", 1) == size:
+        store.set("all_ready", "")
+    store.wait(["all_ready"], timeout)
+    yield
+    if rank != 0 and store.add("left", 1) == size - 1:
+        store.set("all_left", "")
+    if rank == 0 and size > 1:
+        store.wait(["all_left"], timeout)
 
 
 def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
@@ -128,6 +140,14 @@ def _silence_megatron() -> None:
 def _device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
+    # Slurm may show each process its own GPU alone.
+    place = int(os.environ.get("LOCAL_RANK", "0")) if torch.cuda.device_count() > 1 else 0
+    device = torch.device("cuda", place)
+    use(device)
     return device
+
+
+def use(device: torch.device) -> None:
+    """Makes this thread use the process's GPU, if it has one: each thread begins with the first of the machine."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from d2plm_megatron.console import run
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import check_outputs, write_text
 from d2plm_megatron.report import wording
 from d2plm_megatron.report.findings import Findings, gather, numbers
 from d2plm_megatron.report.page import render
@@ -36,15 +36,15 @@ def main(
 ) -> None:
     """Writes a report of a run as one HTML file without links, its numbers as JSON, and prints the main ones."""
     begin = time.perf_counter()
-    findings = gather(
-        folder,
-        samples or _if_there(folder / "samples.fasta"),
-        evaluation or _if_there(folder / "evaluation.json"),
-        reference,
-    )
     page = output or folder / "report.html"
+    check_outputs([page])
     if page.suffix == ".json":
         raise ValueError(f"--output {page}: name the HTML file; the JSON goes beside it")
+    samples = samples or _if_there(folder / "samples.fasta")
+    evaluation = evaluation or _if_there(folder / "evaluation.json")
+    read = [folder / "recipe.yaml", folder / "metrics.jsonl", *filter(None, (samples, evaluation, reference))]
+    check_outputs([page, page.with_suffix(".json")], read)
+    findings = gather(folder, samples, evaluation, reference)
     write_text(page.with_suffix(".json"), json.dumps(numbers(findings), indent=1) + "\n")
     write_text(page, render(findings))
     print_report(findings)

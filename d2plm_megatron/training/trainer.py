@@ -1,6 +1,5 @@
 """The training loop, on one screen."""
 
-import importlib.metadata
 import signal
 import time
 from datetime import UTC, datetime
@@ -8,12 +7,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.files import write_text
+from d2plm_megatron.interruption import Interruption
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.noise import Stream, seed_for
 from d2plm_megatron.objectives import build
@@ -21,13 +22,15 @@ from d2plm_megatron.overrides import to_yaml
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.diagnosis import broken_proteins, describe
-from d2plm_megatron.training.engine import Engine, learning_rate
-from d2plm_megatron.training.interruption import Interruption
+from d2plm_megatron.training.engine import Engine, Update, learning_rate
+from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.interval import Interval, peak_flops
 from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.report import Reporter, perplexity
+from d2plm_megatron.training.resume import newest_checkpoint, progress_of
 from d2plm_megatron.training.saver import Saver
-from d2plm_megatron.training.step import Sums, averages, run_packs
+from d2plm_megatron.training.step import LocalSums, averages, run_packs
+from d2plm_megatron.versions import versions
 
 VALIDATION_SEED = seed_for(Stream.VALIDATE, 0)
 """Held-out proteins meet the same noise at every evaluation, so that only the weights make the difference."""
@@ -39,17 +42,21 @@ class Trainer:
     Args:
         recipe: what to do; data.train must be given.
         processes: who does it.
+        interruption: asked between steps whether to save and stop.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, interruption: Interruption | None = None) -> None:
         if recipe.data.train is None:
             raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
         self.recipe, self.processes = recipe, processes
+        self.interruption = interruption or Interruption()
         self.folder = RunFolder(Path(recipe.output) / recipe.name)
         self.objective = build(recipe.objective)
         self.stream = PackStream.open(recipe.data, recipe.train.seed)
-        self.held_out = self._held_out()
-        checkpoint = self._checkpoint()
+        validation = None if recipe.data.validation is None else IndexedProteins(recipe.data.validation)
+        self.held_out = [] if validation is None else self._held_out(validation)
+        self.fingerprint = fingerprint(recipe, self.stream, validation)
+        checkpoint = newest_checkpoint(self.folder, recipe, self._say)
         self.engine = Engine(recipe, processes)
         self.progress = Progress()
         if checkpoint is not None:
@@ -57,8 +64,11 @@ class Trainer:
         self.reporter = self._start_reporting(checkpoint)
         self._saver = Saver(self.engine, self.folder, recipe.train.background_save, recipe.train.keep_last)
 
-    def fit(self) -> None:
-        """Trains until train.max_steps, or until the validation loss no longer falls."""
+    def fit(self) -> bool:
+        """Trains until train.max_steps, or until the validation loss no longer falls.
+
+        Returns false when the run was interrupted, and saved, before that.
+        """
         options, progress = self.recipe.train, self.progress
         packs_per_batch = options.global_batch_tokens // self.recipe.data.tokens_per_pack
         batches = global_batches(
@@ -66,15 +76,15 @@ class Trainer:
         )
         interval = self._interval()
         is_saved, interrupted = True, None
-        with Prefetch(batches) as ready, Interruption(self.processes.device) as interruption, self._saver:
+        with Prefetch(batches) as ready, self._saver:
             while progress.step < options.max_steps and not progress.should_stop(self.recipe.evaluate):
-                if interrupted := interruption.agreed():
+                if interrupted := self.interruption.agreed:
                     break
                 batch = next(ready)
-                sums, norm = self._step(batch)
+                sums, update = self._step(batch)
                 interval.add(batch, sums)
-                if progress.step % options.log_every_steps == 0 and self.reporter:
-                    self.reporter.training(progress.step, {**interval.report(), **self._counts(norm)})
+                if progress.step % options.log_every_steps == 0:
+                    self._report(interval, update)
                 pause = time.perf_counter()
                 is_best = self._is_due(self.recipe.evaluate.every_steps) and self._evaluate()
                 is_saved = is_best or self._is_due(options.save_every_steps)
@@ -84,31 +94,38 @@ class Trainer:
             if not is_saved:
                 self._save(is_best=False)
         self._close(interrupted)
+        return interrupted is None
 
-    def _step(self, batch: GlobalBatch) -> tuple[Sums, float]:
-        """One optimizer step: the sums of its loss and metrics, and the norm of its gradient before clipping."""
+    def _step(self, batch: GlobalBatch) -> tuple[LocalSums, Update]:
+        """One optimizer step: the sums of its loss and metrics on this rank, and what became of it."""
         progress, engine = self.progress, self.engine
         engine.prepare(progress.step)
         sums = run_packs(
             engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed, train=True
         )
-        stepped, norm = engine.update(loss=averages(sums)["loss"])  # nan where there was nothing to score
+        update = engine.update(sums.loss, self.interruption.flags())
+        self.interruption.agree(update.raised)
         progress.step += 1
-        progress.num_updates += stepped
-        progress.skipped_in_a_row = 0 if stepped else progress.skipped_in_a_row + 1
+        progress.num_updates += update.stepped
+        progress.skipped_in_a_row = 0 if update.stepped else progress.skipped_in_a_row + 1
         if progress.skipped_in_a_row >= self.recipe.train.max_skipped_steps:
-            self._give_up(batch, sums)
+            self._give_up(batch, update)
         progress.position = batch.after
         progress.num_proteins += batch.num_proteins
         progress.num_tokens += batch.num_tokens
-        return sums, norm
+        return sums, update
 
-    def _give_up(self, batch: GlobalBatch, sums: Sums) -> NoReturn:
+    def _report(self, interval: Interval, update: Update) -> None:
+        values = interval.report()
+        if self.reporter:
+            self.reporter.training(self.progress.step, {**values, **self._counts(update.norm)})
+
+    def _give_up(self, batch: GlobalBatch, update: Update) -> NoReturn:
         many = (
             f"train.max_skipped_steps={self.recipe.train.max_skipped_steps}: as many steps in a row, up to step "
             f"{self.progress.step:,}, "
         )
-        if not sums["loss"][1]:
+        if not update.scored:
             raise ValueError(
                 f"{many}were skipped, the last one as none of its residues was scored: does "
                 f"{self.recipe.data.train} hold nothing but X?"
@@ -146,7 +163,7 @@ class Trainer:
                 sums = run_packs(
                     self.engine.wrapped, measure, self.held_out, self.processes.device, VALIDATION_SEED, train=False
                 )
-                nats = averages(sums)["nats"]
+                nats = averages(sums.over_ranks())["nats"]
                 values |= {f"{name}_nats": nats, f"{name}_perplexity": perplexity(nats)}
         is_best = self.progress.is_better(next(iter(values.values())), self.recipe.evaluate)
         if self.reporter:
@@ -162,44 +179,27 @@ class Trainer:
         """Of the present step, with all but its tensors."""
         state = {
             "progress": self.progress.to_json(),
-            "data": self.stream.identity(),
+            "data": self.fingerprint,
             "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
-            "versions": {
-                name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")
-            },
+            "versions": versions("d2plm-megatron", "torch", "megatron-core"),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return Checkpoint(self.folder.incomplete(self.progress.step), self.recipe, state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        checkpoint.check_model(self.recipe)
-        if checkpoint.state["data"] != self.stream.identity():
-            raise ValueError(
-                f"{checkpoint.path}: the data has changed since: {checkpoint.state['data']} then, "
-                f"{self.stream.identity()} now; choose another name=, or give the same data"
-            )
-        self.progress = Progress.from_json(checkpoint.state["progress"])
+        self.progress = progress_of(checkpoint, self.recipe, self.fingerprint, self._say)
+        self.stream.check(self.progress.position)
         checkpointing.restore(self.engine, checkpoint.path, self.progress.num_updates)
 
-    def _checkpoint(self) -> Checkpoint | None:
-        """The checkpoint to continue from. Raises ValueError if the run must not be continued."""
-        found = self.folder.newest_first()
-        if found and self.recipe.train.resume == "never":
-            raise ValueError(
-                f"train.resume=never: {self.folder.path} already holds a run; choose another name= or remove the folder"
-            )
-        return checkpointing.newest_whole(found, self._say)
-
-    def _held_out(self) -> list[TokenBatch]:
-        if self.recipe.data.validation is None:
-            return []
-        return held_out_packs(
-            IndexedProteins(self.recipe.data.validation),
+    def _held_out(self, validation: IndexedProteins) -> list[TokenBatch]:
+        packs = held_out_packs(
+            validation,
             self.recipe.data,
             self.recipe.evaluate.max_proteins,
             self.processes.data_rank,
             self.processes.data_size,
         )
+        return [pack.pinned() for pack in packs]
 
     def _interval(self) -> Interval:
         peak = peak_flops(self.processes.device, DTYPES[self.recipe.train.precision])

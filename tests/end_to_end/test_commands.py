@@ -95,7 +95,9 @@ def test_the_torchrun_line_of_readme(demo: Path, tmp_path: Path) -> None:
     [
         (["-m", "d2plm_megatron.generation", "{demo}", "--output", "x.fasta", "--length", "9:3"], "--length 9:3"),
         (["-m", "d2plm_megatron.generation", "/nowhere", "--output", "x.fasta"], "/nowhere: no checkpoint"),
+        (["-m", "d2plm_megatron.generation", "{demo}", "--output", "{demo}"], "is a directory"),
         (["-m", "d2plm_megatron.evaluation", "{demo}", "--data", "/nowhere"], "/nowhere.bin is missing"),
+        (["-m", "d2plm_megatron.evaluation", "{demo}", "--data", "/x", "--output", "/../x.idx"], "read or written"),
         (
             ["recipes/demo.py", "data.train={demo}/data/train", "output={parent}", "name=small", "model.num_layers=2"],
             "saved with model.num_layers=4, but the recipe says 2",

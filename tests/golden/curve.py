@@ -63,8 +63,8 @@ def losses(chosen: Recipe, processes: Processes, num_steps: int = NUM_STEPS) -> 
     for step, batch in enumerate(islice(batches, num_steps)):
         engine.prepare(step)
         sums = run_packs(engine.wrapped, objective, batch.packs, processes.device, chosen.train.seed, train=True)
-        engine.update(sums["loss"][0])
-        found.append(averages(sums)["loss"])
+        engine.update(sums.loss)
+        found.append(averages(sums.over_ranks())["loss"])
     return found
 
 

@@ -52,6 +52,17 @@ def test_hash_is_that_of_pure_integers(parts):
     assert [bits & MASK64 for bits in hash_integers(*tensors).tolist()] == expected
 
 
+@given(st.lists(int64s, min_size=2, max_size=6), st.integers(0, 63))
+def test_any_mixture_of_integers_and_tensors_hashes_the_same(parts, which):
+    """Integers are hashed on the host as far as the first tensor; nothing may tell where that was."""
+    mixture = [torch.tensor([part]) if which >> place & 1 else part for place, part in enumerate(parts)]
+    assert int(hash_integers(*mixture)) & MASK64 == hashed(*parts)
+    stratified = Noise(parts[0], parts[1]).stratified(Stream.TIME, torch.tensor([parts[-1]]))
+    assert stratified == to_unit(
+        hash_integers(parts[0], Stream.TIME, parts[1]) + parts[-1] * torch.tensor(INCREMENT - (1 << 64))
+    )
+
+
 def test_values_never_change():
     assert {stream.name: int(stream) for stream in Stream} == {
         "TIME": 1, "CORRUPT": 2, "CHOICE": 3, "REPLACE": 4, "ORDER": 5, "CROP": 6, "PACKS": 7, "WEIGHTS": 8,

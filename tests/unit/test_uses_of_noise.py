@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron import noise
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Data, Evaluate, FlowMatching, MaskedLM, Model, Objective, Parallel, Recipe, Train
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.generation.generate import Request, generate
-from d2plm_megatron.noise import Noise, Stream
+from d2plm_megatron.noise import Stream
 from d2plm_megatron.parallel.processes import started
 from d2plm_megatron.training.trainer import Trainer
 
@@ -30,16 +32,18 @@ class Record:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.numbers: dict[tuple[str, Stream], list[Tensor]] = defaultdict(list)
         self._doing = ""
-        bits = Noise.bits
+        hashed = noise._hash
 
-        def recorded(noise: Noise, stream: Stream, *keys: int | Tensor) -> Tensor:
-            drawn = bits(noise, stream, *keys)
-            if self._doing:
-                has_padding = len(keys) == 2 and isinstance(keys[0], Tensor)  # sample ids, -1 there, and positions
-                self.numbers[self._doing, stream].append(drawn[keys[0] >= 0] if has_padding else drawn.flatten())
+        def recorded(seed: int, stream: Stream, *keys: int | Tensor) -> int | Tensor:
+            drawn = hashed(seed, stream, *keys)
+            if self._doing and keys:  # else it is a seed
+                _, *places = keys  # after the epoch
+                has_padding = len(places) == 2 and isinstance(places[0], Tensor)  # sample ids, -1 there, and positions
+                numbers = torch.as_tensor(drawn)
+                self.numbers[self._doing, stream].append(numbers[places[0] >= 0] if has_padding else numbers.flatten())
             return drawn
 
-        monkeypatch.setattr(Noise, "bits", recorded)
+        monkeypatch.setattr(noise, "_hash", recorded)
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:

@@ -12,15 +12,17 @@ from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.noise import Noise
 
 
+def members_of(clusters: Clusters) -> list[list[int]]:
+    [(members, sizes)] = clusters.pieces()
+    return [own.tolist() for own in np.split(members, np.cumsum(sizes)[:-1])]
+
+
 @settings(max_examples=40)
 @given(st.lists(st.integers(-3, 9), min_size=1, max_size=50))
 def test_clusters_are_those_written(cluster_of):
     with tempfile.TemporaryDirectory() as folder:
         clusters = Clusters(write_clusters(Path(folder, "p"), np.array(cluster_of)), len(cluster_of))
-        found = [
-            clusters.members[begin:end].tolist()
-            for begin, end in zip(clusters.boundaries, clusters.boundaries[1:], strict=False)
-        ]
+        found = members_of(clusters)
     names = sorted(set(cluster_of))
     assert len(clusters) == len(names)
     assert found == [[i for i, of in enumerate(cluster_of) if of == name] for name in names]
@@ -37,7 +39,7 @@ def test_members_are_drawn_evenly_by_pass_and_cluster(clusters):
     passes = 600
     drawn = torch.stack([clusters.draw(torch.arange(6), Noise(5, epoch)) for epoch in range(passes)])
     for cluster in range(6):
-        members = clusters.members[clusters.boundaries[cluster] : clusters.boundaries[cluster + 1]]
+        members = members_of(clusters)[cluster]
         counts = np.bincount(drawn[:, cluster].numpy(), minlength=21)[members]
         assert counts.sum() == passes  # none but its own
         expected = passes / len(members)

@@ -1,3 +1,4 @@
+import tempfile
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import random_proteins
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.data.clusters import Clusters
@@ -46,11 +48,8 @@ def proteins(write_proteins) -> IndexedProteins:
 @given(st.integers(0, 200), st.lists(st.integers(0, 40), max_size=8), st.integers(0, 1 << 30))
 def test_every_pass_draws_every_protein_once(first, steps, seed):
     """Also when it is read in pieces that end anywhere."""
-    with pytest.MonkeyPatch.context() as patch:  # a corpus without files: only lengths are asked for
-        patch.setattr(IndexedProteins, "__init__", lambda self: None)
-        made = IndexedProteins()
-    made.lengths, made.num_documents = np.full(21, 50, dtype=np.int32), 21
-    corpus = Corpus(made)
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Corpus(IndexedProteins(random_proteins.write_proteins(Path(folder, "p"), [50] * 21)))
     bounds = first + np.cumsum([0, *steps])
     pieces = [corpus.drawn(a, b, seed, OPTIONS) for a, b in pairwise(bounds.tolist())]
     whole = corpus.drawn(0, 63 + int(bounds[-1]), seed, OPTIONS)
@@ -71,7 +70,7 @@ def test_every_pass_draws_one_member_of_every_cluster(proteins, tmp_path):
 
 
 def test_tokens_of_a_pass(proteins, tmp_path):
-    tokens = np.minimum(proteins.lengths, 30) + 2
+    tokens = np.minimum(proteins.checked(np.arange(21))[0], 30) + 2
     assert Corpus(proteins).num_tokens(30) == tokens.sum()
     cluster_of = np.arange(21) % 5
     by_cluster = Corpus(proteins, clusters=Clusters(write_clusters(tmp_path / "p", cluster_of), 21))

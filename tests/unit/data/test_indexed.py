@@ -1,5 +1,7 @@
+import json
 import struct
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron.alphabet import RESIDUE_LETTERS, SIZE, encode
-from d2plm_megatron.data import indexed
+from d2plm_megatron.data import index, indexed
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 
@@ -23,7 +25,7 @@ proteins_lists = st.lists(st.text(RESIDUE_LETTERS, min_size=1, max_size=40), min
 def small_pieces():
     """Pieces of 3 proteins and 8 residues, so that small data cross their borders."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexed, "_PROTEINS_AT_ONCE", 3)
+        patch.setattr(index, "_ENTRIES_AT_ONCE", 3)
         patch.setattr(indexed, "_RESIDUES_AT_ONCE", 8)
         yield
 
@@ -73,9 +75,12 @@ def test_reads_what_was_written(sequences):
         for number, ids in enumerate(expected):
             assert proteins[number].dtype == np.uint8
             assert np.array_equal(proteins[number], ids)
-        assert proteins.lengths.dtype == np.int32 and proteins.offsets.dtype == np.int64
-        assert list(proteins.lengths) == [len(ids) for ids in expected]
-        assert list(proteins.offsets) == list(np.cumsum([0, *map(len, expected)])[:-1])
+        lengths, offsets = map(np.concatenate, zip(*proteins.pieces(), strict=True))
+        assert lengths.dtype == offsets.dtype == np.int64
+        assert list(lengths) == [len(ids) for ids in expected]
+        assert list(offsets) == list(np.cumsum([0, *map(len, expected)])[:-1])
+        some = np.arange(len(expected))[::-2]
+        assert all((a == b[some]).all() for a, b in zip(proteins.checked(some), (lengths, offsets), strict=True))
         assert np.array_equal(proteins.residues, np.concatenate(expected))
         assert np.array_equal(proteins.verify(), np.bincount(np.concatenate(expected), minlength=SIZE))
 
@@ -182,9 +187,9 @@ def test_damage_is_seen_on_opening(tmp_path, damage, message):
         (".bin", 7 + 1 + 11, b"\x1e", r"protein 2, position 12: id 30 \(-\) is no residue"),
         (".bin", 36, b"\xc8", "protein 3, position 4: id 200 is no residue"),
         (".bin", 0, b"\x03", r"protein 0, position 1: id 3 \(<unk>\)"),
-        (".idx", HEADER_BYTES + 4, struct.pack("<i", 0), "entry of protein 1 is damaged"),
-        (".idx", HEADER_BYTES + 4, struct.pack("<i", -2), "entry of protein 1 is damaged"),
-        (".idx", HEADER_BYTES + 16 + 16, struct.pack("<q", 9), "entry of protein 2 is damaged"),
+        (".idx", HEADER_BYTES + 4, struct.pack("<i", 0), "entry of protein 1, or of the next, is damaged"),
+        (".idx", HEADER_BYTES + 4, struct.pack("<i", -2), "entry of protein 1, or of the next, is damaged"),
+        (".idx", HEADER_BYTES + 16 + 16, struct.pack("<q", 9), "entry of protein 1, or of the next, is damaged"),
         (".idx", HEADER_BYTES + 48 + 16, struct.pack("<q", 7), "entry of document 2 is damaged"),
     ],
 )
@@ -203,11 +208,17 @@ def test_verify_tells_its_progress(tmp_path):
 
 def test_tens_of_millions_of_proteins_open(tmp_path):
     num, last = 65_000_000, 5_000_000_000  # sparse files: what lies between the ends is never read
+    entries = [
+        (4 * num - 4, "<i", 3),
+        (12 * num - 16, "<q", last - 5),
+        (12 * num - 8, "<q", last),
+        (4 * num - 8, "<i", 5),
+    ]
     with Path(tmp_path, "p.idx").open("wb") as file:
         file.write(struct.pack("<9sQBQQ", b"MMIDIDX\x00\x00", 1, 1, num, num + 1))
-        for offset, value in ((HEADER_BYTES + 4 * num - 4, struct.pack("<i", 3)), (HEADER_BYTES + 12 * num - 8, None)):
-            file.seek(offset)
-            file.write(value or struct.pack("<q", last))
+        for offset, kind, value in entries:
+            file.seek(HEADER_BYTES + offset)
+            file.write(struct.pack(kind, value))
         file.seek(HEADER_BYTES + 20 * num)
         file.write(struct.pack("<q", num))
     with Path(tmp_path, "p.bin").open("wb") as file:
@@ -215,7 +226,31 @@ def test_tens_of_millions_of_proteins_open(tmp_path):
         file.write(bytes(encode("MKT")))
     proteins = IndexedProteins(tmp_path / "p")
     assert len(proteins) == num
-    assert np.array_equal(proteins[num - 1], encode("MKT"))
+    assert np.array_equal(proteins[num - 1], encode("MKT")) and len(proteins[num - 2]) == 5
+    with pytest.raises(ValueError, match="entry of protein 7, or of the next, is damaged"):
+        proteins[7]
+    assert proteins.identity() == proteins.identity()
+
+
+def test_looking_up_a_few_of_many_copies_no_more(tmp_path):
+    """Functions of numpy that need aligned memory would copy all entries, 500 MB."""
+    num = 65_000_000
+    with Path(tmp_path, "p.idx").open("wb") as file:
+        file.write(struct.pack("<9sQBQQ", b"MMIDIDX\x00\x00", 1, 1, num, num))
+        file.seek(HEADER_BYTES + 4 * num - 4)
+        file.write(struct.pack("<i", 3))
+        file.seek(HEADER_BYTES + 20 * num - 8)
+        file.write(struct.pack("<q", num))
+    Path(tmp_path, "p.bin").write_bytes(bytes(encode("MKT")))
+    proteins, chosen = IndexedProteins(tmp_path / "p"), np.arange(0, num, num // 100)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a document near protein 0 is damaged"):
+        proteins.begins_protein(chosen)
+    with pytest.raises(ValueError, match="entry of protein 0"):
+        proteins.checked(chosen)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
 
 
 @pytest.mark.parametrize("error", [ValueError("bad record"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
@@ -251,3 +286,144 @@ def test_writer_refuses_an_empty_dataset(tmp_path):
     with pytest.raises(ValueError, match="no protein to write"), IndexedWriter(tmp_path / "p"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_the_files_that_are_read_hold_no_more_than_megatron_wrote(tmp_path):
+    """Without checksums beside them, and with."""
+    proteins = IndexedProteins(write(tmp_path / "p", SEQUENCES))
+    whole = proteins.verify()
+    Path(f"{tmp_path / 'p'}.checksums.json").unlink()
+    assert (proteins.verify() == whole).all() and proteins.checksums() is None
+
+
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory) -> Path:
+    """Twelve sequences in seven documents."""
+    prefix = tmp_path_factory.mktemp("tampered") / "p"
+    with IndexedWriter(prefix) as writer:
+        for number, sequence in enumerate(SEQUENCES * 3):
+            writer.add(encode(sequence), continues=number % 5 in (2, 3))
+    return prefix
+
+
+def drawn(proteins: IndexedProteins, chosen: list[int]) -> list[object]:
+    """All that is asked of the index when these are drawn."""
+    numbers = np.array(chosen)
+    lengths, offsets = proteins.checked(numbers)
+    ids = [proteins.residues[start : start + length].tolist() for start, length in zip(offsets, lengths, strict=True)]
+    return [ids, proteins.begins_protein(numbers).tolist(), proteins.ends_protein(numbers).tolist()]
+
+
+def is_refused_or_harmless(prefix: Path, place: int, new: bytes) -> bool:
+    """Whether an index with these bytes at a place is refused; what is drawn and not refused is what it was."""
+    idx_path = Path(f"{prefix}.idx")
+    before, expected = idx_path.read_bytes(), [drawn(IndexedProteins(prefix), [n]) for n in range(12)]
+    refused = 0
+    try:
+        patch_bytes(idx_path, place, new)
+        proteins = IndexedProteins(prefix)
+        for number in range(12):
+            try:
+                assert drawn(proteins, [number]) == expected[number]
+            except ValueError as error:
+                assert f"{idx_path}: the entry of " in str(error)
+                refused += 1
+        if refused:
+            with pytest.raises(ValueError, match="the entry of "):
+                drawn(proteins, list(range(12)))
+    except ValueError as error:
+        assert str(idx_path) in str(error)
+        refused = 12
+    finally:
+        idx_path.write_bytes(before)
+    return refused > 0
+
+
+LENGTHS, OFFSETS, DOCUMENTS = HEADER_BYTES, HEADER_BYTES + 4 * 12, HEADER_BYTES + 12 * 12
+near = st.integers(-40, 40) | st.sampled_from([2**31 - 1, -(2**31)])
+far = near | st.integers(-(2**63), 2**63 - 1)
+
+
+@settings(max_examples=250)
+@given(st.data(), st.integers(0, 11), st.booleans())
+def test_a_length_or_an_offset_that_changed_is_refused_when_it_is_drawn(twelve, data, number, is_length):
+    start, kind, values = (LENGTHS, "<i", near) if is_length else (OFFSETS, "<q", far)
+    place, new = start + number * struct.calcsize(kind), struct.pack(kind, data.draw(values))
+    changes = Path(f"{twelve}.idx").read_bytes()[place : place + len(new)] != new
+    assert is_refused_or_harmless(twelve, place, new) == changes
+
+
+@settings(max_examples=150)
+@given(st.data(), st.integers(1, 6))
+def test_a_document_boundary_that_does_not_rise_is_refused_when_it_is_drawn(twelve, data, number):
+    bounds = np.frombuffer(Path(f"{twelve}.idx").read_bytes()[DOCUMENTS:], dtype="<i8")
+    low, high = int(bounds[number - 1]), int(bounds[number + 1])
+    new = data.draw(st.integers(-(2**63), low) | st.integers(high, 2**63 - 1) | st.sampled_from([low, high]))
+    assert is_refused_or_harmless(twelve, DOCUMENTS + 8 * number, struct.pack("<q", new))
+
+
+CHECKSUM_DAMAGES = {
+    "no JSON": (lambda text: text[:-5], "checksums.json is damaged"),
+    "empty": (lambda text: "", "checksums.json is damaged"),
+    "other JSON": (lambda text: "[1]", "checksums.json is damaged"),
+    "nested": (lambda text: "[" * 100_000, "checksums.json is damaged"),
+    "another version": (lambda text: text.replace('"version": 1', '"version": 2'), "checksums.json is damaged"),
+    "no checksum": (lambda text: text.replace('"blake2b": "', '"blake2b": "x'), "checksums.json is damaged"),
+    "another size": (
+        lambda text: text.replace('"bytes": 37', '"bytes": 38'),
+        r"is of other data: 38 bytes, where .*p\.bin",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), CHECKSUM_DAMAGES.values(), ids=CHECKSUM_DAMAGES.keys())
+def test_checksums_that_are_damaged_or_of_other_data_are_named(tmp_path, change, message):
+    path = Path(f"{write(tmp_path / 'p', SEQUENCES)}.checksums.json")
+    path.write_text(change(path.read_text()))
+    proteins = IndexedProteins(tmp_path / "p")
+    for ask in (proteins.verify, proteins.identity):
+        with pytest.raises(ValueError, match=message):
+            ask()
+    with pytest.raises(ValueError, match=message), IndexedWriter(tmp_path / "q") as writer:
+        writer.append(tmp_path / "p")
+    assert not list(tmp_path.glob("q*"))
+
+
+def other_residue(prefix: Path) -> None:
+    patch_bytes(Path(f"{prefix}.bin"), 3, bytes(encode("W")))
+
+
+def residue_moved_to_the_next_protein(prefix: Path) -> None:
+    patch_bytes(Path(f"{prefix}.idx"), HEADER_BYTES, struct.pack("<ii", 6, 2))
+    patch_bytes(Path(f"{prefix}.idx"), HEADER_BYTES + 16 + 8, struct.pack("<q", 6))
+
+
+@pytest.mark.parametrize(("damage", "ending"), [(other_residue, "bin"), (residue_moved_to_the_next_protein, "idx")])
+def test_checksums_find_what_is_other_and_no_less_valid(tmp_path, damage, ending):
+    before = IndexedProteins(write(tmp_path / "p", ["MKTVRQG", "L", "GG", "AVAV"])).identity()
+    damage(tmp_path / "p")
+    proteins = IndexedProteins(tmp_path / "p")
+    message = rf"p\.{ending} is not what was written, as p\.checksums\.json says"
+    with pytest.raises(ValueError, match=message):
+        proteins.verify()
+    with pytest.raises(ValueError, match=message), IndexedWriter(tmp_path / "q") as writer:
+        writer.append(tmp_path / "p")
+    assert not list(tmp_path.glob("*q*"))
+    assert proteins.identity()["sample"] != before["sample"]
+
+
+def test_the_identity_tells_data_of_the_same_sizes_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(5, 60, 200)
+    identities = []
+    for name in ("one", "again", "other"):
+        generator = np.random.default_rng(len(name) if name == "other" else 1)
+        with IndexedWriter(tmp_path / name) as writer:
+            for length in lengths:
+                writer.add(generator.integers(4, 24, length).astype(np.uint8))
+        identities.append(IndexedProteins(tmp_path / name).identity())
+    one, again, other = identities
+    assert one == again and json.loads(json.dumps(one)) == one
+    assert {key for key in one if one[key] != other[key]} == {"sample", "checksum"}
+    Path(f"{tmp_path / 'again'}.checksums.json").unlink()
+    assert IndexedProteins(tmp_path / "again").identity() == {**one, "checksum": None}

@@ -49,6 +49,19 @@ def test_global_batches_are_the_same_for_any_number_of_ranks(stream, num_ranks):
         assert len({(b.num_proteins, b.num_tokens, b.sum_squared_lengths, b.after) for b in of_step}) == 1
 
 
+def test_packs_are_pinned_by_the_thread_that_reads_them(stream, monkeypatch):
+    """So that a GPU copies them without the training waiting, for the copy or for the pinning."""
+    threads = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.Tensor, "pin_memory", lambda x: threads.append(threading.current_thread().name) or x.clone()
+    )
+    with Prefetch(islice(global_batches(stream, START, 4, 0, 2), 3)) as ready:
+        packs = [pack for batch in ready for pack in batch.packs]
+    assert len(packs) == 6
+    assert threads == ["prefetch"] * 6 * sum(isinstance(value, torch.Tensor) for value in vars(packs[0]).values())
+
+
 def test_numbers_are_those_of_the_whole_batch_without_padding(stream):
     for batch in batches_of(stream, 0, 1):
         lengths = [

@@ -167,8 +167,9 @@ def own_bytes() -> int:
     return memory.rss - memory.shared
 
 
-def test_a_billion_proteins_take_no_memory(tmp_path):
-    """The .idx is sparse, so that its 20 GB are zeros that take no room: proteins of no residues."""
+def test_a_billion_proteins_take_no_memory(tmp_path, monkeypatch):
+    """The .idx is sparse, so that its 20 GB are zeros that take no room: proteins of no residues, let pass."""
+    monkeypatch.setattr(IndexedProteins, "checked", lambda self, chosen: (np.zeros_like(chosen), chosen))
     num = 10**9 + 7
     with Path(tmp_path, "p.idx").open("wb") as file:
         file.write(struct.pack("<9sQBQQ", b"MMIDIDX\x00\x00", 1, 1, num, num + 1))

@@ -3,9 +3,9 @@
 import gzip
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zstandard
 
@@ -26,9 +26,8 @@ def database(tmp_path: Path) -> Path:
 
 
 def members(path: Path) -> list[set[int]]:
-    clusters = Clusters(path, 6)
-    ends = clusters.boundaries.tolist()
-    return sorted(({*clusters.members[a:b].tolist()} for a, b in pairwise(ends)), key=min)
+    [(proteins, sizes)] = Clusters(path, 6).pieces()
+    return sorted(({*own.tolist()} for own in np.split(proteins, np.cumsum(sizes)[:-1])), key=min)
 
 
 @pytest.mark.parametrize("ending", ["tsv", "tsv.gz"])
@@ -38,6 +37,12 @@ def test_members_of_a_table(database: Path, tmp_path: Path, ending: str, capsys:
     cluster.main(database, table, output)
     assert members(output) == [{0, 3}, {1, 4, 5}, {2}]
     assert "6 proteins in 3 clusters" in capsys.readouterr().out
+
+
+def test_a_line_may_come_twice(database: Path, tmp_path: Path) -> None:
+    (tmp_path / "table").write_text(TABLE * 2)
+    cluster.main(database, tmp_path / "table", tmp_path / "x.clusters.npy")
+    assert members(tmp_path / "x.clusters.npy") == [{0, 3}, {1, 4, 5}, {2}]
 
 
 @pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])
@@ -54,6 +59,7 @@ def test_a_table_cut_off_is_one_line(refused, database: Path, tmp_path: Path, en
         ("P1\tP1\n", "x.clusters.npy", "has no line for P5"),
         ("P1 P1\n", "x.clusters.npy", "line 1: expected a cluster and an id with a tab between, not 'P1 P1'"),
         ("", "x.clusters.npy", "the table is empty"),
+        (TABLE + "P3\tP3\nP2\tP5\n", "x.clusters.npy", "P5 is in two clusters, P3 and P2"),
         (TABLE, "x.npy", "must end in .clusters.npy"),
     ],
 )

@@ -28,12 +28,26 @@ def test_prints_what_the_dataset_holds(command, tmp_path):
     prefix = dataset(tmp_path, [CANONICAL_LETTERS, "L" * 70, "X"])
     code, out, _ = command(main, prefix, "--first", 2)
     assert code == 0
-    assert "whole; 3 proteins, 91 residues" in out
+    assert "whole; 3 proteins, 91 residues (with the checksums beside it)" in out
     assert ["│", "L", "│", "71", "│", "78.022%", "│"] in [line.split() for line in out.splitlines()]
     assert f"0  {CANONICAL_LETTERS}\n1  {'L' * 60}... (70 residues)\n" in out
     p = np.array([71, *[1] * 19]) / 90
     entropy = -(p * np.log(p)).sum()
     assert f"entropy {entropy:.4f} nats per residue, perplexity {math.exp(entropy):.2f} " in out
+
+
+def test_data_of_others_have_no_checksums(command, tmp_path):
+    prefix = dataset(tmp_path, ["MKT"])
+    Path(f"{prefix}.checksums.json").unlink()
+    assert "whole; 1 proteins, 3 residues (no checksums beside it)" in command(main, prefix)[1]
+
+
+@pytest.mark.parametrize("option", ["--fasta", "--plot"])
+def test_writes_over_nothing_that_it_reads(refused, tmp_path, option):
+    prefix = dataset(tmp_path, ["MKT"])
+    (tmp_path / "link").symlink_to(f"{prefix}.bin")
+    assert "read or written by this command" in refused(main, prefix, option, tmp_path / "link")
+    assert "is a directory" in refused(main, prefix, option, tmp_path)
 
 
 def test_exports_fasta(command, tmp_path):
@@ -60,6 +74,8 @@ def test_chunks_of_one_protein(command, tmp_path):
         (".bin", lambda data: data[:1] + b"\x20" + data[2:], "protein 0, position 2: id 32 (<mask>) is no residue"),
         (".idx", lambda data: data[:17] + b"\x04" + data[18:], "holds int32"),
         (".idx", lambda data: data[:-1], "an index of 2 sequences in 2 documents has"),
+        (".bin", lambda data: b"\x04" + data[1:], "x.bin is not what was written, as x.checksums.json says"),
+        (".checksums.json", lambda data: data[:-9], "x.checksums.json is damaged; remove it"),
     ],
 )
 def test_refuses_damage_and_exports_nothing(refused, tmp_path, ending, change, message):
@@ -72,7 +88,7 @@ def test_refuses_damage_and_exports_nothing(refused, tmp_path, ending, change, m
 def test_length_quantiles_are_those_of_the_inverse_distribution(lengths):
     quantiles = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]
     expected = np.quantile(lengths, quantiles, method="inverted_cdf")
-    assert length_quantiles(np.array(lengths, dtype=np.int32)) == list(expected)
+    assert length_quantiles(np.bincount(lengths)) == list(expected)
 
 
 @given(st.lists(st.text("LAGX", min_size=1, max_size=12), min_size=1, max_size=8))

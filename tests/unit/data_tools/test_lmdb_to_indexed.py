@@ -39,7 +39,7 @@ def test_prints_counts(command, tmp_path):
     code, out, err = command(main, "--input", database_of(tmp_path, ["MKT", "GG"] * 600), "--output", tmp_path / "x")
     assert (code, err) == (0, "")
     assert {"1,200", "3,000"} <= set(out.split())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.bin", "x.idx", "x.lmdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.bin", "x.checksums.json", "x.idx", "x.lmdb"]
 
 
 @pytest.mark.parametrize(

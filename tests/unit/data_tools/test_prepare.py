@@ -20,8 +20,9 @@ from d2plm_megatron.alphabet import CANONICAL_LETTERS, decode
 from data_tools import clean_blocks, fates, raw_blocks
 from data_tools.chunks import chunk_bounds
 from data_tools.lmdb_to_indexed import convert
+from data_tools.lmdb_values import Layout, Record
 from data_tools.prepare import main
-from data_tools.proteins_lmdb import Layout, ProteinsLmdb, Record
+from data_tools.proteins_lmdb import ProteinsLmdb
 from data_tools.split import is_held_out
 
 REPOSITORY = Path(__file__).parents[3]
@@ -107,7 +108,7 @@ def test_the_bytes_depend_on_nothing_but_input_and_parameters(command, tmp_path,
     assert command(*arguments(source, tmp_path / "one"))[0] == 0
     assert command(*arguments(source, tmp_path / "three", "--workers", 3))[0] == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "three")
-    assert len(contents(tmp_path / "one")) == 9
+    assert len(contents(tmp_path / "one")) == 11
 
 
 def test_all_kinds_of_input_give_the_same_proteins(command, tmp_path, small_pieces):
@@ -154,7 +155,7 @@ def test_refuses_chunks_of_proteins_that_were_cut(command, tmp_path):
     source = write_records(tmp_path / "x.fasta", random_records(50))
     assert command(*arguments(source, tmp_path / "cut", "--long", "split", "--max-length", 40))[0] == 0
     code, _, err = command(*arguments(tmp_path / "cut" / "train.lmdb", tmp_path / "out"))
-    first = next(record.key for record in side(tmp_path / "cut", "train") if record.is_chunk)
+    first = next(record.key for record in side(tmp_path / "cut", "train") if record.part)
     assert code == 2 and f"train.lmdb, key '{first}': a chunk of a cut protein" in err and err.count("\n") == 1
 
 
@@ -198,6 +199,9 @@ def test_no_cluster_is_on_both_sides_by_table(command, tmp_path, small_pieces):
     table.write_text(whole)
     code, _, err = command(*arguments(source, tmp_path / "other", *more))
     assert code == 2 and f"{tmp_path / 'other' / '.work'}: begun with other clusters" in err
+    table.write_text(whole + "p11\tp7\n")
+    code, _, err = command(*arguments(source, tmp_path / "twice", *more))
+    assert code == 2 and f"p7 is in two clusters, {cluster['p7']} and p11" in err
     table.write_text("p1,p2\n")
     code, _, err = command(*arguments(source, tmp_path / "third", *more))
     assert code == 2 and "line 1: expected a cluster and an id with a tab between" in err

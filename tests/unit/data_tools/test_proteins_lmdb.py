@@ -1,13 +1,22 @@
 import json
 import pickle
+import re
+import tempfile
 from pathlib import Path
 
 import lmdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from data_tools import lmdb_writer
+from d2plm_megatron.alphabet import decode
+from d2plm_megatron.console import one_line
+from d2plm_megatron.data.indexed import IndexedProteins
+from data_tools import lmdb_to_indexed, lmdb_writer
+from data_tools.lmdb_values import Layout
 from data_tools.lmdb_writer import LmdbWriter
 from data_tools.proteins_lmdb import ProteinsLmdb
+from tests.damage import lmdb_values
 
 
 def write(path: Path, sequences: list[str]) -> Path:
@@ -81,7 +90,10 @@ GOOD = b'{"sequence": "MKT"}'
         ({"0": b'{"sequence": 3}'}, "key '0': the value has no \"sequence\""),
         ({"0": b'["MKT"]'}, "key '0': the value has no \"sequence\""),
         ({"0": GOOD, "2": GOOD}, "2 records, but none with key '1'; the keys must be '0' to '1'"),
-        ({"0": GOOD, "length": b"1"}, "none with key '1'"),
+        ({"0": GOOD, "P12345": GOOD}, r"key 'P12345': the keys must be '0', '1', ... \(or say --keys stored\)"),
+        ({"P12345": GOOD}, "key 'P12345': the keys must be"),
+        ({"length": b"1"}, "key 'length': the keys must be"),
+        ({f"P{number}": b"1" for number in range(1100)}, "the keys must be"),
         ({}, "the database is empty"),
     ],
 )
@@ -114,3 +126,110 @@ def test_refuses_a_file_cut_off(tmp_path):
 def test_values_are_the_json_that_others_read(tmp_path):
     with lmdb.open(str(write(tmp_path / "x.lmdb", ["MKT"])), subdir=False) as env, env.begin() as transaction:
         assert json.loads(transaction.get(b"0")) == {"sequence": "MKT", "id": "id0"}
+
+
+METADATA = {
+    "length": b"2",
+    "num_examples": pickle.dumps(2),
+    "__len__": b"2",
+    "keys": b'["0", "1"]',
+    "__keys__": pickle.dumps([b"0", b"1"]),
+    "metadata": b'{"source": "UniRef50", "size": {"proteins": 2}}',
+}
+
+
+@pytest.mark.parametrize("keys", ["numbers", "stored"])
+@pytest.mark.parametrize("names", [["length"], ["num_examples"], ["__len__", "__keys__"], list(METADATA)])
+def test_keys_beside_the_records_are_left_out_and_named(tmp_path, keys, names):
+    numbers = {"0": GOOD, "1": b'{"sequence": "GG"}', "2": b'{"sequence": "AV"}'}
+    path = database_of(tmp_path, numbers | {name: METADATA[name] for name in names})
+    with ProteinsLmdb(path, Layout(keys=keys)) as proteins:
+        assert len(proteins) == 3
+        assert [record.sequence for record in proteins] == ["MKT", "GG", "AV"]
+        assert [record.sequence for record in proteins.records(1, 3)] == ["GG", "AV"]
+        assert proteins.last_key(0, 2, None) == b"1" or keys == "numbers"
+        said = proteins.left_out()
+    assert f"left out {len(names)} keys without a protein" in said and repr(min(names)) in said
+
+
+def test_raw_values_have_keys_beside_them_too(tmp_path):
+    path = database_of(tmp_path, {"0": b"MKT", "1": b"GG", "length": b"2", "__len__": pickle.dumps(2), "name": b"pdb"})
+    with ProteinsLmdb(path, Layout(values="raw")) as proteins:
+        assert [record.sequence for record in proteins] == ["MKT", "GG"]
+
+
+def test_a_record_may_have_any_name_in_the_order_of_the_database(tmp_path):
+    path = database_of(tmp_path, {"size": GOOD, "__a__": b'{"sequence": "GG"}', "length": b"2"})
+    with ProteinsLmdb(path, Layout(keys="stored")) as proteins:
+        assert [record.key for record in proteins] == ["__a__", "size"]
+
+
+def chunk(number: object, total: object, name: str = "P1") -> bytes:
+    return json.dumps({"sequence": "MKT", "id": f"{name}/1-9", "part": [number, total]}).encode()
+
+
+WHOLE = b'{"sequence": "GG", "id": "P2"}'
+BAD_PARTS = [
+    ["2", 3],
+    [None, 2],
+    [2],
+    [],
+    [1, 2, 3],
+    [0, 2],
+    [3, 2],
+    [True, 2],
+    [1.0, 2],
+    [-1, 2],
+    "1/2",
+    1,
+    {},
+    [[1], 2],
+]
+BROKEN_ORDERS = [
+    ([chunk(2, 3), chunk(3, 3)], "key '0': chunk 2 of 3 of 'P1' comes without the chunk before it"),
+    ([chunk(1, 3), WHOLE, chunk(3, 3)], "key '1': chunk 1 of 3 of 'P1' is followed by 'P2'"),
+    ([chunk(1, 3), chunk(3, 3)], "key '1': chunk 1 of 3 of 'P1' is followed by chunk 3 of 3 of 'P1'"),
+    ([chunk(1, 2), chunk(2, 3)], "key '1': chunk 1 of 2 of 'P1' is followed by chunk 2 of 3 of 'P1'"),
+    ([chunk(1, 2), chunk(2, 2, "P3")], "key '1': chunk 1 of 2 of 'P1' is followed by chunk 2 of 2 of 'P3'"),
+    ([chunk(1, 2), chunk(1, 2)], "key '1': chunk 1 of 2 of 'P1' is followed by chunk 1 of 2"),
+    ([WHOLE, chunk(1, 2)], "chunk 1 of 2 of 'P1' is followed by nothing"),
+    ([WHOLE, chunk(2, 2)], "key '1': chunk 2 of 2 of 'P1' comes without"),
+    *(
+        ([WHOLE, json.dumps({"sequence": "M", "part": part}).encode()], "key '1': \"part\" must be")
+        for part in BAD_PARTS
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), BROKEN_ORDERS)
+def test_chunks_that_are_not_all_there_in_a_row_are_named(command, tmp_path, values, message):
+    path = database_of(tmp_path, {str(number): value for number, value in enumerate(values)})
+    with pytest.raises(ValueError, match=re.escape(message)), ProteinsLmdb(path) as proteins:
+        list(proteins)
+    code, _, err = command(lmdb_to_indexed.main, "--input", path, "--output", tmp_path / "x")
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_chunks_need_no_ids_and_one_chunk_is_a_whole_protein(tmp_path):
+    parts = [[1, 1], [1, 2], [2, 2], None]
+    values = [json.dumps({"sequence": "MKT", "part": part}).encode() for part in parts]
+    path = database_of(tmp_path, {str(number): value for number, value in enumerate(values)})
+    assert lmdb_to_indexed.convert(path, tmp_path / "x") == (3, 12)
+
+
+@settings(max_examples=200)
+@given(st.lists(lmdb_values, min_size=1, max_size=4), st.sampled_from(["json", "raw"]))
+def test_any_value_is_read_as_it_says_or_named(values, kind):
+    with tempfile.TemporaryDirectory() as name:
+        path = database_of(Path(name), {str(number): value for number, value in enumerate(values)})
+        try:
+            lmdb_to_indexed.convert(path, Path(name, "x"), Layout(values=kind))
+        except ValueError as error:
+            assert str(error).startswith(f"{path}") and one_line(str(error))
+            assert not list(Path(name).glob("x*"))
+            return
+        dataset = IndexedProteins(Path(name, "x"))
+        dataset.verify()
+        found = [decode(dataset[number]) for number in range(len(dataset))]
+    assert found == [json.loads(value)["sequence"] if kind == "json" else value.decode() for value in values]

@@ -12,8 +12,9 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from d2plm_megatron.alphabet import RESIDUE_LETTERS, decode
 from data_tools import merge
 from data_tools.lmdb_to_indexed import Shard, convert, main, parse_shard, shard_prefix
+from data_tools.lmdb_values import Layout
 from data_tools.lmdb_writer import LmdbWriter, to_value
-from data_tools.proteins_lmdb import Layout, ProteinsLmdb
+from data_tools.proteins_lmdb import ProteinsLmdb
 from data_tools.raw_blocks import pieces_of
 
 
@@ -73,6 +74,78 @@ def test_the_commands_of_a_cluster(command, tmp_path):
     (tmp_path / "y-2-of-3.bin").unlink()
     code, _, err = command(merge.main, "--output", tmp_path / "z", "--shards", 3)
     assert code == 2 and "y-2-of-3" not in err and "z-1-of-3.bin is missing" in err
+
+
+def three_shards(folder: Path) -> list[Path]:
+    with LmdbWriter(folder / "x.lmdb") as writer:
+        for number in range(30):
+            writer.add(f"p{number}", "MKTVRQG"[: number % 7 + 1])
+    prefixes = [shard_prefix(folder / "y", Shard(number, 3)) for number in (1, 2, 3)]
+    for number, prefix in enumerate(prefixes, start=1):
+        convert(folder / "x.lmdb", prefix, shard=Shard(number, 3))
+    return prefixes
+
+
+def lengths_that_fit(prefix: Path) -> None:
+    """A residue of a protein goes to the next one: all that is in the .idx fits."""
+    path = Path(f"{prefix}.idx")
+    data = bytearray(path.read_bytes())
+    for place, kind, change in ((34 + 4, "<i", -1), (34 + 8, "<i", 1), (34 + 40 + 16, "<q", -1)):
+        struct.pack_into(kind, data, place, struct.unpack_from(kind, data, place)[0] + change)
+    path.write_bytes(data)
+
+
+def a_length(prefix: Path) -> None:
+    path = Path(f"{prefix}.idx")
+    path.write_bytes(path.read_bytes()[:38] + b"\x07" + path.read_bytes()[39:])
+
+
+def a_residue(prefix: Path) -> None:
+    path = Path(f"{prefix}.bin")
+    path.write_bytes(path.read_bytes()[:-1] + b"\x05")
+
+
+def no_residue(prefix: Path) -> None:
+    path = Path(f"{prefix}.bin")
+    path.write_bytes(b"\x00" + path.read_bytes()[1:])
+
+
+def without_checksums(prefix: Path) -> None:
+    Path(f"{prefix}.checksums.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damages", "message"),
+    [
+        ([a_length], "y-2-of-3.idx: the entry of protein 1, or of the next, is damaged"),
+        ([a_length, without_checksums], "y-2-of-3.idx: the entry of protein 1, or of the next, is damaged"),
+        ([no_residue, without_checksums], "y-2-of-3.bin: protein 0, position 1: id 0 (<cls>) is no residue"),
+        ([a_residue], "y-2-of-3.bin is not what was written, as y-2-of-3.checksums.json says"),
+        ([lengths_that_fit], "y-2-of-3.idx is not what was written, as y-2-of-3.checksums.json says"),
+    ],
+)
+def test_a_damaged_shard_is_not_merged(refused, tmp_path, damages, message):
+    prefixes = three_shards(tmp_path)
+    for damage in damages:
+        damage(prefixes[1])
+    assert message in refused(merge.main, "--output", tmp_path / "y", "--shards", 3)
+
+
+def test_shards_without_checksums_are_merged_as_those_with(command, tmp_path):
+    for prefix in three_shards(tmp_path):
+        without_checksums(prefix)
+    assert command(merge.main, "--output", tmp_path / "y", "--shards", 3)[0] == 0
+    convert(tmp_path / "x.lmdb", tmp_path / "x")
+    for ending in ("bin", "idx", "checksums.json"):
+        assert (tmp_path / f"x.{ending}").read_bytes() == (tmp_path / f"y.{ending}").read_bytes()
+
+
+def test_a_shard_is_no_output_by_whatever_path(refused, tmp_path):
+    one, two, _ = three_shards(tmp_path)
+    (tmp_path / "d").mkdir()
+    words = ("--input", one, two, "--output")
+    for output in (one, tmp_path / "d" / ".." / two.name):
+        assert "read or written by this command" in refused(merge.main, *words, output)
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0"])

@@ -1,6 +1,7 @@
 """The loop as a whole: when it evaluates, saves and stops."""
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,17 @@ import pytest
 import torch
 
 from d2plm_megatron import alphabet
-from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.training.engine import Update
 from d2plm_megatron.training.trainer import Trainer
+
+FOURTH_GPU = torch.device("cuda", 3)
+NOT_FINITE = torch.tensor([torch.nan, 1.0])
+"""Sum and count of a loss."""
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def test_saves_and_continues_when_every_step_so_far_was_skipped(
     recipe = replace(recipe, data=replace(recipe.data, validation=None), train=replace(recipe.train, max_steps=2))
     trainer = Trainer(recipe, one_process)
     update = trainer.engine.update
-    monkeypatch.setattr(trainer.engine, "update", lambda loss: update(float("nan")))
+    monkeypatch.setattr(trainer.engine, "update", lambda loss, flags: update(NOT_FINITE, flags))
     trainer.fit()
     weights = [weight.clone() for weight in trainer.engine.masters.weights]
     again = Trainer(replace(recipe, train=replace(recipe.train, max_steps=4)), one_process)
@@ -60,6 +67,19 @@ def test_saves_and_continues_when_every_step_so_far_was_skipped(
     assert all(map(torch.equal, weights, again.engine.masters.weights))
     again.fit()
     assert (again.progress.step, again.progress.num_updates) == (4, 2)
+
+
+def test_checkpoints_are_written_by_a_thread_on_the_process_s_own_gpu(
+    recipe: Recipe, one_process: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new thread is on the first GPU of the machine, where it would take memory from another process."""
+    used = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: used.append((threading.current_thread().name, device)))
+    trainer = Trainer(replace(recipe, train=replace(recipe.train, max_steps=1)), one_process)
+    trainer.engine.processes = replace(one_process, device=FOURTH_GPU)
+    monkeypatch.setattr(trainer.engine, "update", lambda loss, flags: Update(False, 0.0, True, (False,) * len(flags)))
+    trainer.fit()
+    assert used == [("saver", FOURTH_GPU)]
 
 
 @pytest.mark.parametrize("background", [True, False])
