@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,11 +50,6 @@ class Corpus:
         for lengths, weights in self._pieces():
             total += float(((np.minimum(lengths, max_length) + 2) * weights).sum(dtype=np.float64))
         return total
-
-    def identity(self) -> dict[str, Any]:
-        """What a position in the stream is good for: another corpus has other numbers here."""
-        numbers = {"proteins": len(self.proteins), "residues": len(self.proteins.residues)}
-        return numbers if self.clusters is None else {**numbers, "clusters": len(self.clusters)}
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray | int]]:
         """The lengths of all proteins, and how often a pass draws each of them."""

@@ -14,7 +14,7 @@ protein meets new noise each time that it comes by.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -101,12 +101,6 @@ class PackStream:
         drawn = joined(self.window(0, sample // self.options.window_proteins))
         [place] = np.flatnonzero(drawn.samples == sample)
         return f"number {drawn.proteins[place]} of {self.sources[drawn.corpora[place]].prefix}"
-
-    def identity(self) -> dict[str, Any]:
-        """What a position in this stream is good for, for JSON: other data, or other shares of them, differ in it."""
-        if len(self.corpora) == 1:
-            return self.corpora[0].identity()
-        return {"corpora": [{"share": str(corpus.share), **corpus.identity()} for corpus in self.corpora]}
 
     def _mixed(self, first: int, last: int) -> Slices:
         """What draws first to last of the mixture bring, evenly interleaved."""

@@ -111,15 +111,3 @@ def test_a_protein_meets_new_noise_each_time(stream):
     ]
     keys = np.concatenate([sample[sample >= 0] for sample in samples])
     assert len(np.unique(keys)) == len(keys) > 500
-
-
-def test_identity_tells_other_data_and_other_shares_apart(stream):
-    assert stream.identity() == {
-        "corpora": [
-            {"share": "3/5", "proteins": 31, "residues": len(stream.sources[0].residues)},
-            {"share": "3/10", "proteins": 50, "residues": len(stream.sources[1].residues), "clusters": 9},
-            {"share": "1/10", "proteins": 3, "residues": len(stream.sources[2].residues)},
-        ]
-    }
-    alone = PackStream([Corpus(stream.sources[2])], OPTIONS, 0)
-    assert alone.identity() == {"proteins": 3, "residues": len(stream.sources[2].residues)}
