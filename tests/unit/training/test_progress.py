@@ -50,6 +50,13 @@ def test_a_first_loss_that_is_not_finite_does_not_stay_the_best(loss: float) -> 
     assert (progress.best_loss, progress.evaluations_since_best) == (2.0, 1)
 
 
+def test_a_run_begins_with_nothing_done() -> None:
+    assert Progress().to_json() == {
+        "step": 0, "position": {"epoch": 0, "window": 0, "pack": 0}, "num_updates": 0, "skipped_in_a_row": 0,
+        "num_proteins": 0, "num_tokens": 0, "best_loss": None, "evaluations_since_best": 0,
+    }  # fmt: skip
+
+
 def test_json_round_trip() -> None:
     for best in (math.inf, 2.5):
         progress = Progress(step=7, position=Position(1, 2, 3), num_updates=6, best_loss=best)
