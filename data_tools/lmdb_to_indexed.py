@@ -19,7 +19,7 @@ from d2plm_megatron.console import one_line, progress, run
 from d2plm_megatron.data.indexed import paths_of
 from d2plm_megatron.data.indexed_writer import IndexedWriter, files_of
 from d2plm_megatron.files import check_outputs
-from data_tools.lmdb_options import Field, Keys, Values
+from data_tools.input_options import Field, Keys, Values
 from data_tools.lmdb_values import Layout
 from data_tools.proteins_lmdb import ProteinsLmdb, data_file
 

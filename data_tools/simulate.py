@@ -19,8 +19,8 @@ from rich import get_console
 from rich.table import Table
 
 from d2plm_megatron.console import progress, run
+from d2plm_megatron.fasta import read_fasta, write_fasta
 from data_tools.evolution import Substitutions, depth_of_identity, found_family, grow_family
-from data_tools.fasta import read_fasta, write_fasta
 
 LOWEST_IDENTITY = 0.2
 

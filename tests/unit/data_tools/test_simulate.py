@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from data_tools.cleaning import Tally, read_proteins
-from data_tools.fasta import read_fasta
+from d2plm_megatron.fasta import read_fasta
+from data_tools.cleaning import Tally
+from data_tools.inputs import read_proteins
 from data_tools.simulate import main, read_ancestors
 
 MOTIFS = {  # length of the sequence in ancestors.fasta, and what textbooks know: position (from 1) and residues there
