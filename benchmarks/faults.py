@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,11 +32,10 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from benchmarks.random_proteins import short_lengths, write_proteins
-from benchmarks.tiny_runs import without_clocks
-from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from benchmarks.tiny_runs import whole_tensors, without_clocks
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.parallel.processes import joined
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "demo.py"
 SAVE_EVERY = 10
@@ -203,20 +202,13 @@ def compare(untouched: RunFolder, killed: RunFolder) -> list[str]:
     ends = [Checkpoint.open(folder.checkpoints / folder.newest_first()[0].name) for folder in (untouched, killed)]
     first, second = (end.state["progress"] for end in ends)
     differences = [] if first == second else [f"progress {second} instead of {first}"]
-    with joined():
-        for group in tensors.groups_of(ends[0].path):
-            expected, found = (dict(_by_name(end.path, group)) for end in ends)
-            differences += [f"{group}.{name}" for name in expected if not torch.equal(expected[name], found[name])]
+    expected, found = (whole_tensors(end.path) for end in ends)
+    differences += [name for name in expected if not torch.equal(expected[name], found[name])]
     expected_lines, found_lines = (without_clocks(folder) for folder in (untouched, killed))
     differences += [f"metrics of step {a['step']}" for a, b in zip(expected_lines, found_lines, strict=False) if a != b]
     if len(expected_lines) != len(found_lines):
         differences.append(f"{len(found_lines)} lines of metrics instead of {len(expected_lines)}")
     return differences
-
-
-def _by_name(path: Path, group: str) -> Iterator[tuple[str, torch.Tensor]]:
-    for box, values in tensors.load_whole(path, group):
-        yield box.name, values
 
 
 def show(tally: Tally, max_steps: int, differences: list[str]) -> None:

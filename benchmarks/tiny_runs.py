@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core import dist_checkpointing
 
-from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
+from d2plm_megatron.checkpoint import index, tensors
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Absorbing, Average, Data, Evaluate, Model, Optimizer, Recipe, Train
-from d2plm_megatron.parallel.processes import joined
 
 TINY = Recipe(
     model=Model(num_layers=2, hidden_size=64, num_attention_heads=4, ffn_hidden_size=128),
@@ -87,12 +87,12 @@ class Run:
         """All tensors of the last checkpoint, whole, by name."""
         latest = RunFolder(self.folder).latest()
         assert latest is not None
-        return _whole(latest)
+        return whole_tensors(latest)
 
     @cached_property
     def initial_weights(self) -> dict[str, torch.Tensor]:
         """The weights before the first step, whole, by name."""
-        return _whole(self.folder / "initial")
+        return whole_tensors(self.folder / "initial")
 
     @property
     def began_at(self) -> int:
@@ -132,10 +132,13 @@ def without_clocks(folder: RunFolder) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in CLOCKS} for line in read_metrics(folder.metrics)]
 
 
-def _whole(checkpoint: Path) -> dict[str, torch.Tensor]:
-    with joined():
-        tensors: dict[str, torch.Tensor] = dist_checkpointing.load_plain_tensors(str(checkpoint))
-    return tensors
+def whole_tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Everything in a checkpoint, whole, by group and name."""
+    return {
+        f"{group}.{name}": values
+        for group in index.read(checkpoint)
+        for name, values in tensors.load_whole(checkpoint, group).items()
+    }
 
 
 def train(jobs: Sequence[Job], proteins: Path, advance: Callable[[], object] = lambda: None) -> list[Run]:

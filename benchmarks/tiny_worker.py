@@ -23,7 +23,6 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.checkpoint.encoders import WEIGHTS
 from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.files import write_text
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import MixturePath
@@ -111,7 +110,7 @@ def copy_killed(checkpoint: Path, folder: Path) -> None:
     """Makes the folder of a run what it would be, had the run of a checkpoint been killed before it saved another."""
     run = RunFolder(folder)
     shutil.copytree(checkpoint, run.checkpoints / checkpoint.name)
-    write_text(run.checkpoints / "latest", checkpoint.name)
+    run.point("latest", run.checkpoints / checkpoint.name)
     shutil.copy(RunFolder(checkpoint.parents[1]).metrics, run.metrics)
 
 

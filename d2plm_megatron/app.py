@@ -1,4 +1,8 @@
-"""What `python recipes/NAME.py` and `torchrun recipes/NAME.py` do: read overrides, then show, check or train."""
+"""What `python`, `torchrun` and `srun python recipes/NAME.py` do: read overrides, then show, check or train.
+
+What training takes is imported only to train: torch and Megatron take seconds, in which --help should have answered and
+a signal must not kill.
+"""
 
 import argparse
 import json
@@ -9,61 +13,74 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.console import errors_as_one_line
+from d2plm_megatron.interruption import Interruption, end_interrupted
+from d2plm_megatron.launched import adopt_slurm, check_layout, world_size
 from d2plm_megatron.overrides import GROUPS, keys_of, resolve, to_yaml
-from d2plm_megatron.parallel.processes import check_layout, started, world_size
 from d2plm_megatron.plan import check_batch, print_plan
-from d2plm_megatron.training.trainer import Trainer
 
 
 def main(recipe: Callable[[], Recipe]) -> None:
     """Runs a recipe from the command line.
+
+    Exit codes: 0 when it is done, 2 for what a user can mend, which one line on stderr names, and 75 when the run was
+    interrupted and saved, so that the same command continues it.
 
     Args:
         recipe: returns the recipe; its docstring says what it is for.
     """
     with errors_as_one_line():
         arguments = _parser(recipe).parse_args()
+        adopt_slurm()
         chosen = resolve(recipe(), arguments.overrides)
         if arguments.cfg:
             print(to_yaml(chosen), end="")
         elif arguments.dry_run:
             print_plan(chosen, arguments.world_size, arguments.gpu_memory)
-        else:
-            train(chosen)
+        elif not train(chosen):
+            end_interrupted()
 
 
-def train(recipe: Recipe) -> None:
-    """Trains as the recipe says, in as many processes as torchrun started; without a GPU only to rehearse."""
+def train(recipe: Recipe) -> bool:
+    """Trains as the recipe says, in as many processes as were started; without a GPU only to rehearse.
+
+    Returns false when the run was interrupted and saved.
+    """
     data_size = check_layout(recipe.parallel, world_size())
-    rehearses = not torch.cuda.is_available() and recipe.train.rehearsal_pack_tokens is not None
-    if rehearses:
-        recipe = rehearsal(recipe, data_size)
-    check_batch(recipe, data_size)
-    with started(recipe.parallel) as processes:
-        if rehearses and processes.is_main:
-            print(
-                f"no GPU: rehearsing with {recipe.train.global_batch_tokens:,} tokens per step "
-                "(train.rehearsal_pack_tokens=null trains with the recipe's own batch)",
-                flush=True,
-            )
-        with RunFolder(Path(recipe.output) / recipe.name).locked() if processes.is_main else nullcontext():
-            Trainer(recipe, processes).fit()
+    with Interruption() as interruption:
+        import torch
+
+        from d2plm_megatron.parallel.processes import started
+        from d2plm_megatron.training.trainer import Trainer
+
+        rehearses = not torch.cuda.is_available() and recipe.train.rehearsal_pack_tokens is not None
+        if rehearses:
+            recipe = rehearsal(recipe, data_size)
+        check_batch(recipe, data_size)
+        with started(recipe.parallel) as processes:
+            if rehearses and processes.is_main:
+                print(
+                    f"no GPU: rehearsing in {recipe.output}/{recipe.name} with {recipe.train.global_batch_tokens:,} "
+                    "tokens per step (train.rehearsal_pack_tokens=null trains with the recipe's own batch)",
+                    flush=True,
+                )
+            with RunFolder(Path(recipe.output) / recipe.name).locked() if processes.is_main else nullcontext():
+                return Trainer(recipe, processes, interruption).fit()
 
 
 def rehearsal(recipe: Recipe, data_size: int) -> Recipe:
-    """The recipe with one small pack per rank and step, to try it where there is no GPU."""
+    """The recipe with one small pack per rank and step, to try it where there is no GPU, in a run folder of its own."""
     tokens = recipe.train.rehearsal_pack_tokens
     assert tokens is not None
     longest = min(recipe.data.max_length_residues, tokens - 2)
     return replace(
         recipe,
+        name=f"{recipe.name}-rehearsal",
         data=replace(recipe.data, tokens_per_pack=tokens, max_length_residues=longest),
         train=replace(recipe.train, global_batch_tokens=tokens * data_size),
     )

@@ -87,6 +87,12 @@ def errors_as_one_line() -> Iterator[None]:
         raise SystemExit(_INTERRUPTED) from None
 
 
+def note(text: str) -> None:
+    """Says on stderr, once for all processes, what a user may want to know and need not act on."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
+
 def describe(error: Exception) -> str:
     """The error in words, as one line of a sane length: for a system error its reason and the file."""
     if isinstance(error, OSError) and error.strerror:

@@ -60,6 +60,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def remove(path: Path) -> None:
+    """Removes a file, a folder with all in it, or a link without what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
     """Raises ValueError, before any work, when these files cannot be written or would replace what is read.
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe
 
@@ -27,6 +27,8 @@ GROUPS: dict[str, dict[str, Any]] = {
     "objective": {name: objective() for name, objective in OBJECTIVES.items()},
 }
 OF_THE_RECIPE = "of_the_recipe"
+INTERPOLATION = "${"
+LARGEST_RECIPE_BYTES, DEEPEST_RECIPE = 1 << 20, 8
 
 
 def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -36,6 +38,8 @@ def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     the recipe refuses.
     """
     for override in overrides:
+        if INTERPOLATION in override:
+            raise ValueError(f"{override}: {INTERPOLATION}...}} is not resolved here; write the value itself")
         _check_override(recipe, override, _chosen_objective(recipe, overrides))
     _store(recipe)
     GlobalHydra.instance().clear()
@@ -68,9 +72,7 @@ def to_yaml(recipe: Recipe) -> str:
 def from_yaml(path: Path) -> Recipe:
     """Reads a recipe that `to_yaml` wrote. Raises ValueError when the file holds something else."""
     try:
-        loaded = OmegaConf.load(path)
-        if not isinstance(loaded, DictConfig):
-            raise ValueError(f"{path}: not a recipe")
+        loaded = _plain_yaml(path)
         name = OmegaConf.select(loaded, "objective.name")
         if name not in OBJECTIVES:
             raise ValueError(f"{path}: objective.name={name}: allowed are {', '.join(OBJECTIVES)}")
@@ -78,8 +80,30 @@ def from_yaml(path: Path) -> Recipe:
         merged = OmegaConf.merge(schema, loaded)
         assert isinstance(merged, DictConfig)
         return _to_recipe(merged)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _plain_yaml(path: Path) -> DictConfig:
+    """A YAML file of keys and values. Raises ValueError, without reading on, for what can only do harm in a recipe.
+
+    Aliases make a small file large, deep nesting ends the process, and an interpolation could carry a secret of the
+    reader's environment into what is written next.
+    """
+    if path.stat().st_size > LARGEST_RECIPE_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too many for a recipe")
+    text, depth = path.read_text(encoding="utf-8"), 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        line = f"{path}, line {event.start_mark.line + 1}"
+        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_RECIPE:
+            raise ValueError(f"{line}: aliases and deep nesting do not belong in a recipe")
+        if isinstance(event, yaml.ScalarEvent) and INTERPOLATION in event.value:
+            raise ValueError(f"{line}: {INTERPOLATION}...}} is not resolved here; write the value itself")
+    loaded = OmegaConf.create(text)
+    if not isinstance(loaded, DictConfig):
+        raise ValueError(f"{path}: not a recipe")
+    return loaded
 
 
 def _writable(value: Any) -> DictConfig:

@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.data.corpus import open_corpora
-from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.processes import check_layout, world_size
+from d2plm_megatron.launched import check_layout, world_size
 from d2plm_megatron.sizing import GIB, Memory, memory, num_parameters, training_flops
 
 TYPICAL_LENGTH = 300
@@ -38,7 +35,6 @@ def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | No
     num_processes = num_processes or world_size()
     data_size = check_layout(recipe.parallel, num_processes)
     check_batch(recipe, data_size)
-    build(recipe.objective)
     table = Table(title=f"{recipe.name}: dry run", show_header=False)
     for name, value in (*_model_rows(recipe), *_run_rows(recipe, num_processes, data_size), *_data_rows(recipe)):
         table.add_row(name, value)
@@ -97,6 +93,8 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.data.train is None:
         yield "data", "none given (data.train=PREFIX)"
         return
+    from d2plm_megatron.data.corpus import open_corpora  # with torch, whose import takes seconds
+
     corpora = open_corpora(recipe.data)
     tokens = [corpus.num_tokens(recipe.data.max_length_residues) for corpus in corpora]
     tokens_per_draw = sum(
@@ -114,8 +112,7 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> None:
-    if gpu_memory is None and torch.cuda.is_available():
-        gpu_memory = torch.cuda.get_device_properties(0).total_memory / GIB
+    gpu_memory = gpu_memory or _gpu_memory_here()
     if gpu_memory is None or needed.total / GIB <= gpu_memory:
         return
     name, advice = max(ADVICE, key=lambda item: getattr(needed, item[0]))
@@ -124,3 +121,10 @@ def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> N
         f"{needed.total / GIB:.0f} GiB per GPU are needed and there are {gpu_memory:.0f}; most of it is {name}: "
         f"set {advice.format(half_pack=half_pack)}"
     )
+
+
+def _gpu_memory_here() -> float | None:
+    """GiB of the first GPU, if there is one."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None

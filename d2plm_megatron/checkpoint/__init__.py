@@ -1,3 +1,1 @@
 """Checkpoints: their folder, their tensors in terms of the whole model, and encoders read back from them."""
-
-from d2plm_megatron import parallel as parallel

@@ -1,11 +1,9 @@
 """Encoders read from checkpoints, to score and to sample with."""
 
-from pathlib import Path
-
 import torch
 
 from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.checkpoint.folder import Checkpoint
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.model import layer_spec
 from d2plm_megatron.model.encoder import Encoder, transformer_config
@@ -36,7 +34,7 @@ def load_encoder(checkpoint: Checkpoint, group: str, precision: str, device: tor
         for name, boxes in boxes_by_parameter(encoder).items()
         for box in boxes
     ]
-    tensors.load(Path(checkpoint.path), {group: boxed})
+    tensors.load(checkpoint.path, {group: boxed})
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(whole[name].view(parameter.shape))

@@ -1,4 +1,4 @@
-"""The folder of a run, and of each checkpoint in it.
+"""The folder of a run, and which of its checkpoints is taken.
 
 RUN/recipe.yaml                      what the run is, all overrides applied
 RUN/metrics.jsonl                    a line per progress report and per evaluation
@@ -6,31 +6,25 @@ RUN/curve.png
 RUN/.lock                            held by the run that writes here
 RUN/checkpoints/latest               name of the newest complete checkpoint
 RUN/checkpoints/best                 name of the one with the lowest validation loss
-RUN/checkpoints/step_00001000/
-    state.json                       step, position in the data, what was counted; versions, layout and checksums
-    recipe.yaml
-    *.distcp, .metadata, ...         weights, average and optimizer (see tensors.py)
+RUN/checkpoints/step_00001000/       see checkpoint.py
 """
 
 import errno
 import fcntl
-import json
 import os
-import shutil
+import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from d2plm_megatron.checkpoint import integrity
-from d2plm_megatron.config import Recipe
-from d2plm_megatron.files import write_text
-from d2plm_megatron.overrides import from_yaml, to_yaml
+from d2plm_megatron.console import note
+from d2plm_megatron.files import remove, sync
 
-FORMAT = 2
-RECIPE = "recipe.yaml"
+_POINTER = {"checkpoint": str}
+_CHECKPOINT = re.compile(r"step_\d{8,}")
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class RunFolder:
 
     def newest_first(self) -> list[Path]:
         """The complete checkpoints: the latest, then what was written before it, then anything else."""
-        found = sorted(self.checkpoints.glob("step_*"), reverse=True)
+        found = sorted(filter(is_checkpoint, self.checkpoints.glob("step_*")), reverse=True)
         latest = self._named("latest") or next(iter(found), None)
         return sorted(found, key=lambda path: latest is not None and path.name > latest.name)
 
@@ -91,115 +85,53 @@ class RunFolder:
     def begin(self, step: int) -> Path:
         """Makes an empty folder to write the checkpoint of a step into; what killed saves have left is removed."""
         for left in self.checkpoints.glob(".step_*"):
-            shutil.rmtree(left)
+            remove(left)
         folder = self.incomplete(step)
         folder.mkdir(parents=True)
         return folder
 
-    def complete(self, step: int, checkpoint: "Checkpoint", is_best: bool, keep_last: int) -> None:
-        """Gives a whole checkpoint its name, makes it the latest, and removes those that are no longer kept.
-
-        The tensors are there; recipe and state of `checkpoint` are written here.
-        """
+    def complete(self, step: int, is_best: bool, keep_last: int) -> None:
+        """Gives the checkpoint of a step, all of which is there, its name; makes it the latest; removes old ones."""
         folder = self.incomplete(step)
-        checkpoint.write()
         final, replaced = self.checkpoints / _name(step), self.checkpoints / f".{_name(step)}.replaced"
+        sync(folder)
         if final.exists():
             final.rename(replaced)
         folder.rename(final)
-        shutil.rmtree(replaced, ignore_errors=True)
+        sync(self.checkpoints)
+        remove(replaced)
         if is_best:  # first: killed before the next line, the run comes by here again
-            write_text(self.checkpoints / "best", final.name)
-        write_text(self.checkpoints / "latest", final.name)
+            self.point("best", final)
+        self.point("latest", final)
         self._prune(keep_last)
+
+    def point(self, pointer: str, checkpoint: Path) -> None:
+        """Makes a checkpoint the "latest" or the "best"."""
+        integrity.write_sealed(self.checkpoints / pointer, {"checkpoint": checkpoint.name})
 
     def _named(self, pointer: str) -> Path | None:
         path = self.checkpoints / pointer
-        folder = self.checkpoints / path.read_text(encoding="utf-8").strip() if path.exists() else None
-        return folder if folder is not None and folder.is_dir() else None
+        if not path.exists():
+            return None
+        try:
+            named = path.with_name(integrity.read_sealed(path, _POINTER)["checkpoint"])
+        except (integrity.Damaged, ValueError) as error:
+            note(f"{error}; it is not used")
+            return None
+        return named if is_checkpoint(named) else None
 
     def _prune(self, keep_last: int) -> None:
         found = self.newest_first()  # higher steps than the latest are of a branch that was given up
         kept = {*found[:keep_last], self.best()}
         for folder in found:
             if folder not in kept:
-                shutil.rmtree(folder)
+                remove(folder)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether this is, by its name, a checkpoint in the folder of a run."""
+    return _CHECKPOINT.fullmatch(path.name) is not None and path.is_dir()
 
 
 def _name(step: int) -> str:
     return f"step_{step:08d}"
-
-
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line that was cut off is left out."""
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                return
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One complete checkpoint.
-
-    Attributes:
-        path: its folder.
-        recipe: of the run that wrote it.
-        state: the contents of state.json.
-    """
-
-    path: Path
-    recipe: Recipe
-    state: dict[str, Any]
-
-    @classmethod
-    def open(cls, path: Path) -> "Checkpoint":
-        """Reads what is human-readable.
-
-        Takes the folder of a checkpoint, or of a run, of which it takes the best checkpoint, else the latest. Raises
-        ValueError when there is none, or when it was written by another version of this format; Damaged when files are
-        missing or have another size, or what is human-readable has changed.
-        """
-        run = RunFolder(path)
-        folder = path if (path / "state.json").exists() else run.best() or run.latest()
-        if folder is None or not (folder / "state.json").exists():
-            raise ValueError(f"{path}: no checkpoint (a folder with state.json) and no run with one")
-        try:
-            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise integrity.Damaged(f"{folder}: damaged: {integrity.OWN}: {error}") from error
-        if state.get("format") != FORMAT:
-            raise ValueError(f"{folder}: format {state.get('format')}; this version reads format {FORMAT}")
-        files = state["files"]
-        read = {RECIPE: files[RECIPE]}
-        if wrong := integrity.sizes_differ(folder, files) or integrity.contents_differ(folder, read):
-            raise integrity.Damaged(f"{folder}: damaged: {'; '.join(wrong)}")
-        return cls(folder, from_yaml(folder / RECIPE), state)
-
-    def write(self) -> None:
-        """Writes state.json and recipe.yaml beside the tensors; state["files"] holds the checksums of these."""
-        recipe = self.path / RECIPE
-        recipe.write_text(to_yaml(self.recipe), encoding="utf-8")
-        files = {**self.state["files"], **integrity.describe([recipe])}
-        state = {"format": FORMAT, **self.state, "files": files}
-        (self.path / integrity.OWN).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-
-    def check_whole(self, advance: Callable[[int], object] = lambda size: None) -> None:
-        """Reads all files but state.json, calling `advance` with the bytes of each.
-
-        Raises Damaged saying what is wrong unless they are what was written.
-        """
-        files = self.state["files"]
-        if wrong := integrity.sizes_differ(self.path, files) or integrity.contents_differ(self.path, files, advance):
-            others = [path.name for path in RunFolder(self.path.parent.parent).newest_first() if path != self.path]
-            hint = f"; there is also {', '.join(others)}" if others else ""
-            raise integrity.Damaged(f"{self.path}: damaged: {'; '.join(wrong)}{hint}")
-
-    def check_model(self, recipe: Recipe) -> None:
-        """Raises ValueError, naming the first difference, unless a recipe's model is the one that was saved."""
-        for name, saved in vars(self.recipe.model).items():
-            wanted = getattr(recipe.model, name)
-            if wanted != saved and name not in ("layer_spec", "init_std"):
-                raise ValueError(f"{self.path}: saved with model.{name}={saved}, but the recipe says {wanted}")

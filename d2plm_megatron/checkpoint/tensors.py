@@ -1,248 +1,214 @@
-"""Tensors on disk in terms of the whole model, by Megatron's distributed checkpointing: any layout reads any other's.
+"""Tensors on disk in terms of the whole model, as safetensors: any layout reads any other's, and so can anybody.
 
-Each process writes the boxes that it holds and reads those that it needs; none needs the memory of the whole model.
+Each process writes the boxes that it holds to a file of its own, RANK.safetensors, and reads those that it needs; none
+needs the memory of the whole model. tensors.json says where everything is (see index.py). Nothing is ever unpickled.
 """
 
-import pickle
-from collections.abc import Callable, Iterable
-from enum import Enum
+import errno
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint
-from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.core import CheckpointingConfig, save_config
-from megatron.core.dist_checkpointing.mapping import ShardedStateDict, ShardedTensor
-from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
-from megatron.core.dist_checkpointing.strategies.torch import (
-    MCoreSavePlanner,
-    TorchDistSaveShardedStrategy,
-    _replace_state_dict_keys_with_sharded_keys,
-    mcore_to_pyt_state_dict,
-)
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemWriter
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata, StorageMeta, TensorStorageMetadata
-from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
-from torch.distributed.checkpoint.storage import WriteResult
-from torch.futures import Future
 
+from d2plm_megatron.checkpoint import index, integrity
+from d2plm_megatron.checkpoint.index import Index, Piece, Slices, Stored
+from d2plm_megatron.checkpoint.integrity import Damaged
+from d2plm_megatron.files import sync
 from d2plm_megatron.model.placement import Box
+from d2plm_megatron.parallel.agreement import failing_together
 
 Boxed = Iterable[tuple[Box, Tensor]]
 
-PLAIN_DATA = {
-    "torch": {"Size", "float32", "float64", "bfloat16", "float16", "int64", "int32", "uint8", "bool"},
-    "torch.serialization": {"_get_layout"},
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
-    "torch.distributed.checkpoint.metadata": {
-        "BytesStorageMetadata",
-        "ChunkStorageMetadata",
-        "Metadata",
-        "MetadataIndex",
-        "StorageMeta",
-        "TensorProperties",
-        "TensorStorageMetadata",
-        "_MEM_FORMAT_ENCODING",
-    },
-    "torch.distributed.checkpoint.planner": {"SavePlan", "TensorWriteData", "WriteItem", "WriteItemType"},
-}
-"""All that torch's own description of a checkpoint is made of."""
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+Write = Callable[[dist.ProcessGroup | None], integrity.Files]
+"""Writes what has been prepared; all processes take part, talking in the given group.
+
+Returns, on every rank, what the files are. Raises OSError, on every rank, when one could not be written.
+"""
 
 
-Write = Callable[[dist.ProcessGroup | None], None]
-"""Writes what has been prepared. All processes take part, talking in the given group."""
+class Described(NamedTuple):
+    """What a process has written of a tensor."""
+
+    group: str
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    piece: Piece
 
 
-def save(folder: Path, groups: dict[str, Boxed]) -> None:
+def save(folder: Path, groups: dict[str, Boxed]) -> integrity.Files:
     """Writes the boxes of every group, such as "weights", into an empty folder. All processes take part."""
-    prepare(folder, groups, copies=False)(None)
+    return prepare(folder, groups, copies=False)(None)
 
 
 def prepare(folder: Path, groups: dict[str, Boxed], copies: bool) -> Write:
-    """All of saving but the writing. All processes take part.
+    """All of saving but the writing.
 
     Args:
-        folder: empty, and seen by all of them.
+        folder: empty, and seen by all processes.
         groups: boxes by the name of their group, such as "weights".
         copies: of the values are taken, in the memory of the CPU, so that they may change before they are written.
     """
-    strategy = _SaveInProcess(copies)
-    dist_checkpointing.save(_described(groups), str(folder), sharded_strategy=strategy, async_sharded_save=True)
-    if dist.get_rank() == 0:  # else done by a step that Megatron leaves to whoever finishes its asynchronous saves
-        save_config(CheckpointingConfig(strategy.backend, strategy.version), str(folder))
-    return partial(_write, strategy.write, folder)
+    file = f"{dist.get_rank():05d}.safetensors"
+    own: dict[str, Tensor] = {}
+    described = []
+    for group, boxed in groups.items():
+        for box, values in boxed:
+            if any(box.replica):  # another process writes the same
+                continue
+            piece = Piece(file, box.offset, box.shape)
+            own[piece.key(group, box.name)] = values.detach().to("cpu", copy=True) if copies else values.detach()
+            described.append(Described(group, box.name, _NAMES[values.dtype], box.whole_shape, piece))
+    return partial(_write, folder, file, own, described)
 
 
-def _write(write: Write, folder: Path, group: dist.ProcessGroup | None) -> None:
+def _write(
+    folder: Path, file: str, own: dict[str, Tensor], described: list[Described], group: dist.ProcessGroup | None
+) -> integrity.Files:
+    files: integrity.Files = {}
+    with failing_together(group):
+        if own:
+            with _system_errors(folder / file):
+                save_file(own, folder / file, {"format": "pt"})
+            sync(folder / file)
+            files = integrity.describe([folder / file])
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, (described, files), group=group)
+    with failing_together(group):
+        if dist.get_rank() == 0:
+            index.write(folder, _indexed(item for items, _ in parts for item in items))
+            sync(folder / index.NAME)
+    every = {name: found for _, of_part in parts for name, found in of_part.items()}
+    return {**every, **integrity.describe([folder / index.NAME])}
+
+
+def _indexed(described: Iterable[Described]) -> Index:
+    pieces: dict[tuple[str, str, str, tuple[int, ...]], list[Piece]] = defaultdict(list)
+    for item in described:
+        pieces[item[:4]].append(item.piece)
+    found: Index = {}
+    for (group, name, dtype, shape), of_tensor in pieces.items():
+        found.setdefault(group, {})[name] = Stored(dtype, shape, tuple(of_tensor))
+    return found
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    """A full disk and the like are OSErrors, which safetensors reports as errors of its own."""
     try:
-        write(group)
-    except CheckpointException as error:
-        for failure, _ in error.failures.values():
-            if isinstance(failure, OSError):
-                raise OSError(failure.errno, failure.strerror, str(folder)) from error
-        raise
+        yield
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+class _Copy(NamedTuple):
+    """One part of one piece, and where it goes."""
+
+    key: str
+    stored: Stored
+    piece: Piece
+    part: Slices
+    target: Tensor
 
 
 def load(folder: Path, groups: dict[str, Boxed]) -> None:
-    """Fills the given boxes from a checkpoint, in place. All processes take part.
+    """Fills the given boxes from a checkpoint, in place.
 
-    Raises ValueError when the checkpoint lacks one of them, or could run code when read.
+    Raises ValueError when the checkpoint lacks one of them or holds it in another shape, and Damaged when its files
+    are not as its index says.
     """
-    described = _described(groups)
-    for group in groups:
-        _held(folder, group)
-    _check_fits(folder, described, read_description(folder))
-    try:
-        dist_checkpointing.load(described, str(folder), validate_access_integrity=False)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{folder}: a file asks to run code when it is read; refused") from error
-    except CheckpointException as error:
-        reasons = {str(failure).splitlines()[0] for failure, _ in error.failures.values()}
-        raise ValueError(f"{folder}: cannot be read: {'; '.join(reasons)}") from error
+    copies: dict[str, list[_Copy]] = defaultdict(list)
+    found = index.read(folder)
+    for group, boxed in groups.items():
+        held = _held(folder, found, group)
+        for box, values in boxed:
+            for copy in _copies(folder, held, group, box, values):
+                copies[copy.piece.file].append(copy)
+    for file, wanted in copies.items():
+        with _opened(folder / file) as entries:
+            for copy in wanted:
+                copy.target.copy_(_entry(entries, folder / file, copy.key, copy.stored, copy.piece)[copy.part])
 
 
-def groups_of(folder: Path) -> dict[str, dict[str, TensorStorageMetadata]]:
-    """What a checkpoint holds: by group, such as "weights", and by the name in the whole model."""
-    groups: dict[str, dict[str, TensorStorageMetadata]] = {}
-    for key, found in sorted(read_description(folder).state_dict_metadata.items()):
-        group, _, name = key.partition(".")
-        assert isinstance(found, TensorStorageMetadata)  # of anything else nothing is read
-        groups.setdefault(group, {})[name] = found
-    return groups
+def check(folder: Path, files: Iterable[str]) -> None:
+    """Raises Damaged unless the index can be right, and these of its files have the entries that it names."""
+    wanted = set(files)
+    found = index.read(folder)
+    by_file: dict[str, list[tuple[str, Stored, Piece]]] = defaultdict(list)
+    for group, items in found.items():
+        for name, stored in items.items():
+            for piece in stored.pieces:
+                by_file[piece.file].append((piece.key(group, name), stored, piece))
+    for file in sorted(by_file.keys() & wanted):
+        with _opened(folder / file) as entries:
+            for key, stored, piece in by_file[file]:
+                _entry(entries, folder / file, key, stored, piece)
 
 
-def load_whole(folder: Path, group: str) -> list[tuple[Box, Tensor]]:
-    """Every tensor of a group, whole, on the CPU. Raises ValueError when the checkpoint lacks the group."""
-    whole = []
-    for name, found in _held(folder, group).items():
-        shape = tuple(found.size)
-        box = Box(name, 0, shape, shape, (0,) * len(shape), (0, 0, 0))
-        whole.append((box, torch.empty(shape, dtype=found.properties.dtype)))
-    load(folder, {group: whole})
+def load_whole(folder: Path, group: str) -> dict[str, Tensor]:
+    """Every tensor of a group by its name, whole, on the CPU. Raises ValueError when the checkpoint lacks the group."""
+    held = _held(folder, index.read(folder), group)
+    whole = {name: torch.empty(stored.shape, dtype=DTYPES[stored.dtype]) for name, stored in held.items()}
+    load(folder, {group: [(whole_box(name, values), values) for name, values in whole.items()]})
     return whole
 
 
-def _held(folder: Path, group: str) -> dict[str, TensorStorageMetadata]:
-    groups = groups_of(folder)
-    if group not in groups:
-        raise ValueError(f"{folder}: holds {', '.join(groups)}, but no {group}")
-    return groups[group]
+def whole_box(name: str, values: Tensor) -> Box:
+    """The box that is all of a tensor."""
+    shape = tuple(values.shape)
+    return Box(name, 0, shape, shape, (0,) * len(shape), (0,))
 
 
-def read_description(folder: Path) -> Metadata:
-    """What a checkpoint holds. Raises ValueError when the file, a pickle, is anything but a description of tensors.
+def _held(folder: Path, found: Index, group: str) -> dict[str, Stored]:
+    if group not in found:
+        raise ValueError(f"{folder}: holds {', '.join(found)}, but no {group}")
+    return found[group]
 
-    torch unpickles this file and everything that is not a tensor, and unpickling can run code that others wrote.
-    """
-    path = folder / ".metadata"
+
+def _copies(folder: Path, held: dict[str, Stored], group: str, box: Box, values: Tensor) -> Iterator[_Copy]:
+    """All that fills a box."""
+    if (stored := held.get(box.name)) is None:
+        raise ValueError(f"{folder}: does not fit this model: it lacks {group}.{box.name}")
+    if stored.shape != tuple(box.whole_shape):
+        raise ValueError(
+            f"{folder}: does not fit this model: {group}.{box.name} has shape {stored.shape}, not {box.whole_shape}"
+        )
+    filled = 0
+    for piece, part, place in stored.overlaps(box.offset, box.shape):
+        target = values[place]
+        filled += target.numel()
+        yield _Copy(piece.key(group, box.name), stored, piece, part, target)
+    if filled != values.numel():
+        raise Damaged(f"{folder / index.NAME}: damaged: {group}.{box.name} is not whole")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
-        with path.open("rb") as file:
-            metadata: Metadata = _PlainUnpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError) as error:
-        raise ValueError(f"{path}: not the description of a checkpoint: {error}") from error
-    objects = [key for key, item in metadata.state_dict_metadata.items() if isinstance(item, BytesStorageMetadata)]
-    if objects:
-        raise ValueError(f"{folder}: holds pickled objects ({', '.join(objects)}), which could run code; refused")
-    return metadata
+        with safe_open(path, framework="pt") as entries:
+            yield entries
+    except SafetensorError as error:
+        raise Damaged(f"{path}: damaged: {error}") from error
 
 
-def _check_fits(folder: Path, described: dict[str, ShardedTensor], metadata: Metadata) -> None:
-    for wanted in described.values():
-        found = metadata.state_dict_metadata.get(wanted.key)
-        if not isinstance(found, TensorStorageMetadata):
-            raise ValueError(f"{folder}: does not fit this model: it lacks {wanted.key}")
-        if tuple(found.size) != tuple(wanted.global_shape):
-            raise ValueError(
-                f"{folder}: does not fit this model: {wanted.key} has shape {tuple(found.size)}, "
-                f"not {tuple(wanted.global_shape)}"
-            )
-
-
-class _SaveInProcess(TorchDistSaveShardedStrategy):
-    """Megatron's format, written by this process.
-
-    Megatron's own writer starts three processes per rank, one of which imports the whole program once more.
-
-    Attributes:
-        write: what is left to do once Megatron has called async_save.
-    """
-
-    def __init__(self, copies: bool) -> None:
-        super().__init__("torch_dist", 1)
-        self.copies = copies
-        self.write: Write
-
-    def async_save(self, sharded_state_dict: ShardedStateDict, checkpoint_dir: str | Path) -> AsyncRequest:
-        by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
-        if self.copies:
-            for sharded in chain.from_iterable(by_key.values()):
-                sharded.data = sharded.data.detach().to("cpu", copy=True)
-        state = mcore_to_pyt_state_dict(by_key)
-
-        def write(group: dist.ProcessGroup | None) -> None:
-            torch.distributed.checkpoint.save(
-                state,
-                storage_writer=_Writer(checkpoint_dir),  # with one thread: errors in others would be lost
-                planner=MCoreSavePlanner(dedup_replicated_tensors=False, flatten_state_dict=False),
-                process_group=group,
-            )
-
-        self.write = write
-        return AsyncRequest(None, (), [])
-
-
-class _Writer(FileSystemWriter):
-    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        """As torch does, but a full disk stays an OSError, which torch's own cleaning up would hide."""
-        try:
-            return super().write_data(plan, planner)
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
-            raise
-
-    def storage_meta(self) -> StorageMeta:
-        """Nothing: torch would note the folder's path on the machine that wrote it."""
-        return StorageMeta()
-
-
-def _member(kind: Any, name: Any) -> Enum:
-    """What getattr(kind, name) is, provided that it is a member of an enumeration: so Python 3.11.2 pickles these."""
-    if not (isinstance(kind, type) and issubclass(kind, Enum) and type(name) is str and name in kind.__members__):
-        raise pickle.UnpicklingError(f"it asks for {name!r} of {kind!r}, which could run code; refused")
-    return kind[name]
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("builtins", "getattr"):
-            return _member
-        if name not in PLAIN_DATA.get(module, ()):
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which could run code; refused")
-        found: Callable = super().find_class(module, name)
-        return found
-
-
-def _described(groups: dict[str, Boxed]) -> dict[str, ShardedTensor]:
-    """Megatron's description of boxes that follow no regular grid."""
-    described: dict[str, ShardedTensor] = {}
-    for group, boxed in groups.items():
-        for box, values in boxed:
-            key = f"{group}.{box.name}"
-            described[f"{key}/{len(described)}"] = ShardedTensor(
-                key=key,
-                data=values,
-                dtype=values.dtype,
-                local_shape=box.shape,
-                global_shape=box.whole_shape,
-                global_offset=box.offset,
-                axis_fragmentations=None,
-                replica_id=box.replica,
-            )
-    return described
+def _entry(entries: Any, path: Path, key: str, stored: Stored, piece: Piece) -> Any:
+    """A tensor of a file, not read yet. Raises Damaged when it is not what the index says."""
+    entry = entries.get_slice(key)
+    if (entry.get_dtype(), tuple(entry.get_shape())) != (stored.dtype, piece.shape):
+        raise Damaged(f"{path}: damaged: {key} is {entry.get_dtype()} {entry.get_shape()}, unlike the index")
+    return entry

@@ -63,7 +63,9 @@ class Train:
         10, "stop after this many steps in a row with a loss or gradient that is not finite"
     )
     resume: str = option(
-        "auto", "auto continues from the newest checkpoint of the run; never starts anew in an empty run"
+        "auto",
+        "auto continues from the newest checkpoint of the run, changed also where its data, seed or objective are "
+        "others now, never only begins",
     )
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class Train:
             at_least(f"train.{name}", getattr(self, name), 1)
         at_least("train.rehearsal_pack_tokens", self.rehearsal_pack_tokens, 64)
         one_of("train.precision", self.precision, ("bf16", "fp32"))
-        one_of("train.resume", self.resume, ("auto", "never"))
+        one_of("train.resume", self.resume, ("auto", "changed", "never"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,12 @@ which there are many near-copies, do not crowd out the rest.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor, from_numpy
 
+from d2plm_megatron.data.checksums import sample_of
 from d2plm_megatron.data.mapped import MappedFile
 from d2plm_megatron.noise import Noise, Stream
 
@@ -52,6 +54,10 @@ class Clusters:
         sizes = self._sizes(begins, self._boundaries[chosen.numpy() + 1])
         places = begins + noise.integers(Stream.MEMBER, from_numpy(sizes), chosen).numpy()
         return from_numpy(self._checked(self._members[places]))
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these clusters from others, for JSON: their number, and a sample of the file."""
+        return {"clusters": len(self), "sample": sample_of([self._file])}
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(proteins, sizes) of all clusters, in order, a million at a time: int64, cluster after cluster."""

@@ -89,6 +89,11 @@ class PackStream:
         bounds = accumulate((len(packs[number]) for number in order), initial=0)
         return [slices.take(slice(begin, end)) for begin, end in pairwise(bounds)]
 
+    def check(self, position: Position) -> None:
+        """Raises ValueError unless the stream can be read from this position."""
+        if self.num_windows is not None and position.window >= self.num_windows:
+            raise ValueError(f"{position}: the data have {self.num_windows} windows; this is no place in them")
+
     def name_of(self, sample: int) -> str:
         """For the user: which protein of which corpus the sample id of a pack stands for."""
         if self._epoch_draws is not None:

@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import load_encoder
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress
 from d2plm_megatron.data.indexed import IndexedProteins

@@ -6,8 +6,8 @@ from typing import Annotated
 import torch
 import typer
 
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from d2plm_megatron import alphabet
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import load_encoder
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress
 from d2plm_megatron.files import atomic

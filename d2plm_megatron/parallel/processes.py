@@ -1,4 +1,4 @@
-"""The processes of a run: started by torchrun, or one alone; grouped into tensor, pipeline and data ranks."""
+"""The processes of a run, joined, and grouped into tensor, pipeline and data ranks."""
 
 import logging
 import os
@@ -14,6 +14,7 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 
 from d2plm_megatron.config import Parallel
+from d2plm_megatron.launched import check_layout, world_size
 from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
 
 
@@ -31,22 +32,6 @@ class Processes:
     def is_main(self) -> bool:
         """True in the one process that writes files and speaks to the user."""
         return self.rank == 0
-
-
-def world_size() -> int:
-    """Number of processes that torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def check_layout(parallel: Parallel, num_processes: int) -> int:
-    """Number of data-parallel ranks. Raises ValueError when the processes cannot be grouped as the recipe says."""
-    model_size = parallel.tensor * parallel.pipeline
-    if num_processes % model_size:
-        raise ValueError(
-            f"parallel.tensor={parallel.tensor} x parallel.pipeline={parallel.pipeline}: needs a multiple of "
-            f"{model_size} processes, but there are {num_processes}; start torchrun with --nproc-per-node {model_size}"
-        )
-    return num_processes // model_size
 
 
 @contextmanager

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.integrity import Damaged
+from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Recipe
+from d2plm_megatron.console import note
 from d2plm_megatron.overrides import from_yaml
 
 _EVALUATED = ("step", "draws", "proteins", "residues", "unigram_perplexity", "machine", "versions", "date")
-_LOGGED = {"kind", "step", "time"}
-_LOGGED_OF_KIND = {"train": {"perplexity", "learning_rate", "gradient_norm", "tokens", "proteins"}}
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,11 @@ class RunRecord:
         if not recipe.is_file():
             raise ValueError(f"{path}: not the folder of a run: there is no recipe.yaml in it")
         run = RunFolder(path)
-        latest = run.latest()
         return cls(
             recipe=from_yaml(recipe),
             recipe_text=recipe.read_text(encoding="utf-8"),
-            metrics=_checked_metrics(run.metrics),
-            state=Checkpoint.open(latest).state if latest is not None else None,
+            metrics=list(read_metrics(run.metrics, note)),
+            state=_newest_state(run),
         )
 
     @property
@@ -59,6 +60,15 @@ class RunRecord:
     def last_activity(self) -> str | None:
         """Date and time of the last line of the log, ISO 8601."""
         return self.metrics[-1]["time"] if self.metrics else None
+
+
+def _newest_state(run: RunFolder) -> dict[str, Any] | None:
+    for path in run.newest_first():
+        try:
+            return Checkpoint.open(path).state
+        except Damaged as damage:
+            note(f"{damage}; the checkpoint before it is reported instead")
+    return None
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -80,15 +90,3 @@ def measures(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for name, found in evaluation.items()
         if isinstance(found, dict) and {"perplexity", "perplexity_standard_error"} <= found.keys()
     }
-
-
-def _checked_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of the log. Raises ValueError for a damaged line, unless it is the last one, which was cut off."""
-    lines = list(read_metrics(path))
-    num_lines = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-    if len(lines) < num_lines - 1:
-        raise ValueError(f"{path}, line {len(lines) + 1}: damaged: not JSON")
-    for number, line in enumerate(lines, start=1):
-        if not isinstance(line, dict) or not _LOGGED | _LOGGED_OF_KIND.get(line.get("kind", ""), set()) <= line.keys():
-            raise ValueError(f"{path}, line {number}: damaged: not a line of a run's log")
-    return lines

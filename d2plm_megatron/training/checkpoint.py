@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 
-from d2plm_megatron.checkpoint import integrity, tensors
+from d2plm_megatron.checkpoint import index, tensors
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.files import atomic, check_outputs
@@ -37,7 +37,7 @@ def inspect(path: PathArgument) -> None:
 
 
 def verify(path: PathArgument) -> None:
-    """Reads all files but state.json and compares with the checksums there; exit code 2 when something has changed."""
+    """Reads all files and compares with the checksums in state.json; exit code 2 when something has changed."""
     checkpoint = Checkpoint.open(path)
     files = checkpoint.state["files"]
     size = sum(file["bytes"] for file in files.values())
@@ -60,9 +60,9 @@ def strip(
     checkpoint.check_whole()
     with atomic(output) as (folder,), joined():
         folder.mkdir()
-        tensors.save(folder, {keep: tensors.load_whole(checkpoint.path, keep)})
-        state = {**checkpoint.state, "files": integrity.describe(sorted(folder.iterdir()))}
-        replace(checkpoint, path=folder, state=state).write()
+        whole = tensors.load_whole(checkpoint.path, keep)
+        files = tensors.save(folder, {keep: [(tensors.whole_box(*item), item[1]) for item in whole.items()]})
+        replace(checkpoint, path=folder, state={**checkpoint.state, "files": files}).write()
     print(f"{output}: {_size(output):,} bytes instead of {_size(checkpoint.path):,}")
 
 
@@ -78,8 +78,9 @@ def consolidate(
     checkpoint = Checkpoint.open(path)
     check_outputs([output], checkpoint.path.iterdir())
     checkpoint.check_whole()
-    with atomic(output) as (temporary,), joined():
-        whole = {box.name: tensor.to(DTYPES[precision]) for box, tensor in tensors.load_whole(checkpoint.path, group)}
+    with atomic(output) as (temporary,):
+        held = tensors.load_whole(checkpoint.path, group)
+        whole = {name: tensor.to(DTYPES[precision]) for name, tensor in held.items()}
         header = {"recipe": to_yaml(checkpoint.recipe), "step": str(checkpoint.state["progress"]["step"])}
         save_file(whole, temporary, {**header, "group": group, "format": "pt"})
     print(f"{output}: {len(whole)} tensors, {output.stat().st_size:,} bytes")
@@ -101,9 +102,9 @@ def _state_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
 
 
 def _tensor_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-    for group, found in tensors.groups_of(checkpoint.path).items():
-        numbers = sum(math.prod(item.size) for item in found.values())
-        dtypes = {str(item.properties.dtype).removeprefix("torch.") for item in found.values()}
+    for group, found in index.read(checkpoint.path).items():
+        numbers = sum(math.prod(item.shape) for item in found.values())
+        dtypes = {str(tensors.DTYPES[item.dtype]).removeprefix("torch.") for item in found.values()}
         yield group, f"{len(found)} tensors, {numbers:,} numbers, {', '.join(sorted(dtypes))}"
     yield "size", f"{_size(checkpoint.path):,} bytes in {len(checkpoint.state['files']) + 1} files"
 

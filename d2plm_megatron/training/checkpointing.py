@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from d2plm_megatron.checkpoint import integrity, tensors
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.master_weights import Shard
 
@@ -26,7 +26,7 @@ def prepare(engine: Engine, folder: Path, copies: bool) -> tensors.Write:
     return tensors.prepare(folder, _groups(engine), copies)
 
 
-def newest_whole(found: Sequence[Path], say: Callable[[str], None]) -> Checkpoint | None:
+def newest_whole(found: Sequence[Path], say: Callable[[str], object]) -> Checkpoint | None:
     """The first of the given checkpoints that is undamaged; what is wrong with others is said.
 
     All processes take part, each reading a share of the files. Raises ValueError when all are damaged.
@@ -47,9 +47,19 @@ def _check_whole(checkpoint: Checkpoint) -> None:
     """As Checkpoint.check_whole, shared out over the processes."""
     share = dict(list(checkpoint.state["files"].items())[dist.get_rank() :: dist.get_world_size()])
     parts: list[list[str]] = [[]] * dist.get_world_size()
-    dist.all_gather_object(parts, integrity.contents_differ(checkpoint.path, share))
+    dist.all_gather_object(parts, _wrong(checkpoint.path, share))
     if wrong := sorted(set(chain.from_iterable(parts))):
         raise integrity.Damaged(f"{checkpoint.path}: damaged: {'; '.join(wrong)}")
+
+
+def _wrong(folder: Path, files: integrity.Files) -> list[str]:
+    if wrong := integrity.contents_differ(folder, files):
+        return wrong
+    try:
+        tensors.check(folder, files)
+    except integrity.Damaged as damage:
+        return [str(damage)]
+    return []
 
 
 def restore(engine: Engine, folder: Path, num_updates: int) -> None:

@@ -40,6 +40,10 @@ class Progress:
         self.evaluations_since_best += 1
         return False
 
+    def forget_best(self) -> None:
+        """To be called when losses to come cannot be compared with those before."""
+        self.best_loss, self.evaluations_since_best = math.inf, 0
+
     def should_stop(self, options: Evaluate) -> bool:
         """True once `patience` evaluations in a row brought no improvement."""
         return options.patience is not None and self.evaluations_since_best >= options.patience

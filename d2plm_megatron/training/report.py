@@ -1,13 +1,13 @@
 """What a run tells: a line on the screen, metrics.jsonl, a curve, and Weights & Biases when asked for."""
 
-import json
 import math
 import time
 from datetime import UTC, datetime, timedelta
 
-from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
+from d2plm_megatron.checkpoint import metrics
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.files import write_text
+from d2plm_megatron.console import note
 from d2plm_megatron.training.curve import draw_curve
 from d2plm_megatron.training.tracking import Tracker
 
@@ -31,8 +31,7 @@ class Reporter:
     def __init__(self, recipe: Recipe, folder: RunFolder, first_step: int) -> None:
         self.recipe = recipe
         self.folder = folder
-        kept = [line for line in read_metrics(folder.metrics) if line["step"] <= first_step]
-        write_text(folder.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        metrics.rewind(folder.metrics, first_step, note)
         self._drawn = time.monotonic()
         self._tracker = Tracker(recipe, folder.path, print) if recipe.track.wandb else None
 
@@ -64,7 +63,7 @@ class Reporter:
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
-        draw_curve(read_metrics(self.folder.metrics), self.recipe.name, self.folder.path / "curve.png")
+        draw_curve(metrics.read_metrics(self.folder.metrics), self.recipe.name, self.folder.path / "curve.png")
 
     def close(self) -> None:
         """Draws the curve a last time and ends what was begun."""
@@ -74,7 +73,6 @@ class Reporter:
 
     def _write(self, kind: str, step: int, values: dict[str, float]) -> None:
         line = {"kind": kind, "step": step, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values}
-        with self.folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        metrics.append(self.folder.metrics, line)
         if self._tracker is not None:
             self._tracker.log(kind, step, values)

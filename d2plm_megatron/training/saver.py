@@ -1,21 +1,21 @@
 """Writes checkpoints: beside the training, from copies of the tensors, or while it waits."""
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Self
 
 import torch.distributed as dist
 
 from d2plm_megatron import console
-from d2plm_megatron.checkpoint import integrity
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.checkpoint.tensors import Write
+from d2plm_megatron.files import remove
+from d2plm_megatron.parallel.agreement import failing_together
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.engine import Engine
 
@@ -59,9 +59,9 @@ class Saver:
         """
         self.wait()
         with self._explained(checkpoint):
-            if dist.get_rank() == 0:
-                self.folder.begin(checkpoint.state["progress"]["step"])
-            dist.barrier()
+            with failing_together(self._group):
+                if dist.get_rank() == 0:
+                    self.folder.begin(checkpoint.state["progress"]["step"])
             write = checkpointing.prepare(self.engine, checkpoint.path, copies=self.in_background)
         finish = partial(self._finish, write, checkpoint, is_best)
         if not self.in_background:
@@ -86,13 +86,16 @@ class Saver:
             self._error = error
 
     def _finish(self, write: Write, checkpoint: Checkpoint, is_best: bool) -> None:
-        """Writes the tensors, and on the main process, once all others are done, all the rest."""
+        """Writes the tensors, and on the main process, for which the others wait, all the rest.
+
+        They wait because the end of one process is the signal for some launchers to kill the others.
+        """
         with self._explained(checkpoint):
-            write(self._group)
-            files = self._describe(checkpoint.path)
-            if dist.get_rank() == 0:
-                whole = replace(checkpoint, state={**checkpoint.state, "files": files})
-                self.folder.complete(checkpoint.state["progress"]["step"], whole, is_best, self.keep_last)
+            files = write(self._group)
+            with failing_together(self._group):
+                if dist.get_rank() == 0:
+                    replace(checkpoint, state={**checkpoint.state, "files": files}).write()
+                    self.folder.complete(checkpoint.state["progress"]["step"], is_best, self.keep_last)
 
     @contextmanager
     def _explained(self, checkpoint: Checkpoint) -> Iterator[None]:
@@ -101,17 +104,8 @@ class Saver:
             yield
         except OSError as error:
             if dist.get_rank() == 0:
-                shutil.rmtree(checkpoint.path, ignore_errors=True)  # its space may be what is lacking
+                remove(checkpoint.path)  # its space may be what is lacking
             step, latest = checkpoint.state["progress"]["step"], self.folder.latest()
             kept = f"the last whole one is {latest.name}" if latest else "there is none yet"
             reason = f"{console.reason(error)}: the checkpoint of step {step:,} was not written; {kept}"
             raise OSError(error.errno, reason, str(self.folder.path)) from error
-
-    def _describe(self, folder: Path) -> integrity.Files:
-        """Checksums of all files: each process reads those that it wrote, the main one those that are nobody's."""
-        own = set(folder.glob(f"__{dist.get_rank()}_*"))
-        if dist.get_rank() == 0:
-            own |= {path for path in folder.iterdir() if not path.name.startswith("__")}
-        parts: list[integrity.Files | None] = [None] * dist.get_world_size()
-        dist.all_gather_object(parts, integrity.describe(sorted(own)), group=self._group)
-        return {name: file for part in parts if part is not None for name, file in part.items()}

@@ -7,13 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+import torch
+import torch.distributed as dist
+
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.files import write_text
+from d2plm_megatron.interruption import Interruption
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.objectives import build
 from d2plm_megatron.overrides import to_yaml
@@ -21,10 +26,11 @@ from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.diagnosis import broken_proteins, describe
 from d2plm_megatron.training.engine import Engine, learning_rate
-from d2plm_megatron.training.interruption import Interruption
+from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.interval import Interval, peak_flops
 from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.report import Reporter, perplexity
+from d2plm_megatron.training.resume import newest_checkpoint, progress_of
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import Sums, averages, run_packs
 
@@ -38,17 +44,21 @@ class Trainer:
     Args:
         recipe: what to do; data.train must be given.
         processes: who does it.
+        interruption: asked between steps whether to save and stop.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, interruption: Interruption | None = None) -> None:
         if recipe.data.train is None:
             raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
         self.recipe, self.processes = recipe, processes
+        self.interruption = interruption or Interruption()
         self.folder = RunFolder(Path(recipe.output) / recipe.name)
         self.objective = build(recipe.objective)
         self.stream = PackStream.open(recipe.data, recipe.train.seed)
-        self.held_out = self._held_out()
-        checkpoint = self._checkpoint()
+        validation = None if recipe.data.validation is None else IndexedProteins(recipe.data.validation)
+        self.held_out = [] if validation is None else self._held_out(validation)
+        self.fingerprint = fingerprint(recipe, self.stream, validation)
+        checkpoint = newest_checkpoint(self.folder, recipe, self._say)
         self.engine = Engine(recipe, processes)
         self.progress = Progress()
         if checkpoint is not None:
@@ -56,8 +66,11 @@ class Trainer:
         self.reporter = self._start_reporting(checkpoint)
         self._saver = Saver(self.engine, self.folder, recipe.train.background_save, recipe.train.keep_last)
 
-    def fit(self) -> None:
-        """Trains until train.max_steps, or until the validation loss no longer falls."""
+    def fit(self) -> bool:
+        """Trains until train.max_steps, or until the validation loss no longer falls.
+
+        Returns false when the run was interrupted, and saved, before that.
+        """
         options, progress = self.recipe.train, self.progress
         packs_per_batch = options.global_batch_tokens // self.recipe.data.tokens_per_pack
         batches = global_batches(
@@ -65,9 +78,9 @@ class Trainer:
         )
         interval = self._interval()
         is_saved, interrupted = True, None
-        with Prefetch(batches) as ready, Interruption(self.processes.device) as interruption, self._saver:
+        with Prefetch(batches) as ready, self._saver:
             while progress.step < options.max_steps and not progress.should_stop(self.recipe.evaluate):
-                if interrupted := interruption.agreed():
+                if interrupted := self._interrupted():
                     break
                 batch = next(ready)
                 sums, norm = self._step(batch)
@@ -83,6 +96,13 @@ class Trainer:
             if not is_saved:
                 self._save(is_best=False)
         self._close(interrupted)
+        return interrupted is None
+
+    def _interrupted(self) -> signal.Signals | None:
+        """The signal that any process has received; all take part, and all get the same answer."""
+        highest = torch.tensor(self.interruption.received, device=self.processes.device)
+        dist.all_reduce(highest, op=dist.ReduceOp.MAX)
+        return signal.Signals(int(highest)) if highest else None
 
     def _step(self, batch: GlobalBatch) -> tuple[Sums, float]:
         """One optimizer step: the sums of its loss and metrics, and the norm of its gradient before clipping."""
@@ -153,7 +173,7 @@ class Trainer:
         """Of the present step, with all but its tensors."""
         state = {
             "progress": self.progress.to_json(),
-            "data": self.stream.identity(),
+            "data": self.fingerprint,
             "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
             "versions": {
                 name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")
@@ -163,29 +183,13 @@ class Trainer:
         return Checkpoint(self.folder.incomplete(self.progress.step), self.recipe, state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        checkpoint.check_model(self.recipe)
-        if checkpoint.state["data"] != self.stream.identity():
-            raise ValueError(
-                f"{checkpoint.path}: the data has changed since: {checkpoint.state['data']} then, "
-                f"{self.stream.identity()} now; choose another name=, or give the same data"
-            )
-        self.progress = Progress.from_json(checkpoint.state["progress"])
+        self.progress = progress_of(checkpoint, self.recipe, self.fingerprint, self._say)
+        self.stream.check(self.progress.position)
         checkpointing.restore(self.engine, checkpoint.path, self.progress.num_updates)
 
-    def _checkpoint(self) -> Checkpoint | None:
-        """The checkpoint to continue from. Raises ValueError if the run must not be continued."""
-        found = self.folder.newest_first()
-        if found and self.recipe.train.resume == "never":
-            raise ValueError(
-                f"train.resume=never: {self.folder.path} already holds a run; choose another name= or remove the folder"
-            )
-        return checkpointing.newest_whole(found, self._say)
-
-    def _held_out(self) -> list[TokenBatch]:
-        if self.recipe.data.validation is None:
-            return []
+    def _held_out(self, validation: IndexedProteins) -> list[TokenBatch]:
         return held_out_packs(
-            IndexedProteins(self.recipe.data.validation),
+            validation,
             self.recipe.data,
             self.recipe.evaluate.max_proteins,
             self.processes.data_rank,
@@ -214,7 +218,8 @@ class Trainer:
             self.reporter.close()
         step = f"step {self.progress.step:,}: {self.folder.path}"
         if interrupted:
-            self._say(f"saved and stopped on {interrupted.name} at {step}; the same command continues")
+            done = "saved and stopped" if self.progress.step else "stopped before the first step"
+            self._say(f"{done} on {interrupted.name} at {step}; the same command continues")
             return
         if self.progress.should_stop(self.recipe.evaluate):
             self._say(

@@ -13,7 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder, read_metrics
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.metrics import read_metrics
+from d2plm_megatron.interruption import SAVED_AND_STOPPED
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -76,8 +79,8 @@ def has_come_to(folder: RunFolder, step: int) -> bool:
     return max(steps_logged(folder), default=0) >= step
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("launcher", [None, [*TORCHRUN, "--signals-to-handle", "SIGTERM,SIGUSR1"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("launcher", [None, [*TORCHRUN, "--signals-to-handle", "SIGINT,SIGTERM,SIGUSR1"]])
 def test_signal_saves_and_ends_well(
     number: signal.Signals, launcher: list[str] | None, start: Start, folder: RunFolder
 ) -> None:
@@ -85,11 +88,56 @@ def test_signal_saves_and_ends_well(
     wait_for(lambda: steps_logged(folder))
     process.send_signal(number)
     code, printed = finish(process)
-    assert (code == 0) == (launcher is None), printed  # torchrun ends with a code of its own
+    assert (code == SAVED_AND_STOPPED) == (launcher is None) and code != 0, printed  # torchrun's is its own
     assert f"saved and stopped on {number.name} at step" in printed
     saved = Checkpoint.open(folder.path)
     saved.check_whole()
     assert saved.state["progress"]["step"] >= 20
+
+
+def test_signal_at_the_start_waits_for_the_first_step(start: Start, folder: RunFolder) -> None:
+    """Sent while torch is being imported, which takes seconds."""
+    process = start("train.max_steps=1000000")
+    wait_for(lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text())
+    process.send_signal(signal.SIGTERM)
+    code, printed = finish(process)
+    assert code == SAVED_AND_STOPPED, printed
+    assert f"stopped before the first step on SIGTERM at step 0: {folder.path}" in printed
+
+
+NUMBERS = {
+    "torchrun's": {"RANK": "{rank}", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "{port}"},
+    "Slurm's": {
+        "SLURM_PROCID": "{rank}",
+        "SLURM_LOCALID": "{rank}",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_JOB_ID": "{port}",
+    },
+}
+
+
+def both(start: Start, numbers: dict[str, str], *overrides: str) -> list["subprocess.Popen[str]"]:
+    """Two processes that meet by themselves, without torchrun to look after them."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    values = [{name: value.format(rank=rank, port=port) for name, value in numbers.items()} for rank in range(2)]
+    return [start("train.max_steps=1000000", *overrides, **environment) for environment in values]
+
+
+@pytest.mark.parametrize("numbers", NUMBERS.values(), ids=NUMBERS)
+def test_every_process_says_that_the_run_was_interrupted_and_saved(
+    numbers: dict[str, str], start: Start, folder: RunFolder
+) -> None:
+    """A signal to one of them is enough; a launcher looks at the exit code of any."""
+    processes = both(start, numbers, "train.save_every_steps=1000000")
+    wait_for(lambda: steps_logged(folder))
+    processes[1].send_signal(signal.SIGUSR1)
+    ends = [finish(process) for process in processes]
+    assert [code for code, _ in ends] == [SAVED_AND_STOPPED] * 2, ends
+    assert "saved and stopped on SIGUSR1 at step" in ends[0][1]
+    Checkpoint.open(folder.path).check_whole()
 
 
 def test_folder_in_use_is_refused(start: Start, folder: RunFolder) -> None:
@@ -104,7 +152,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_taken(start: Start, fold
     assert finish(start("train.max_steps=40", launcher=TORCHRUN))[0] == 0
     damaged = folder.latest()
     assert damaged is not None
-    victim = next(damaged.glob("*.distcp"))
+    victim = next(damaged.glob("*.safetensors"))
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
@@ -117,16 +165,10 @@ def test_damaged_checkpoint_is_named_and_the_one_before_taken(start: Start, fold
 
 
 def test_dead_process_ends_the_others_with_a_reason(start: Start, folder: RunFolder) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    both = [
-        start("train.max_steps=1000000", WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=port, RANK=rank)
-        for rank in "01"
-    ]
+    survivor, victim = both(start, NUMBERS["torchrun's"])
     wait_for(lambda: steps_logged(folder))
-    both[1].kill()
-    code, printed = finish(both[0])
+    victim.kill()
+    code, printed = finish(survivor)
     assert code == 2
     assert "process 0: another process has ended, or did not answer within 600 s" in printed
     assert "Traceback" not in printed
@@ -185,5 +227,5 @@ def test_memory_does_not_grow_over_2000_steps(start: Start, folder: RunFolder) -
         wait_for(partial(has_come_to, folder, step))
         sizes[step] = psutil.Process(process.pid).memory_info().rss
     process.terminate()
-    assert finish(process)[0] == 0
+    assert finish(process)[0] == SAVED_AND_STOPPED
     assert sizes[2600] < sizes[600] + 20e6

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2plm_megatron.checkpoint.folder import read_metrics
+from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training.trainer import Trainer

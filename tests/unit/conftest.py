@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,11 @@ from torch import Tensor
 
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.parallel.processes import Processes
 
 # The same examples in every run, and no limit to the time of one, which a busy machine would exceed.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -107,3 +113,36 @@ def pairs() -> Pairs:
     generator = torch.Generator().manual_seed(3)
     weights = torch.rand(4, 4, generator=generator, dtype=torch.float64) ** 2 + 0.02
     return Pairs(weights / weights.sum())
+
+
+@pytest.fixture
+def write_checkpoint(one_process: Processes) -> Callable[..., Path]:
+    """Complete checkpoints without training.
+
+    write_checkpoint(run, 3, is_best=True) is that of step 3, of one small tensor; returns its folder.
+    """
+
+    def write(
+        run: RunFolder,
+        step: int,
+        is_best: bool = False,
+        keep_last: int = 2,
+        recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
+        **counts: int,
+    ) -> Path:
+        folder = run.begin(step)
+        values = torch.full((2, 3), float(step))
+        files = tensors.save(folder, {"weights": [(tensors.whole_box("layer", values), values)]})
+        described = {"data": {}, "layout": {}, "versions": {"torch": "2.13.0"}, "date": "2026-11-21"}
+        state = {"progress": progress(step, **counts), **described, "files": files}
+        Checkpoint(folder, recipe, state).write()
+        run.complete(step, is_best, keep_last)
+        return run.checkpoints / f"step_{step:08d}"
+
+    return write
+
+
+def progress(step: int, num_proteins: int = 0, num_tokens: int = 0) -> dict[str, object]:
+    seen = {"num_proteins": num_proteins, "num_tokens": num_tokens, "num_updates": step, "skipped_in_a_row": 0}
+    position = {"epoch": 0, "window": 0, "pack": step}
+    return {"step": step, "position": position, **seen, "best_loss": None, "evaluations_since_best": 0}

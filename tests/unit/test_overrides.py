@@ -1,6 +1,7 @@
 import dataclasses
 import string
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,3 +208,40 @@ def test_what_is_no_recipe_is_refused_with_its_path(tmp_path, text, message):
         from_yaml(path)
     assert str(refusal.value).startswith(f"{path}: ") and message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError) as error:
+        from_yaml(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_interpolations_carry_nothing_of_the_environment_into_what_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "hush")
+    for text in ("${oc.env:SECRET_TOKEN}", "run-${oc.env:SECRET_TOKEN}", "${name}"):
+        written = to_yaml(RECIPE).replace("name: parent", f"name: {text}")
+        assert "is not resolved here" in refused(tmp_path, written)
+        with pytest.raises(ValueError, match="is not resolved here") as error:
+            resolve(RECIPE, [f"name='{text}'"])
+        assert "hush" not in str(error.value)
+
+
+def test_yaml_bombs_are_refused_quickly(tmp_path):
+    aliases = "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    for before, name in zip("abcdefghi", "bcdefghij", strict=True):
+        aliases += f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
+    deep = "name: " + "[" * 100_000
+    large = "name: x\n" + "# " + "x" * (2 << 20)
+    begun = time.perf_counter()
+    assert "aliases and deep nesting" in refused(tmp_path, aliases)
+    assert "aliases and deep nesting" in refused(tmp_path, deep)
+    assert "bytes are too many" in refused(tmp_path, large)
+    assert "recipe" in refused(tmp_path, "!!python/object/apply:os.system [echo]")
+    (tmp_path / "recipe.yaml").write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ValueError, match=r"recipe\.yaml"):
+        from_yaml(tmp_path / "recipe.yaml")
+    assert time.perf_counter() - begun < 5

@@ -1,28 +1,22 @@
-"""Boxes on disk, and checkpoints that others prepared to run code."""
+"""Boxes on disk, and files that others prepared."""
 
+import builtins
 import os
 import pickle
+import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import WriteItemType
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.checkpoint import index, tensors
+from d2plm_megatron.checkpoint.integrity import Damaged
 from d2plm_megatron.model.placement import Box
 from d2plm_megatron.parallel.processes import Processes
 
-
-class _Attack:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, proof: Path) -> None:
-        self.proof = proof
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.proof),)
+FILE = "00000.safetensors"
 
 
 def _row(number: int, values: torch.Tensor) -> tuple[Box, torch.Tensor]:
@@ -45,21 +39,40 @@ def test_boxes_are_read_back_in_other_boxes(saved: Path) -> None:
 
 
 def test_whole_tensors_of_a_group(saved: Path) -> None:
-    [(box, values)] = tensors.load_whole(saved, "weights")
-    assert box.name == "layers.weight"
-    assert values.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    whole = tensors.load_whole(saved, "weights")
+    assert list(whole) == ["layers.weight"]
+    assert whole["layers.weight"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     with pytest.raises(ValueError, match="holds weights, but no average"):
         tensors.load_whole(saved, "average")
 
 
+@pytest.mark.parametrize("dtype", tensors.DTYPES.values(), ids=str)
+def test_every_precision_is_kept_to_the_bit(tmp_path: Path, one_process: Processes, dtype: torch.dtype) -> None:
+    values = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
+    tensors.save(tmp_path, {"weights": [(tensors.whole_box("layer", values), values)]})
+    assert torch.equal(tensors.load_whole(tmp_path, "weights")["layer"], values)
+
+
+def test_anybody_can_read_it(saved: Path) -> None:
+    """With safetensors alone: the name of an entry says where in the whole tensor it belongs."""
+    entries = load_file(saved / FILE)
+    assert entries["weights.layers.weight[1:2,0:4]"].tolist() == [[4, 5, 6, 7]]
+    assert len(entries) == 3
+
+
+def test_what_another_process_saves_is_left_to_it(tmp_path: Path, one_process: Processes) -> None:
+    mine, other = _row(0, torch.ones(1, 4)), Box("layers.weight", 0, (1, 4), (3, 4), (1, 0), (0, 0, 1))
+    tensors.save(tmp_path, {"weights": [mine, (other, torch.zeros(1, 4))]})
+    with safe_open(tmp_path / FILE, "pt") as entries:
+        assert list(entries.keys()) == ["weights.layers.weight[0:1,0:4]"]
+
+
 def test_values_may_change_once_copies_are_prepared(tmp_path: Path, one_process: Processes) -> None:
-    (tmp_path / "checkpoint").mkdir()
     values = torch.ones(3, 4)
-    box = Box("layers.weight", 0, (3, 4), (3, 4), (0, 0), (0, 0, 0))
-    write = tensors.prepare(tmp_path / "checkpoint", {"weights": [(box, values)]}, copies=True)
+    write = tensors.prepare(tmp_path, {"weights": [(tensors.whole_box("layer", values), values)]}, copies=True)
     values.zero_()
     write(None)
-    assert (tensors.load_whole(tmp_path / "checkpoint", "weights")[0][1] == 1).all()
+    assert (tensors.load_whole(tmp_path, "weights")["layer"] == 1).all()
 
 
 def test_missing_and_differently_shaped_tensors_are_named(saved: Path) -> None:
@@ -73,53 +86,74 @@ def test_missing_and_differently_shaped_tensors_are_named(saved: Path) -> None:
         tensors.load(saved, {"weights": [(larger, torch.zeros(1, 4))]})
 
 
-def test_description_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> None:
+def test_pieces_that_lie_upon_each_other_are_damage(saved: Path) -> None:
+    """As large together as the whole, which the index alone can not tell from right ones."""
+    text = (saved / index.NAME).read_text().replace("[2, 0]", "[1, 0]")
+    (saved / index.NAME).write_text(text)
+    with pytest.raises(Damaged, match=r"weights\.layers\.weight is not whole"):
+        tensors.load(saved, {"weights": [_row(2, torch.zeros(1, 4))]})
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {},
+        {f"weights.layers.weight[{i}:{i + 1},0:4]": torch.zeros(4, 1) for i in range(3)},
+        {f"weights.layers.weight[{i}:{i + 1},0:4]": torch.zeros(1, 4, dtype=torch.int32) for i in range(3)},
+    ],
+    ids=["missing", "shape", "dtype"],
+)
+def test_file_unlike_the_index_is_damage(saved: Path, entries: dict[str, torch.Tensor]) -> None:
+    save_file({**entries, "more": torch.zeros(99)}, saved / FILE)
+    for read in (lambda: tensors.load_whole(saved, "weights"), lambda: tensors.check(saved, [FILE])):
+        with pytest.raises(Damaged, match=f"{FILE}: damaged"):
+            read()
+
+
+class _Attack:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.proof),)
+
+
+def test_file_that_runs_code_when_unpickled_is_damage(saved: Path, tmp_path: Path) -> None:
     proof = tmp_path / "proof"
-    (saved / ".metadata").write_bytes(pickle.dumps(_Attack(proof)))
-    with pytest.raises(ValueError, match="could run code; refused"):
+    torch.save([_Attack(proof), torch.zeros(99)], saved / FILE)
+    with pytest.raises(Damaged, match=f"{FILE}: damaged"):
         tensors.load(saved, {"weights": [_row(0, torch.zeros(1, 4))]})
     assert not proof.exists()
 
 
-class Asks:
-    """Pickled as getattr(kind, name), as Python 3.11.2 does with members of enumerations."""
+def test_nothing_is_unpickled(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by us nor by a library that we call."""
 
-    def __init__(self, kind: Any, name: str) -> None:
-        self.asked = kind, name
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a checkpoint was unpickled")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, self.asked
-
-
-def test_members_of_enumerations_are_read_and_no_other_attributes(saved: Path) -> None:
-    def describe(asked: Asks) -> Metadata:
-        (saved / ".metadata").write_bytes(pickle.dumps(Metadata({}, planner_data=asked)))
-        return tensors.read_description(saved)
-
-    assert describe(Asks(WriteItemType, "TENSOR")).planner_data is WriteItemType.TENSOR
-    for kind, name in ((WriteItemType, "__class__"), (WriteItemType, "mro"), (torch.Size, "numel")):
-        with pytest.raises(ValueError, match="could run code; refused"):
-            describe(Asks(kind, name))
+    for module, name in (
+        (pickle, "load"),
+        (pickle, "loads"),
+        (pickle, "Unpickler"),
+        (torch, "load"),
+        (builtins, "eval"),
+    ):
+        monkeypatch.setattr(module, name, refuse)
+    assert tensors.load_whole(saved, "weights")["layers.weight"].shape == (3, 4)
+    tensors.check(saved, [FILE])
 
 
-def test_common_state_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> None:
-    proof = tmp_path / "proof"
-    torch.save({"anything": _Attack(proof)}, saved / "common.pt")
-    with pytest.raises(ValueError, match="asks to run code"):
-        tensors.load(saved, {"weights": [_row(0, torch.zeros(1, 4))]})
-    assert not proof.exists()
-
-
-def test_tensor_file_that_runs_code_is_refused(saved: Path, tmp_path: Path) -> None:
-    proof = tmp_path / "proof"
-    for path in saved.glob("*.distcp"):
-        torch.save(_Attack(proof), path)
-    with pytest.raises(ValueError, match="cannot be read"):
-        tensors.load(saved, {"weights": [_row(0, torch.zeros(1, 4))]})
-    assert not proof.exists()
-
-
-def test_damaged_description_is_an_error_in_words(saved: Path) -> None:
-    (saved / ".metadata").write_bytes(b"\x80\x04nothing")
-    with pytest.raises(ValueError, match="not the description of a checkpoint"):
-        tensors.read_description(saved)
+def test_full_disk_is_a_system_error(tmp_path: Path, one_process: Processes) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        values = torch.zeros(100_000)
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            tensors.save(tmp_path, {"weights": [(tensors.whole_box("layer", values), values)]})
+        assert raised.value.errno == 28
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -1,6 +1,5 @@
 """A run folder as training leaves it behind, and proteins to go with it, without training anything."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.checkpoint.folder import Checkpoint, RunFolder
+from d2plm_megatron.checkpoint import metrics
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import MODEL_SIZES, Recipe
 from d2plm_megatron.overrides import to_yaml
 
@@ -36,21 +36,20 @@ def evaluation() -> dict[str, Any]:
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Path]:
+def make_run(tmp_path: Path, write_checkpoint: Callable[..., Path]) -> Callable[..., Path]:
     """Writes recipe.yaml, metrics.jsonl and a checkpoint's state for a run of the given name; returns its folder."""
 
     def make(name: str = "small") -> Path:
         recipe = Recipe(name=name, model=MODEL_SIZES["tiny"])
         folder = RunFolder(tmp_path / "run")
-        folder.begin(20)
+        folder.path.mkdir()
         (folder.path / "recipe.yaml").write_text(to_yaml(recipe))
         train = {"perplexity": 18.0, "learning_rate": 1e-3, "gradient_norm": 0.5, "tokens": 81920, "proteins": 600}
         lines = [{"kind": "train", "step": step, "time": MOMENT, **train} for step in (10, 20)]
         lines.append({"kind": "validation", "step": 20, "time": MOMENT, "elbo_nats": 2.8, "elbo_perplexity": 16.4})
-        folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        progress = {"step": 20, "num_tokens": 163840, "num_proteins": 1200}
-        state = {"progress": progress, "versions": {"torch": "2.13.0"}, "files": {}}
-        folder.complete(20, Checkpoint(folder.incomplete(20), recipe, state), is_best=True, keep_last=1)
+        for line in lines:
+            metrics.append(folder.metrics, line)
+        write_checkpoint(folder, 20, is_best=True, recipe=recipe, num_tokens=163840, num_proteins=1200)
         return folder.path
 
     return make

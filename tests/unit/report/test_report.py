@@ -132,14 +132,6 @@ def break_recipe(folder: Path) -> None:
     (folder / "recipe.yaml").unlink()
 
 
-def break_metrics(folder: Path) -> None:
-    (folder / "metrics.jsonl").write_text('{"kind": "train"\n{}\n{}\n')
-
-
-def break_metrics_line(folder: Path) -> None:
-    (folder / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
-
-
 def break_evaluation(folder: Path) -> None:
     (folder / "evaluation.json").write_text("{")
 
@@ -163,8 +155,6 @@ def break_samples(folder: Path) -> None:
         (break_nothing, ["--output", "run/recipe.yaml/page"], "recipe.yaml is a file"),
         (put_evaluation, ["--output", "run/../run/evaluation.html"], "read or written by this command, too"),
         (break_recipe, [], "not the folder of a run"),
-        (break_metrics, [], "metrics.jsonl, line 1: damaged"),
-        (break_metrics_line, [], "metrics.jsonl, line 1: damaged"),
         (break_evaluation, [], "evaluation.json: damaged"),
         (break_evaluation_contents, [], "evaluation.json: not an evaluation"),
         (break_samples, [], "samples.fasta, record a: '-' at position 4"),
@@ -184,6 +174,19 @@ def test_missing_or_damaged_inputs_end_in_one_line(
     assert message in said
     assert said.count("\n") == 1
     assert not list(folder.glob("report.*"))
+
+
+def test_damage_that_leaves_something_to_report_is_named_and_left_out(make_run, capsys):
+    folder = make_run()
+    (folder / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n' + (folder / "metrics.jsonl").read_text())
+    (folder / "checkpoints" / "step_00000020" / "state.json").write_text("{")
+    record = gather(folder, None, None, None).run
+    assert len(record.metrics) == 3
+    assert record.state is None
+    assert record.trained["steps"] == 20
+    said = capsys.readouterr().err
+    assert "metrics.jsonl, line 1: damaged" in said
+    assert "state.json: damaged" in said
 
 
 def test_a_last_line_of_the_log_that_was_cut_off_is_left_out(make_run):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.checkpoint import index, tensors
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
-from d2plm_megatron.checkpoint.folder import Checkpoint
 from d2plm_megatron.config import Data, Model, Parallel, Recipe, Train
-from d2plm_megatron.parallel.processes import joined, started
+from d2plm_megatron.parallel.processes import started
 from d2plm_megatron.training.checkpoint import consolidate, inspect, strip, verify
 from d2plm_megatron.training.trainer import Trainer
 
@@ -29,11 +29,6 @@ def trained(write_proteins: Callable[..., Path], tmp_path: Path) -> Checkpoint:
     return Checkpoint.open(tmp_path / recipe.name)
 
 
-def whole(path: Path, group: str) -> dict[str, torch.Tensor]:
-    with joined():
-        return {box.name: values for box, values in tensors.load_whole(path, group)}
-
-
 def test_inspect_shows_where_the_run_stood(trained: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
     inspect(trained.path)
     shown = capsys.readouterr().out
@@ -44,7 +39,7 @@ def test_inspect_shows_where_the_run_stood(trained: Checkpoint, capsys: pytest.C
 def test_verify_finds_a_changed_byte(trained: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
     verify(trained.path)
     assert "whole" in capsys.readouterr().out
-    victim = next(trained.path.glob("*.distcp"))
+    victim = next(trained.path.glob("*.safetensors"))
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
@@ -56,8 +51,8 @@ def test_strip_keeps_the_average_alone_and_overwrites_nothing(trained: Checkpoin
     strip(trained.path, tmp_path / "small")
     small = Checkpoint.open(tmp_path / "small")
     small.check_whole()
-    assert list(tensors.groups_of(small.path)) == [AVERAGE]
-    kept, expected = whole(small.path, AVERAGE), whole(trained.path, AVERAGE)
+    assert list(index.read(small.path)) == [AVERAGE]
+    kept, expected = tensors.load_whole(small.path, AVERAGE), tensors.load_whole(trained.path, AVERAGE)
     assert kept.keys() == expected.keys()
     assert all(torch.equal(kept[name], expected[name]) for name in expected)
     for existing in (trained.path, trained.path.parents[1], tmp_path):
@@ -67,7 +62,7 @@ def test_strip_keeps_the_average_alone_and_overwrites_nothing(trained: Checkpoin
 
 
 def test_no_file_of_the_checkpoint_is_replaced(trained: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(next(trained.path.glob("*.distcp")))
+    (tmp_path / "link").symlink_to(next(trained.path.glob("*.safetensors")))
     for output, message in ((tmp_path / "link", "read or written by this command"), (tmp_path, "is a directory")):
         with pytest.raises(ValueError, match=message):
             consolidate(trained.path, output)
@@ -78,7 +73,7 @@ def test_no_file_of_the_checkpoint_is_replaced(trained: Checkpoint, tmp_path: Pa
 
 def test_consolidated_file_holds_the_tensors_and_the_recipe(trained: Checkpoint, tmp_path: Path) -> None:
     consolidate(trained.path, tmp_path / "one.safetensors", group=WEIGHTS)
-    expected = whole(trained.path, WEIGHTS)
+    expected = tensors.load_whole(trained.path, WEIGHTS)
     with safe_open(tmp_path / "one.safetensors", "pt") as file:
         assert set(file.keys()) == set(expected)
         assert all(torch.equal(file.get_tensor(name), expected[name]) for name in expected)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2plm_megatron.checkpoint.folder import RunFolder, read_metrics
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training.trainer import Trainer

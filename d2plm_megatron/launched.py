@@ -1,0 +1,57 @@
+"""How this process was started: by torchrun, by Slurm's srun, or alone. What it says is read from the environment."""
+
+import os
+import re
+import socket
+from collections.abc import MutableMapping
+
+from d2plm_megatron.config import Parallel
+
+FIRST_PORT, NUM_PORTS = 20_000, 10_000
+"""Where a job of Slurm meets: at the port of its number, so that jobs that share a node do not."""
+
+
+def adopt_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Gives Slurm's numbers the names that torchrun gives to its own, so that `srun python recipes/NAME.py` is enough.
+
+    Does nothing under torchrun, and where srun started one process alone. The step's numbers are taken and not the
+    job's, which a batch script that starts a single process sees too. Raises ValueError when some are missing.
+    """
+    if "RANK" in environment or environment.get("SLURM_STEP_NUM_TASKS", "1") == "1":
+        return
+    missing = [name for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_JOB_ID") if name not in environment]
+    if missing:
+        raise ValueError(f"SLURM_STEP_NUM_TASKS is set but {missing[0]} is not: start with srun, or with torchrun")
+    environment["RANK"] = environment["SLURM_PROCID"]
+    environment["WORLD_SIZE"] = environment["SLURM_STEP_NUM_TASKS"]
+    environment["LOCAL_RANK"] = environment["SLURM_LOCALID"]
+    environment.setdefault("MASTER_ADDR", _first_host(environment))
+    environment.setdefault("MASTER_PORT", str(FIRST_PORT + int(environment["SLURM_JOB_ID"]) % NUM_PORTS))
+
+
+def world_size() -> int:
+    """Number of processes that were started together; 1 when this one is alone."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def check_layout(parallel: Parallel, num_processes: int) -> int:
+    """Number of data-parallel ranks. Raises ValueError when the processes cannot be grouped as the recipe says."""
+    model_size = parallel.tensor * parallel.pipeline
+    if num_processes % model_size:
+        raise ValueError(
+            f"parallel.tensor={parallel.tensor} x parallel.pipeline={parallel.pipeline}: needs a multiple of "
+            f"{model_size} processes, but there are {num_processes}; start torchrun with --nproc-per-node {model_size}"
+        )
+    return num_processes // model_size
+
+
+def _first_host(environment: MutableMapping[str, str]) -> str:
+    """Where rank 0 runs: the step's first node or, where its name means nothing, the one that srun was called on."""
+    nodes = environment.get("SLURM_STEP_NODELIST", "")
+    first = re.match(r"([^\[,]+)(?:\[(\w+)[^\]]*\]([^,]*))?", nodes)
+    name = "".join(part or "" for part in first.groups()) if first else ""
+    try:
+        socket.gethostbyname(name)
+        return name or "localhost"
+    except OSError:
+        return environment.get("SLURM_LAUNCH_NODE_IPADDR", "localhost")

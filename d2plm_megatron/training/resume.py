@@ -1,0 +1,58 @@
+"""From where a run goes on, and whether it may."""
+
+from collections.abc import Callable
+from typing import Any
+
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.data.stream import Position
+from d2plm_megatron.training import checkpointing
+from d2plm_megatron.training.fingerprint import OBJECTIVE, VALIDATION, changes
+from d2plm_megatron.training.progress import Progress
+
+Say = Callable[[str], object]
+"""Tells the user, once for all processes."""
+
+
+def newest_checkpoint(folder: RunFolder, recipe: Recipe, say: Say) -> Checkpoint | None:
+    """The checkpoint to continue from, undamaged. All processes take part.
+
+    Raises ValueError if the run must not be continued, or was of another model.
+    """
+    found = folder.newest_first()
+    if found and recipe.train.resume == "never":
+        raise ValueError(
+            f"train.resume=never: {folder.path} already holds a run; choose another name= or remove the folder"
+        )
+    checkpoint = checkpointing.newest_whole(found, say)
+    if checkpoint is not None:
+        checkpoint.check_model(recipe)
+    return checkpoint
+
+
+def progress_of(checkpoint: Checkpoint, recipe: Recipe, fingerprint: dict[str, Any], say: Say) -> Progress:
+    """Where the run of a checkpoint stood, for a run with the given fingerprint to go on from.
+
+    Raises ValueError when what decides its data and objective has changed, unless the recipe allows it. Other
+    validation data are no other run: only the best loss so far cannot be compared with theirs.
+    """
+    progress = Progress.from_json(checkpoint.state["progress"])
+    changed = changes(checkpoint.state["data"], fingerprint)
+    if not changed:
+        return progress
+    words = "; ".join(f"{key}: {what}" for key, what in changed.items())
+    of_run = changed.keys() - {VALIDATION}
+    if of_run and recipe.train.resume != "changed":
+        raise ValueError(
+            f"{checkpoint.path}: this run was trained otherwise: {words}; choose another name=, give what it had, or "
+            "let its weights go on with train.resume=changed"
+        )
+    if of_run - {OBJECTIVE}:
+        progress.position = Position()
+        words += "; the data begin anew"
+    if changed.keys() & {OBJECTIVE, VALIDATION}:
+        progress.forget_best()
+        words += "; the best validation loss is forgotten"
+    say(f"changed since: {words}")
+    return progress

@@ -1,0 +1,47 @@
+"""Writes docs/tree.md: rooms and files by their docstrings' first lines. `python docs/tree.py`; a test compares."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "tree.md"
+ROOMS = {
+    "recipes": "WHICH run: a file each",
+    "d2plm_megatron": "HOW: the package",
+    "data_tools": "BEFORE training: no GPU, no torch",
+    "benchmarks": "Each prints a table, measured in one run",
+}
+OTHER_KINDS = {
+    "page.html": "The template of the report",
+    "ancestors.fasta": "Thirteen well-known proteins, the ancestors of the simulated families",
+}
+WIDTH = 31
+
+
+def tree() -> str:
+    """The page as it should be."""
+    lines = [line for room, text in ROOMS.items() for line in _room(ROOT / room, 0, text)]
+    return "\n".join(["# The tree", "", "Written by `python docs/tree.py`.", "", "```", *lines, "```", ""])
+
+
+def _room(folder: Path, depth: int, text: str) -> Iterator[str]:
+    yield _line(depth, f"{folder.name}/", text)
+    files = [path for path in folder.iterdir() if path.is_file() and path.stem != "__init__"]
+    for path in sorted(path for path in files if path.suffix == ".py" or path.name in OTHER_KINDS):
+        yield _line(depth + 1, path.name, OTHER_KINDS.get(path.name) or _first_line(path))
+    for inner in sorted(path for path in folder.iterdir() if (path / "__init__.py").exists()):
+        yield from _room(inner, depth + 1, _first_line(inner / "__init__.py"))
+
+
+def _first_line(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].removesuffix(".")
+
+
+def _line(depth: int, name: str, text: str) -> str:
+    return f"{'  ' * depth}{name}".ljust(WIDTH) + text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(tree(), encoding="utf-8")
