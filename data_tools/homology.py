@@ -7,6 +7,7 @@ query needs but one match, so the search ends there. MMseqs2's prefilter is heur
 compared.
 """
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -44,6 +45,8 @@ class Homology:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 0 to 1")
         if not 1 <= self.sensitivity <= 7.5:
             raise ValueError(f"--sensitivity {self.sensitivity}: expected 1 to 7.5")
+        if not re.fullmatch("[1-9][0-9]{0,5}[KMGT]", self.memory):
+            raise ValueError(f"--mmseqs-memory {self.memory}: expected a number and one of K, M, G and T, such as 4G")
 
 
 def mmseqs_version() -> str:

@@ -19,7 +19,7 @@ from rich.table import Table
 from d2plm_megatron.console import one_line, run
 from d2plm_megatron.files import check_outputs
 from data_tools.clean_blocks import Rules
-from data_tools.cleaning import check_gaps
+from data_tools.cleaning import LONGEST_RESIDUES, check_gaps
 from data_tools.homology import Homology
 from data_tools.input_options import INPUTS, Field, Gaps, Keys, Values
 from data_tools.inputs import count_records, expand
@@ -28,7 +28,7 @@ from data_tools.plan import Plan
 from data_tools.preparation import FILES, Preparation
 from data_tools.proteins_lmdb import data_file
 from data_tools.split import Split
-from data_tools.workers import available_cores
+from data_tools.workers import MOST_WORKERS, available_cores
 
 LONG = ("crop", "split", "drop")
 MAX_LENGTH = 1022
@@ -64,11 +64,15 @@ def main(
     min_coverage: Annotated[float, typer.Option(help="Share of both proteins that must be aligned for that.")] = 0.8,
     sensitivity: Annotated[float, typer.Option(help="Of MMseqs2's prefilter, 1 (fast) to 7.5.")] = 7.0,
     mmseqs_memory: Annotated[str, typer.Option(help="Limit for MMseqs2's index, such as 4G.")] = "4G",
-    min_length: Annotated[int, typer.Option(help="Shorter proteins are rejected, residues.", min=1)] = 1,
+    min_length: Annotated[
+        int, typer.Option(help="Shorter proteins are rejected, residues.", min=1, max=LONGEST_RESIDUES)
+    ] = 1,
     max_length: Annotated[
         int | None,
         typer.Option(
-            help=f"For --long split or drop: longer proteins are long, residues. Default: {MAX_LENGTH}.", min=1
+            help=f"For --long split or drop: longer proteins are long, residues. Default: {MAX_LENGTH}.",
+            min=1,
+            max=LONGEST_RESIDUES,
         ),
     ] = None,
     long: Annotated[
@@ -82,7 +86,10 @@ def main(
     field: Field = "sequence",
     keys: Keys = "numbers",
     workers: Annotated[
-        int | None, typer.Option(help="Processes; the result does not depend on it. Default: one per core.", min=1)
+        int | None,
+        typer.Option(
+            help="Processes; the result does not depend on it. Default: one per core.", min=1, max=MOST_WORKERS
+        ),
     ] = None,
 ) -> None:
     """Prepares raw proteins for training; prints what became of every record."""
@@ -110,7 +117,7 @@ def share_to_hold_out(asked: float | None, num_records: int) -> float:
     Raises ValueError if less than one record would be held out, on average.
     """
     share = min(_LARGEST_SHARE, max(_SHARE, _HELD_OUT / num_records)) if asked is None else asked
-    if 0 < share * num_records < 1:
+    if 0 < share * num_records < 1 and num_records < _MANY:
         more = f"--validation {5 / num_records:.2g}, for about 5" if num_records >= 10 else "more records"
         raise ValueError(
             f"--validation {share}: is less than one of {num_records:,} records; give {more}, or 0 for none"

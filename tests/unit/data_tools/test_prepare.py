@@ -285,7 +285,15 @@ def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_pa
 
 @pytest.mark.parametrize(
     ("asked", "num_records", "share"),
-    [(None, 60, 0.1), (None, 994, 0.1), (None, 9_006, 0.0111), (None, 20_000, 0.005), (0.3, 60, 0.3), (0.0, 3, 0.0)],
+    [
+        (None, 60, 0.1),
+        (None, 994, 0.1),
+        (None, 9_006, 0.0111),
+        (None, 20_000, 0.005),
+        (0.3, 60, 0.3),
+        (0.0, 3, 0.0),
+        (1e-5, 20_000, 1e-5),
+    ],
 )
 def test_the_share_to_hold_out_suits_few_records(asked, num_records, share):
     assert share_to_hold_out(asked, num_records) == share

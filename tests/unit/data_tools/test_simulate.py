@@ -77,7 +77,7 @@ def test_the_corpus_passes_the_cleaning_policy_unchanged(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--proteins", 0), "--proteins 0: expected 1 or more"),
+        (("--proteins", 0), "--proteins 0: expected 1 to 10,000,000"),
         (("--mean-identity", 1), "--mean-identity 1.0: expected 0.2 up to but not 1"),
         (("--mean-identity", 0.1), "--mean-identity 0.1: expected"),
         (("--mean-identity", "nan"), "--mean-identity nan: expected"),
