@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.files import atomic
+from data_tools.clean_blocks import block_names, read_block
 from data_tools.cluster_table import check_one_cluster_each, key, pairs
 from data_tools.split import Split, is_held_out
 
@@ -36,8 +37,8 @@ def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split:
     with atomic(path) as (temporary,):
         with temporary.open("wb") as file:
             for block in blocks:
-                with np.load(block) as arrays:
-                    file.write(arrays["held_out"].astype(np.uint8).tobytes())
+                [held_out] = read_block(block, "held_out")
+                file.write(held_out.astype(np.uint8).tobytes())
         if split.clusters:
             for numbers in _held_out_members(path.parent, blocks, sizes, split):
                 _set(temporary, numbers, VALIDATION)
@@ -51,12 +52,23 @@ def read_fates(path: Path, start: int, count: int) -> np.ndarray:
 
 
 def count_fates(path: Path) -> np.ndarray:
-    """How many proteins have which fate, int64 [4]."""
+    """How many proteins have which fate, int64 [4]. Raises ValueError if something else is in the file."""
     counts = np.zeros(_NUM_FATES, dtype=np.int64)
     with path.open("rb") as file:
         while piece := file.read(_WINDOW):
-            counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
+            found = np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
+            if len(found) > _NUM_FATES:
+                raise ValueError(f"{path}: damaged; remove it, and the same command makes it again")
+            counts += found
     return counts
+
+
+def are_fates(path: Path, total: int) -> bool:
+    """Whether a file holds a fate for each of so many proteins."""
+    try:
+        return path.stat().st_size == total and bool(count_fates(path).sum() == total)
+    except (ValueError, OSError):
+        return False
 
 
 def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
@@ -87,8 +99,8 @@ def _duplicates(folder: Path, blocks: Sequence[Path], total: int) -> Iterator[np
     def rows() -> Iterator[np.ndarray]:
         start = 0
         for block in blocks:
-            with np.load(block) as arrays:
-                halves = arrays["digests"].view(">u8").reshape(-1, 2)
+            [digests] = read_block(block, "digests")
+            halves = digests.view(">u8").reshape(-1, 2)
             table = np.empty(len(halves), dtype=_DIGEST)
             table["key"], table["rest"] = halves[:, 0], halves[:, 1]
             table["number"] = np.arange(start, start + len(halves))
@@ -156,13 +168,6 @@ def _read_clusters(path: Path, share: float) -> Iterator[np.ndarray]:
     while some := list(islice(rows, _LINES_AT_ONCE)):
         members = [(key(member), key(cluster), is_held_out(cluster, share)) for cluster, member in some]
         yield np.array(members, dtype=_MEMBER)
-
-
-def block_names(block: Path) -> list[str]:
-    """The ids of the proteins of a clean block."""
-    with np.load(block) as arrays:
-        text = arrays["names"].tobytes().decode()
-    return text.split("\n") if text else []
 
 
 def _name_of(number: int, blocks: Sequence[Path], sizes: Sequence[int]) -> str:

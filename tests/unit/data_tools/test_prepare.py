@@ -21,7 +21,7 @@ from data_tools import clean_blocks, fates, raw_blocks
 from data_tools.chunks import chunk_bounds
 from data_tools.lmdb_to_indexed import convert
 from data_tools.lmdb_values import Layout, Record
-from data_tools.prepare import main
+from data_tools.prepare import main, share_to_hold_out
 from data_tools.proteins_lmdb import ProteinsLmdb
 from data_tools.split import is_held_out
 
@@ -90,7 +90,6 @@ def test_every_record_has_one_fate(command, tmp_path, small_pieces):
         "read": 556,
         "rejected": 6,
         "duplicates": 50,
-        "homologs of validation": 0,
         "train": len(train),
         "validation": len(validation),
     }
@@ -261,21 +260,52 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("records", "message"),
+    ("records", "share", "message"),
     [
-        ([(f"n{number}", "ACGT" * 20) for number in range(12)], "these are nucleotides"),
-        ([("a", "MKT"), ("b", "MKV")], "change --validation and remove"),
-        ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], "these are nucleotides"),
-        ([("a", "MK-T")], "none of the 1 records is a protein"),
-        ([("a", "M" * 10_000_000)], "were several records joined?"),
-        ([("a", "MKT")], "no protein is left for"),
+        ([(f"n{number}", "ACGT" * 20) for number in range(12)], 0.2, "these are nucleotides"),
+        ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], 0.2, "these are nucleotides"),
+        ([("a", "MK1T")], 0, "none of the 1 records is a protein"),
+        ([("a", "MK-T")], 0, "1 of 1 records hold gaps (- or .), as in an alignment; --gaps remove takes them out"),
+        ([(f"a{number}", "MK-T") for number in range(20)] + [("b", "MKT")], 0.2, "20 of 21 records hold gaps"),
+        ([("a", "M" * 10_000_000)], 0, "were several records joined?"),
+        ([("a", "MKT")] * 6, 0.2, "no protein is left for validation, of 6: none by chance"),
+        ([("a", "MKT")], 0.2, "--validation 0.2: is less than one of 1 records; give more records, or 0 for none"),
+        (
+            [("a", "MKT")] * 60,
+            0.005,
+            "is less than one of 60 records; give --validation 0.083, for about 5, or 0 for none",
+        ),
     ],
 )
-def test_refuses_what_cannot_be_training_data(command, tmp_path, records, message):
+def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_path, records, share, message):
     source = write_records(tmp_path / "x.fasta", records)
-    code, _, err = command(*arguments(source, tmp_path / "out", "--long", "drop", "--max-length", 500))
-    assert code == 2 and message in err and err.count("\n") == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [".work"]
+    more = ("--long", "drop", "--max-length", 500, "--validation", share)
+    assert message in refused(*arguments(source, tmp_path / "out", *more))
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_records", "share"),
+    [
+        (None, 60, 0.1),
+        (None, 994, 0.1),
+        (None, 9_006, 0.0111),
+        (None, 20_000, 0.005),
+        (0.3, 60, 0.3),
+        (0.0, 3, 0.0),
+        (1e-5, 20_000, 1e-5),
+    ],
+)
+def test_the_share_to_hold_out_suits_few_records(asked, num_records, share):
+    assert share_to_hold_out(asked, num_records) == share
+
+
+def test_sixty_proteins_need_no_option(command, tmp_path):
+    source = write_records(tmp_path / "x.fasta", random_records(60))
+    words = ("--input", source, "--output", tmp_path / "out", "--no-homology", "--workers", 1)
+    code, out, err = command(main, *words)
+    assert (code, err) == (0, "")
+    assert len(side(tmp_path / "out", "train")) + len(side(tmp_path / "out", "validation")) == 60
+    assert "homologs" not in out
 
 
 def test_windows_line_ends_change_nothing(command, tmp_path):
