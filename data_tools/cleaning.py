@@ -21,10 +21,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS
+from d2plm_megatron.alphabet import LONGEST_RESIDUES, RESIDUE_LETTERS
 from d2plm_megatron.console import one_line
 
-LONGEST_RESIDUES = 100_000
 GAPS = ("skip", "remove")
 UPPER_CASED = "upper-cased"
 STOP_REMOVED = "stop (*) removed at the end"

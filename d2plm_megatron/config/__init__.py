@@ -7,7 +7,7 @@ type it (`train.max_steps`), the value, and what is allowed.
 from d2plm_megatron.config.checks import at_least, between, one_of
 from d2plm_megatron.config.data import Data, Source
 from d2plm_megatron.config.model import MODEL_SIZES, Model
-from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective
+from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective, parse_schedule
 from d2plm_megatron.config.recipe import Recipe
 from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
 
@@ -31,4 +31,5 @@ __all__ = [
     "at_least",
     "between",
     "one_of",
+    "parse_schedule",
 ]

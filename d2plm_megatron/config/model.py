@@ -19,7 +19,7 @@ class Model:
     head: str = option("linear", "linear, or esm: dense, GELU, LayerNorm and the tied embedding")
     time_conditioning: bool = option(False, "adaLN-zero: every layer sees the time t of its protein")
     init_std: float = option(0.02, "standard deviation of the initial weights")
-    layer_spec: str = option("auto", "kernels: te (Transformer Engine), torch, or auto (te where it can run)")
+    layer_spec: str = option("auto", "kernels: te (Transformer Engine), torch, or auto (te for bf16 where it can run)")
 
     def __post_init__(self) -> None:
         for name in ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size"):

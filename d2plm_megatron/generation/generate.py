@@ -14,7 +14,7 @@ from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress
 from d2plm_megatron.files import atomic
 from d2plm_megatron.generation.sampler import Sampler, blank_pack
-from d2plm_megatron.noise import Noise, Stream
+from d2plm_megatron.noise import Noise, Stream, seed_for
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import started
 
@@ -28,16 +28,20 @@ class Request:
     longest: int
     num_steps: int
     temperature: float
-    step: str | None
     seed: int
     weights: str
     precision: str
     tokens_per_pack: int
 
+    @property
+    def noise(self) -> Noise:
+        """Of all that is drawn for it."""
+        return Noise(seed_for(Stream.GENERATE, self.seed), 0)
+
     def lengths(self) -> list[int]:
         """Residues of each protein."""
         span = self.longest - self.shortest + 1
-        extra = Noise(self.seed, 0).integers(Stream.LENGTH, span, torch.arange(self.num_sequences))
+        extra = self.noise.integers(Stream.LENGTH, span, torch.arange(self.num_sequences))
         return (self.shortest + extra).tolist()
 
 
@@ -69,7 +73,7 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
         with progress("generating", request.num_sequences, "proteins") as advance:
             for first, lengths in packs:
                 pack = blank_pack(lengths, first, processes.device)
-                tokens_T, evaluations = sampler.sample(pack, encoder, Noise(request.seed, 0))
+                tokens_T, evaluations = sampler.sample(pack, encoder, request.noise)
                 num_evaluations += evaluations
                 sequences += _letters(tokens_T, pack.lengths_S)
                 advance(len(lengths))
@@ -80,9 +84,9 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
 
 
 def _sampler(checkpoint: Checkpoint, request: Request) -> Sampler:
-    recipe, path = checkpoint.recipe, build(checkpoint.recipe.objective).sampling_path()
-    exact = not path.uniform_source if request.step is None else request.step == "exact"
-    return Sampler(path, request.num_steps, request.temperature, exact, recipe.model.time_conditioning)
+    recipe = checkpoint.recipe
+    path = build(recipe.objective).sampling_path()
+    return Sampler(path, request.num_steps, request.temperature, recipe.model.time_conditioning)
 
 
 def _packs(lengths: list[int], tokens_per_pack: int) -> Iterator[tuple[int, list[int]]]:

@@ -72,6 +72,13 @@ def test_same_seed_gives_the_same_proteins(demo: Path, tmp_path: Path) -> None:
     assert a == b != c
 
 
+def test_lengths_beyond_the_training_are_pointed_out(demo: Path, tmp_path: Path) -> None:
+    arguments = ["--num-sequences", "1", "--length", "10:2000", "--steps", "1", "--output", str(tmp_path / "x.fasta")]
+    done = _run(sys.executable, "-m", "d2plm_megatron.generation", str(demo), *arguments)
+    assert done.returncode == 0
+    assert "--length 10:2000: the encoder was trained on at most 254 residues" in done.stderr
+
+
 def test_the_torchrun_line_of_readme(demo: Path, tmp_path: Path) -> None:
     line = ["recipes/fm_450m.py", f"data.train={demo}/data/train", "model.num_layers=2", "train.max_steps=20"]
     printed = _succeed(

@@ -68,6 +68,13 @@ def test_clean_skips(written, reason, message):
     assert skipped.value.reason == reason
 
 
+def test_a_hundred_thousand_residues_may_be_one_protein():
+    assert clean("M" * 100_000 + "*") == ("M" * 100_000, [STOP_REMOVED])
+    with pytest.raises(NotAProtein, match="100,001 residues; were several records joined") as skipped:
+        clean("M" * 100_001)
+    assert skipped.value.reason == "longer than any protein"
+
+
 @given(st.text("ACDEFGHIKLMNPQRSTVWYXBUZOJacdejx* \t-.1ſß", min_size=1, max_size=50))
 def test_clean_gives_residues_and_is_idempotent(written):
     try:
