@@ -1,12 +1,13 @@
 """The fate of each protein that passed cleaning, a byte in a file: memory does not grow with the number of proteins.
 
-Exact duplicates are found by digest: the digests are spread over files by their first bits, so that all equal ones meet
-in one file and each file fits in memory. Of equal sequences the first stays. A table of clusters is joined to the ids
-in the same way.
+After the fates is their BLAKE2b, 16 bytes. Exact duplicates are found by digest: the digests are spread over files
+by their first bits, so that all equal ones meet in one file and each file fits in memory. Of equal sequences the first
+stays. A table of clusters is joined to the ids in the same way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _ROWS_PER_FILE = 2_000_000
 _MOST_FILES = 512
 _WINDOW = 1 << 26
 _LINES_AT_ONCE = 20_000
+_SEAL_BYTES = 16
 
 
 def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> None:
@@ -44,6 +46,7 @@ def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split:
                 _set(temporary, numbers, VALIDATION)
         for numbers in _duplicates(path.parent, blocks, total):
             _set(temporary, numbers, DUPLICATE)
+        _seal(temporary)
 
 
 def read_fates(path: Path, start: int, count: int) -> np.ndarray:
@@ -52,33 +55,53 @@ def read_fates(path: Path, start: int, count: int) -> np.ndarray:
 
 
 def count_fates(path: Path) -> np.ndarray:
-    """How many proteins have which fate, int64 [4]. Raises ValueError if something else is in the file."""
+    """How many proteins have which fate, int64 [4]."""
     counts = np.zeros(_NUM_FATES, dtype=np.int64)
-    with path.open("rb") as file:
-        while piece := file.read(_WINDOW):
-            found = np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
-            if len(found) > _NUM_FATES:
-                raise ValueError(f"{path}: damaged; remove it, and the same command makes it again")
-            counts += found
+    for piece in _pieces(path, path.stat().st_size - _SEAL_BYTES):
+        counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
     return counts
 
 
 def are_fates(path: Path, total: int) -> bool:
-    """Whether a file holds a fate for each of so many proteins."""
+    """Whether a file holds a fate for each of so many proteins, as they were written."""
     try:
-        return path.stat().st_size == total and bool(count_fates(path).sum() == total)
-    except (ValueError, OSError):
+        if path.stat().st_size != total + _SEAL_BYTES:
+            return False
+        with path.open("rb") as file:
+            file.seek(total)
+            return file.read() == _digest(path, total)
+    except OSError:
         return False
 
 
 def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
     """Writes the fates of `before` to `path`, with HOMOLOG for these proteins."""
     with atomic(path) as (temporary,):
-        with temporary.open("wb") as target, before.open("rb") as source:
-            while piece := source.read(_WINDOW):
-                target.write(piece)
+        with temporary.open("wb") as target:
+            target.writelines(_pieces(before, before.stat().st_size - _SEAL_BYTES))
         for homologs in numbers:
             _set(temporary, homologs, HOMOLOG)
+        _seal(temporary)
+
+
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    """The first `size` bytes of a file, in windows."""
+    with path.open("rb") as file:
+        for start in range(0, size, _WINDOW):
+            yield file.read(min(_WINDOW, size - start))
+
+
+def _digest(path: Path, size: int) -> bytes:
+    digest = blake2b(digest_size=_SEAL_BYTES)
+    for piece in _pieces(path, size):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _seal(path: Path) -> None:
+    digest = _digest(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(digest)
 
 
 def _set(path: Path, numbers: np.ndarray, fate: int) -> None:

@@ -16,10 +16,11 @@ from rich import get_console
 from rich.markup import escape
 from rich.table import Table
 
+from d2plm_megatron.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.console import one_line, run
 from d2plm_megatron.files import check_outputs
 from data_tools.clean_blocks import Rules
-from data_tools.cleaning import LONGEST_RESIDUES, check_gaps
+from data_tools.cleaning import check_gaps
 from data_tools.homology import Homology
 from data_tools.input_options import INPUTS, Field, Gaps, Keys, Values
 from data_tools.inputs import count_records, expand

@@ -6,18 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS, decode
-from data_tools import clean_blocks, fates, raw_blocks
+from data_tools import clean_blocks, fates, preparation, raw_blocks
 from data_tools.chunks import chunk_bounds
 from data_tools.lmdb_to_indexed import convert
 from data_tools.lmdb_values import Layout, Record
@@ -315,6 +316,52 @@ def test_windows_line_ends_change_nothing(command, tmp_path):
     for path in (source, windows):
         assert command(*arguments(path, tmp_path / path.stem))[0] == 0
     assert contents(tmp_path / "x")["train.lmdb"] == contents(tmp_path / "windows")["train.lmdb"]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> tuple[Path, Path, dict[str, bytes]]:
+    """An input, the work that a crash before the last renames leaves of it, and what should come of it."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    source = write_records(folder / "x.fasta", [*random_records(60), ("again", random_records(1)[0][1])])
+    options = {"validation": 0.2, "homology": False, "workers": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
+        main([source], folder / "whole", **options)
+        patch.setattr(preparation, "publish", lambda renames: sys.exit("crash"))
+        with pytest.raises(SystemExit):
+            main([source], folder / "work", **options)
+    return source, folder / "work", contents(folder / "whole")
+
+
+def tampered(data: bytes) -> st.SearchStrategy[bytes]:
+    """What may become of a file: cut, emptied, longer, zeroed, of another kind, with a byte or some changed."""
+    cut = st.integers(0, len(data)).map(lambda end: data[:end])
+    place = st.integers(0, len(data) - 1)
+    changed = st.builds(
+        lambda at, new: data[:at] + new + data[at + len(new) :], place, st.binary(min_size=1, max_size=4)
+    )
+    foreign = st.sampled_from(
+        [b"", bytes(len(data)), b"{}", b"null", b"[" * 10_000, b"PK\x03\x04", b"\x93NUMPY\x01\x00"]
+    )
+    return st.one_of(cut, changed, foreign, st.binary(max_size=200), st.binary(min_size=1).map(data.__add__))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_work_that_is_damaged_is_made_anew_or_named(interrupted, data):
+    source, work, whole = interrupted
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
+        out = Path(shutil.copytree(work, Path(name, "out")))
+        names = ["plan.json", "fates", "fates-final", "blocks/00000000.npz", "blocks/00000001.npz", "results/train.idx"]
+        path = out / ".work" / data.draw(st.sampled_from(names))
+        path.write_bytes(data.draw(tampered(path.read_bytes())))
+        try:
+            main([source], out, validation=0.2, homology=False, workers=1)
+        except ValueError as error:
+            assert path.name == "plan.json" and str(out / ".work") in str(error) and "remove" in str(error)
+        else:
+            assert contents(out) == whole
 
 
 def test_without_mmseqs_says_how_to_go_on(refused, tmp_path, monkeypatch):
