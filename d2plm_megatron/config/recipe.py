@@ -1,13 +1,17 @@
 """All parts together, and the checks between them."""
 
+import os
 from dataclasses import dataclass, field
 
 from d2plm_megatron import alphabet
-from d2plm_megatron.config.checks import option
+from d2plm_megatron.config.checks import check_options, option
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.objective import Absorbing, FlowMatching, Objective, Timed
 from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
+
+LONGEST_NAME = 200
+"""A file system takes 255, of which a suffix may need some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +31,9 @@ class Recipe:
     track: Track = field(default_factory=Track)
 
     def __post_init__(self) -> None:
-        if self.name in ("", ".", "..") or "/" in self.name:
-            raise ValueError(f"name={self.name!r}: must be the name of one folder")
+        check_options(self)
+        if self.name in (".", "..") or "/" in self.name or len(os.fsencode(self.name)) > LONGEST_NAME:
+            raise ValueError(f"name={self.name}: must be the name of one folder, of {LONGEST_NAME} bytes at most")
         self._check_model()
         if self.train.global_batch_tokens % self.data.tokens_per_pack:
             raise ValueError(
