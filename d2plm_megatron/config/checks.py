@@ -53,6 +53,11 @@ def between(key: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{key}={value}: must lie between {low:,} and {high:,}")
 
 
+def nearest_multiple(number: int, unit: int) -> int:
+    """The multiple of unit, at least one, that lies nearest to a number."""
+    return max(1, round(number / unit)) * unit
+
+
 def _one_printable_line(key: str, value: str) -> None:
     if not value:
         raise ValueError(f"{key}=: must not be empty")
