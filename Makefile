@@ -38,8 +38,8 @@ demo: .venv/installed
 	$(BIN)/python -m data_tools.lmdb_to_indexed --input $(DATA)/validation.lmdb --output $(DATA)/validation
 	$(BIN)/python recipes/demo.py data.train=$(DATA)/train data.validation=$(DATA)/validation \
 	    output=$(patsubst %/,%,$(dir $(RUN))) name=$(notdir $(RUN)) $(OVERRIDES)
-	$(BIN)/python -m d2plm_megatron.evaluation $(RUN) --data $(DATA)/validation --output $(RUN)/evaluation.json
-	$(BIN)/python -m d2plm_megatron.generation $(RUN) --length 100:160 --output $(RUN)/samples.fasta
+	$(BIN)/python -m d2plm_megatron.evaluation $(RUN) --data $(DATA)/validation
+	$(BIN)/python -m d2plm_megatron.generation $(RUN) --length 100:160
 	$(BIN)/python -m d2plm_megatron.report $(RUN) --reference $(DATA)/corpus.fasta
 
 lint: .venv/installed-dev

@@ -1,4 +1,4 @@
-"""Proteins from FASTA, plain or gzip, with the family that a header may tell."""
+"""Proteins from FASTA, plain or gzip, with the family or the checkpoint that a header may tell."""
 
 import gzip
 import re
@@ -12,6 +12,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from d2plm_megatron import alphabet
 
 _FAMILY = re.compile(r"(?:^|\s)family=(\S+)")
+_STEP = re.compile(r"(?:^|\s)checkpoint_step=(\d{1,18})(?=\s|$)")
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Protein:
         name: first word of the header.
         family: from `family=NAME` in the header, as data_tools.simulate writes it; None without.
         sequence: upper-case residue letters, at least one.
+        step: of the checkpoint that generated it, from `checkpoint_step=N`, as generation writes it; None without.
     """
 
     name: str
     family: str | None
     sequence: str
+    step: int | None = None
 
 
 def read_proteins(path: Path) -> list[Protein]:
@@ -60,5 +63,5 @@ def _protein(path: Path, header: str, letters: str) -> Protein:
         alphabet.encode(sequence)
     except ValueError as error:
         raise ValueError(f"{path}, record {name}: {error}") from None
-    family = _FAMILY.search(header)
-    return Protein(name, family[1] if family else None, sequence)
+    family, step = _FAMILY.search(header), _STEP.search(header)
+    return Protein(name, family[1] if family else None, sequence, int(step[1]) if step else None)
