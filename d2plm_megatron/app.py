@@ -6,19 +6,17 @@ a signal must not kill.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
 from rich.table import Table
 
 from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.console import errors_as_one_line
+from d2plm_megatron.console import errors_as_one_line, show
 from d2plm_megatron.interruption import Interruption, end_interrupted
 from d2plm_megatron.launched import adopt_slurm, check_layout, world_size
 from d2plm_megatron.overrides import GROUPS, keys_of, resolve, to_yaml
@@ -123,5 +121,5 @@ class _Help(argparse.Action):
         for key, (value, text) in keys_of(self.recipe()).items():
             shown = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
             table.add_row(key, shown, text)
-        Console(width=None if sys.stdout.isatty() else 140).print(table)
+        show(table, width=140)
         parser.exit()

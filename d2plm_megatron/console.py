@@ -1,7 +1,9 @@
 """What people see of a command: one line for an error, a bar with a rate for long work, tables."""
 
 import errno
+import importlib.metadata
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,6 +28,7 @@ console = Console(stderr=True, highlight=False)
 WAIT_FOR_MAIN_SECONDS = 5
 TRACEBACK_VARIABLE = "D2PLM_TRACEBACK"
 
+_PACKAGE = "d2plm-megatron"
 _INTERRUPTED = 130
 _LONGEST_WORD, _LONGEST_LINE = 300, 1_500
 _UsageError: Any = typer.BadParameter.__base__  # it has no public name of its own
@@ -55,7 +58,7 @@ def run(*commands: Callable[..., Any]) -> None:
     What a user can mend (ValueError, OSError, a missing optional package, a wrong option) ends in one line on stderr
     and exit code 2; set D2PLM_TRACEBACK=1 to see where it came from.
     """
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     for command in commands:
         app.command(cls=_Command)(command)
     with errors_as_one_line():
@@ -87,6 +90,21 @@ def errors_as_one_line() -> Iterator[None]:
         raise SystemExit(_INTERRUPTED) from None
 
 
+def show(table: RenderableType, width: int | None = None) -> None:
+    """Prints a table on stdout, as plain text: what looks like markup in it comes from a name or a file.
+
+    Args:
+        table: what to print.
+        width: in characters, where there is no terminal to fill.
+    """
+    Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False).print(table)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 pack, 2,000 packs, 3 processes."""
+    return f"{number:,} {noun if number == 1 else noun + ('es' if noun.endswith('s') else 's')}"
+
+
 def note(text: str) -> None:
     """Says on stderr, once for all processes, what a user may want to know and need not act on."""
     if os.environ.get("RANK", "0") == "0":
@@ -95,9 +113,21 @@ def note(text: str) -> None:
 
 def describe(error: Exception) -> str:
     """The error in words, as one line of a sane length: for a system error its reason and the file."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{error}{_how_to_get(error.name)}"
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.filename}: {reason(error)}" if error.filename else reason(error))
     return one_line(str(error))
+
+
+def _how_to_get(module: str) -> str:
+    """The extra of this package that brings a module, as a command to append to a message; nothing where none does."""
+    for requirement in importlib.metadata.requires(_PACKAGE) or ():
+        name, _, marker = requirement.partition(";")
+        extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
+        if extra and re.match(r"[\w-]+", name)[0].replace("-", "_") == module.partition(".")[0]:  # type: ignore[index]
+            return f"; pip install '{_PACKAGE}[{extra[1]}]'"
+    return ""
 
 
 def one_line(text: str) -> str:

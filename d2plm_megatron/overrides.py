@@ -3,65 +3,58 @@
 train.max_steps=20      a value
 objective=mlm           one of a group: objective, or model (a named size)
 parallel.tensor=2       ...
+
+A text that the grammar does not take, such as a path with brackets, an umlaut or an equals sign, is taken as it stands.
 """
 
 import dataclasses
-import difflib
 import re
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe
+from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe, one_of
+from d2plm_megatron.vocabulary import advice_for
 
 GROUPS: dict[str, dict[str, Any]] = {
     "model": MODEL_SIZES,
     "objective": {name: objective() for name, objective in OBJECTIVES.items()},
 }
-OF_THE_RECIPE = "of_the_recipe"
 INTERPOLATION = "${"
 LARGEST_RECIPE_BYTES, DEEPEST_RECIPE = 1 << 20, 8
 
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false"}
+_HOME = re.compile(r"(?<!\S)~(?=/)")
+
 
 def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """The recipe after the user's overrides.
+    """The recipe after the user's overrides: first the choices of groups, then the values, whatever their order.
 
-    Raises ValueError in one line: an unknown key with the nearest known one, a value of the wrong type, or one that
+    Raises ValueError in one line: an unknown key with what to write instead, a value of the wrong type, or one that
     the recipe refuses.
     """
-    for override in overrides:
-        if INTERPOLATION in override:
-            raise ValueError(f"{override}: {INTERPOLATION}...}} is not resolved here; write the value itself")
-        _check_override(recipe, override, _chosen_objective(recipe, overrides))
-    _store(recipe)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize(version_base=None, config_path=None):
-            config = compose(config_name="recipe", overrides=list(overrides))
-        return _to_recipe(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(_in_words(error, overrides)) from error
+    typed = [_split(override) for override in overrides]
+    parts = dict(vars(recipe)) | {key: _choice(key, text) for key, text in typed if key in GROUPS}
+    changes: dict[str, dict[str, Any]] = {}
+    for key, text in typed:
+        if key not in GROUPS:
+            part, _, name = key.rpartition(".")
+            changes.setdefault(part, {})[name] = _value(key, text, _kind_of(key, parts))
+    parts |= changes.pop("", {})
+    return Recipe(**parts | {part: dataclasses.replace(parts[part], **values) for part, values in changes.items()})
 
 
 def keys_of(recipe: Recipe) -> dict[str, tuple[Any, str]]:
     """Every key that can be overridden, as a user types it, with its value and help text."""
-    keys = {}
-    for part in dataclasses.fields(recipe):
-        value = getattr(recipe, part.name)
-        if dataclasses.is_dataclass(value):
-            for item in dataclasses.fields(value):
-                keys[f"{part.name}.{item.name}"] = (getattr(value, item.name), item.metadata["help"])
-        else:
-            keys[part.name] = (value, part.metadata["help"])
-    return keys
+    return {key: (value, item.metadata["help"]) for key, value, item in _keys(vars(recipe))}
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -121,21 +114,6 @@ def _writable(value: Any) -> DictConfig:
     return config
 
 
-def _store(recipe: Recipe) -> None:
-    """Registers the recipe with Hydra: its model and objective as one choice among those of their groups."""
-    store = ConfigStore.instance()
-    for group, choices in GROUPS.items():
-        for name, choice in {**choices, OF_THE_RECIPE: getattr(recipe, group)}.items():
-            store.store(group=group, name=name, node=_writable(choice))
-    node = _writable(recipe)
-    with open_dict(node):
-        for group in GROUPS:
-            node.pop(group)
-    defaults = ["_self_", *({group: OF_THE_RECIPE} for group in GROUPS)]
-    untyped = OmegaConf.create({"defaults": defaults, **{key: node._get_node(key) for key in node}})
-    store.store(name="recipe", node=untyped)
-
-
 def _to_recipe(config: DictConfig) -> Recipe:
     parts = {
         str(key): OmegaConf.to_object(config[key]) if OmegaConf.is_config(config[key]) else config[key]
@@ -144,47 +122,79 @@ def _to_recipe(config: DictConfig) -> Recipe:
     return Recipe(**parts)  # type: ignore[arg-type]
 
 
-def _check_override(recipe: Recipe, override: str, objective: Objective) -> None:
-    """Raises ValueError for what is no override, an unknown key or an unknown choice of a group."""
-    key, equals, value = override.partition("=")
+def _split(override: str) -> tuple[str, str]:
+    """(key, text of the value). Raises ValueError for what is no override, or asks for more than a value."""
+    key, equals, text = override.partition("=")
     if not equals:
         raise ValueError(f"{override}: not an override; write key=value, for example train.max_steps=20")
-    key = key.lstrip("+~")
-    if key in GROUPS:
-        if value not in GROUPS[key]:
-            raise ValueError(f"{key}={value}: allowed are {', '.join(GROUPS[key])}{_nearest(value, GROUPS[key])}")
-        return
-    known = [k for k in keys_of(recipe) if not k.startswith("objective.")]
-    known += [f"objective.{name}" for name in _names(type(objective))]
-    if key not in known:
-        part = key.partition(".")[0]
-        owners = [name for name, kind in OBJECTIVES.items() if key.removeprefix("objective.") in _names(kind)]
-        if part == "objective" and owners:
-            raise ValueError(f"{key}: belongs to objective={' or '.join(owners)}, not to {objective.name}")
-        allowed = [k for k in known if k.startswith(part + ".")] or list(dict.fromkeys(k.split(".")[0] for k in known))
-        raise ValueError(f"{key}: no such key{_nearest(key, known)}; allowed are {', '.join(allowed)}")
+    if INTERPOLATION in text:
+        raise ValueError(f"{override}: {INTERPOLATION}...}} is not resolved here; write the value itself")
+    return key, text
+
+
+def _choice(group: str, name: str) -> Any:
+    one_of(group, name, tuple(GROUPS[group]))
+    return GROUPS[group][name]
+
+
+def _keys(parts: Mapping[str, Any]) -> Iterator[tuple[str, Any, dataclasses.Field]]:
+    """(key, value, field) of everything in a recipe that has these parts."""
+    for part in dataclasses.fields(Recipe):
+        value = parts[part.name]
+        if dataclasses.is_dataclass(value):
+            for item in dataclasses.fields(value):
+                yield f"{part.name}.{item.name}", getattr(value, item.name), item
+        else:
+            yield part.name, value, part
+
+
+def _kind_of(key: str, parts: Mapping[str, Any]) -> Any:
+    """The type of a key's value. Raises ValueError, with what to write instead, where there is no such key."""
+    kinds = {known: item.type for known, _, item in _keys(parts)}
+    if key in kinds:
+        return kinds[key]
+    part, _, name = key.partition(".")
+    owners = [other for other, kind in OBJECTIVES.items() if name in _names(kind)]
+    if part == "objective" and owners:
+        raise ValueError(f"{key}: belongs to objective={' or '.join(owners)}, not to {parts['objective'].name}")
+    allowed = ", ".join([known for known in kinds if known.startswith(f"{part}.")] or parts)
+    if key in parts:
+        raise ValueError(f"{key}: no such key, but a part of the recipe; its keys are {allowed}")
+    raise ValueError(f"{key}: no such key; {advice_for(key, list(kinds)) or f'allowed are {allowed}'}")
 
 
 def _names(kind: type[Objective]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def _chosen_objective(recipe: Recipe, overrides: Sequence[str]) -> Objective:
-    """The recipe's objective, or the one that the overrides choose instead."""
-    chosen = [value for key, _, value in (o.partition("=") for o in overrides) if key.lstrip("+~") == "objective"]
-    return OBJECTIVES[chosen[-1]]() if chosen and chosen[-1] in OBJECTIVES else recipe.objective
+def _value(key: str, text: str, kind: Any) -> Any:
+    """What was typed, as a value of this type. Raises ValueError when it is none."""
+    optional = type(None) in typing.get_args(kind)
+    [kind] = {*typing.get_args(kind)} - {type(None)} or {kind}
+    parsed = _parsed(text)
+    if parsed is None and optional:
+        return None
+    if kind is str:
+        return _HOME.sub(str(Path.home()), parsed if isinstance(parsed, str) else text)
+    if kind is bool and parsed in (True, False):
+        return bool(parsed)
+    number = parsed if isinstance(parsed, int | float) and not isinstance(parsed, bool) else None
+    if kind is float and number is not None:
+        return float(str(number))  # an integer of any size: what float() refuses becomes infinite, and is refused later
+    if kind is int and (isinstance(number, int) or (isinstance(number, float) and number.is_integer())):
+        return int(number)
+    raise ValueError(f"{key}={text}: must be {_WANTED[kind]}{' or null' if optional else ''}")
 
 
-def _nearest(word: str, words: Any) -> str:
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def _parsed(text: str) -> Any:
+    """The value that Hydra's grammar finds in a text; the text itself where that is none, or several."""
+    try:
+        override = _parser().parse_override(f"key={text}")
+        return text if override.is_sweep_override() else override.value()
+    except (HydraException, ValueError, RecursionError):  # ValueError: a number of too many digits
+        return text
 
 
-def _in_words(error: Exception, overrides: Sequence[str]) -> str:
-    """The first line of Hydra's or OmegaConf's message, with the override that it speaks of."""
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: not in Hydra's grammar; quote a value with special characters, as in name='a=b'"
-    text = str(error.__cause__ or error)
-    key = re.search(r"full_key: (\S+)", text)
-    culprit = next((o for o in overrides if key and o.lstrip("+~").startswith(key[1] + "=")), None)
-    return f"{culprit}: {text.splitlines()[0]}" if culprit else text.splitlines()[0]
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()

@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
-from d2plm_megatron.config import Recipe
+from d2plm_megatron.config import Recipe, at_least, between, nearest_multiple
+from d2plm_megatron.console import counted, show
+from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.launched import check_layout, world_size
 from d2plm_megatron.sizing import GIB, Memory, memory, num_parameters, training_flops
 
 TYPICAL_LENGTH = 300
 """Tokens of a protein where there are no data to ask: about UniRef50's mean."""
 
+MARGIN = 0.1
+"""Share of a GPU's memory that is left to what `sizing.memory` does not count."""
+
+LARGEST_GPU_GIB = 10_000.0
+
 ADVICE = (
-    ("activations", "data.tokens_per_pack to {half_pack:,}, or parallel.tensor=2"),
+    ("activations", "data.tokens_per_pack={half_pack}, or parallel.tensor={twice}"),
     ("optimizer", "parallel.sharding=optimizer with more GPUs, or parallel.sharding=parameters"),
-    ("gradients", "parallel.sharding=parameters, or a larger parallel.tensor"),
-    ("weights", "parallel.sharding=parameters, or a larger parallel.tensor"),
+    ("gradients", "parallel.sharding=parameters, or parallel.tensor={twice}"),
+    ("weights", "parallel.sharding=parameters, or parallel.tensor={twice}"),
     ("average", "parallel.sharding=optimizer with more GPUs"),
 )
 """What to change, by what takes most of the memory."""
@@ -32,6 +38,9 @@ def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | No
 
     Raises ValueError saying what to change when the recipe cannot work.
     """
+    at_least("--world-size", num_processes, 1)
+    if gpu_memory is not None:
+        between("--gpu-memory", gpu_memory, 1.0, LARGEST_GPU_GIB)
     num_processes = num_processes or world_size()
     data_size = check_layout(recipe.parallel, num_processes)
     check_batch(recipe, data_size)
@@ -41,19 +50,36 @@ def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | No
     needed = memory(recipe, data_size)
     for name in vars(needed):
         table.add_row(f"memory per GPU: {name}", f"{getattr(needed, name) / GIB:.1f} GiB")
-    table.add_row("memory per GPU, about", f"{needed.total / GIB:.1f} GiB")
-    Console(width=100).print(table)
+    gpu_memory = gpu_memory or _gpu_memory_here()
     _check_memory(recipe, needed, gpu_memory)
+    limit = f" (up to {(1 - MARGIN) * gpu_memory:.0f} would)" if gpu_memory else ""
+    what = f"fits: {needed.total / GIB:.0f} of {gpu_memory:.0f} GiB" if gpu_memory else f"{needed.total / GIB:.1f} GiB"
+    table.add_row("memory per GPU, about", what + limit)
+    show(table, width=100)
 
 
 def check_batch(recipe: Recipe, data_size: int) -> None:
     """Raises ValueError unless the packs of a global batch can be dealt out evenly."""
-    if recipe.train.global_batch_tokens // recipe.data.tokens_per_pack % data_size:
-        unit = recipe.data.tokens_per_pack * data_size
+    tokens, pack = recipe.train.global_batch_tokens, recipe.data.tokens_per_pack
+    unit = pack * data_size
+    if tokens % unit:
+        smaller = _pack_that_fits(recipe, data_size)
+        instead = f", or data.tokens_per_pack={smaller}" if smaller else ""
         raise ValueError(
-            f"train.global_batch_tokens={recipe.train.global_batch_tokens}: must be a multiple of {unit}, which is "
-            f"data.tokens_per_pack={recipe.data.tokens_per_pack} times {data_size} data-parallel ranks"
+            f"train.global_batch_tokens={tokens}: must be a multiple of {unit}, which is data.tokens_per_pack={pack} "
+            f"times {data_size} data-parallel ranks; set train.global_batch_tokens={nearest_multiple(tokens, unit)}"
+            + instead
         )
+
+
+def _pack_that_fits(recipe: Recipe, data_size: int) -> int | None:
+    """The recipe's pack, halved until every rank gets as many; None where proteins no longer fit into it."""
+    pack = recipe.data.tokens_per_pack
+    while recipe.train.global_batch_tokens % (pack * data_size) and pack % 2 == 0:
+        pack //= 2
+    split = recipe.parallel.tensor if recipe.parallel.sequence else 1
+    fits = pack >= recipe.data.max_length_residues + 2 and pack % split == 0
+    return pack if fits and recipe.train.global_batch_tokens % (pack * data_size) == 0 else None
 
 
 def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -74,14 +100,15 @@ def _run_rows(recipe: Recipe, num_processes: int, data_size: int) -> Iterator[tu
     yield (
         "processes",
         (
-            f"{num_processes} = tensor {parallel.tensor} x pipeline {parallel.pipeline} x data {data_size}, "
+            f"{num_processes:,} = tensor {parallel.tensor} x pipeline {parallel.pipeline} x data {data_size}, "
             f"sharding {parallel.sharding}"
         ),
     )
     packs = train.global_batch_tokens // recipe.data.tokens_per_pack // data_size
     yield (
         "step",
-        f"{train.global_batch_tokens:,} tokens, {packs} packs of {recipe.data.tokens_per_pack:,} per data rank",
+        f"{train.global_batch_tokens:,} tokens, {counted(packs, 'pack')} of {recipe.data.tokens_per_pack:,} "
+        "per data rank",
     )
     tokens = train.max_steps * train.global_batch_tokens
     yield "run", f"{train.max_steps:,} steps, {tokens:,} tokens"
@@ -90,6 +117,8 @@ def _run_rows(recipe: Recipe, num_processes: int, data_size: int) -> Iterator[tu
 
 
 def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    if recipe.data.validation is not None:
+        yield "validation", f"{counted(len(IndexedProteins(recipe.data.validation)), 'protein')} held out"
     if recipe.data.train is None:
         yield "data", "none given (data.train=PREFIX)"
         return
@@ -101,9 +130,9 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
         float(corpus.share) * number / len(corpus) for corpus, number in zip(corpora, tokens, strict=True)
     )
     for corpus, source, number in zip(corpora, recipe.data.sources, tokens, strict=True):
-        what = f"{len(corpus.proteins):,} proteins"
+        what = counted(len(corpus.proteins), "protein")
         if corpus.clusters is not None:
-            what = f"one of each of {len(corpus):,} clusters of {what}"
+            what = f"one of each of {counted(len(corpus), 'cluster')} of {what}"
         tokens_to_pass = tokens_per_draw * len(corpus) / float(corpus.share)
         steps = tokens_to_pass / recipe.train.global_batch_tokens
         share = f"{float(corpus.share):.1%} of the draws: " if len(corpora) > 1 else ""
@@ -112,14 +141,13 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> None:
-    gpu_memory = gpu_memory or _gpu_memory_here()
-    if gpu_memory is None or needed.total / GIB <= gpu_memory:
+    if gpu_memory is None or needed.total / GIB <= (1 - MARGIN) * gpu_memory:
         return
     name, advice = max(ADVICE, key=lambda item: getattr(needed, item[0]))
-    half_pack = recipe.data.tokens_per_pack // 2
+    changes = advice.format(half_pack=recipe.data.tokens_per_pack // 2, twice=2 * recipe.parallel.tensor)
     raise ValueError(
-        f"{needed.total / GIB:.0f} GiB per GPU are needed and there are {gpu_memory:.0f}; most of it is {name}: "
-        f"set {advice.format(half_pack=half_pack)}"
+        f"{needed.total / GIB:.0f} GiB per GPU are needed and there are {gpu_memory:.0f}, of which {MARGIN:.0%} are "
+        f"left to kernels and NCCL; most of it is {name}: set {changes}"
     )
 
 

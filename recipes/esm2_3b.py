@@ -8,12 +8,12 @@ from recipes import esm2_8m
 
 
 def recipe() -> Recipe:
-    """ESM-2's architecture and objective, 2.84 billion parameters, for GPUs of 80 GB."""
+    """ESM-2's architecture and objective, 2.84 billion parameters, for 2, 4, ... 512 GPUs of 80 GB."""
     return replace(
         esm2_8m.recipe(),
         name="esm2_3b",
         model=MODEL_SIZES["esm2_3b"],
-        data=Data(tokens_per_pack=8192),
+        data=Data(max_length_residues=1022, tokens_per_pack=8192),
         parallel=Parallel(tensor=2, sequence=True),
     )
 

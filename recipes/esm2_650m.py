@@ -3,13 +3,18 @@
 from dataclasses import replace
 
 from d2plm_megatron.app import main
-from d2plm_megatron.config import MODEL_SIZES, Recipe
+from d2plm_megatron.config import MODEL_SIZES, Data, Recipe
 from recipes import esm2_8m
 
 
 def recipe() -> Recipe:
-    """ESM-2's architecture and objective, 651 million parameters."""
-    return replace(esm2_8m.recipe(), name="esm2_650m", model=MODEL_SIZES["esm2_650m"])
+    """ESM-2's architecture and objective, 651 million parameters; packs for up to 256 data-parallel GPUs."""
+    return replace(
+        esm2_8m.recipe(),
+        name="esm2_650m",
+        model=MODEL_SIZES["esm2_650m"],
+        data=Data(max_length_residues=1022, tokens_per_pack=8192),
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
 """ESM-2 with 8 million parameters, trained as in Lin et al. 2023, on packed proteins."""
 
 from d2plm_megatron.app import main
-from d2plm_megatron.config import MODEL_SIZES, MaskedLM, Optimizer, Recipe, Train
+from d2plm_megatron.config import MODEL_SIZES, Average, Data, MaskedLM, Optimizer, Recipe, Train
 
 
 def recipe() -> Recipe:
-    """ESM-2's architecture and objective, 8 million parameters, two million tokens per step."""
+    """ESM-2's architecture and objective, 8 million parameters.
+
+    Two million tokens per step in 128 packs: for 1, 2, 4, ... 128 data-parallel GPUs as it is.
+    """
     return Recipe(
         name="esm2_8m",
         model=MODEL_SIZES["esm2_8m"],
         objective=MaskedLM(),
+        data=Data(max_length_residues=1022, tokens_per_pack=16384),
         optimizer=Optimizer(learning_rate=4e-4, warmup_steps=2000, beta2=0.98, weight_decay=0.01),
+        average=Average(decay=0.9999),
         train=Train(max_steps=500_000, global_batch_tokens=2_097_152),
     )
 

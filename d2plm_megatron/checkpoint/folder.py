@@ -3,6 +3,8 @@
 RUN/recipe.yaml                      what the run is, all overrides applied
 RUN/metrics.jsonl                    a line per progress report and per evaluation
 RUN/curve.png
+RUN/evaluation.json                  of a checkpoint; see evaluation/evaluate.py
+RUN/samples.fasta                    proteins that a checkpoint generated; see generation/generate.py
 RUN/.lock                            held by the run that writes here
 RUN/checkpoints/latest               name of the newest complete checkpoint
 RUN/checkpoints/best                 name of the one with the lowest validation loss
@@ -42,6 +44,16 @@ class RunFolder:
     def metrics(self) -> Path:
         """The log, a JSON object per line."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def evaluation(self) -> Path:
+        """Where an evaluation goes, and the report looks for it."""
+        return self.path / "evaluation.json"
+
+    @property
+    def samples(self) -> Path:
+        """Where generated proteins go, and the report looks for them."""
+        return self.path / "samples.fasta"
 
     def incomplete(self, step: int) -> Path:
         """Where the checkpoint of a step is written."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from d2plm_megatron.config.checks import at_least, option
+from d2plm_megatron.config.checks import check_options, option
 
 CLUSTERS_ENDING = ".clusters.npy"
+LENGTHS, TOKENS = (1, 1 << 20), (1, 1 << 24)
+"""Residues of a protein, and tokens of a pack, that could be meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +41,11 @@ class Data:
         "clusters, instead of every protein; several with spaces between",
     )
     validation: str | None = option(None, "prefix of the validation data; without it nothing is evaluated")
-    max_length_residues: int = option(1022, "longer proteins are cropped to this, at a new place in each epoch")
-    tokens_per_pack: int = option(16384, "tokens of a micro-batch: proteins are packed end to end up to it")
-    window_proteins: int = option(8192, "proteins looked at together when packing; more pack tighter")
+    max_length_residues: int = option(
+        1022, "longer proteins are cropped to this, at a new place in each epoch", LENGTHS
+    )
+    tokens_per_pack: int = option(16384, "tokens of a micro-batch: proteins are packed end to end up to it", TOKENS)
+    window_proteins: int = option(8192, "proteins looked at together when packing; more pack tighter", (1, 1 << 20))
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -59,9 +63,8 @@ class Data:
         )
 
     def __post_init__(self) -> None:
+        check_options(self, "data.")
         _ = self.sources  # refuses what it cannot read
-        at_least("data.max_length_residues", self.max_length_residues, 1)
-        at_least("data.window_proteins", self.window_proteins, 1)
         if self.tokens_per_pack < self.max_length_residues + 2:
             raise ValueError(
                 f"data.tokens_per_pack={self.tokens_per_pack}: must be at least data.max_length_residues + 2 "

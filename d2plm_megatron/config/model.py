@@ -2,33 +2,33 @@
 
 from dataclasses import dataclass
 
-from d2plm_megatron.config.checks import at_least, between, one_of, option
+from d2plm_megatron.config.checks import check_options, option
+
+WIDTHS = (1, 1 << 20)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """The encoder."""
 
-    num_layers: int = option(24, "transformer layers")
-    hidden_size: int = option(1024, "width of the residual stream")
-    num_attention_heads: int = option(16, "attention heads; must divide hidden_size")
-    ffn_hidden_size: int = option(4096, "width inside the feed-forward block")
-    activation: str = option("swiglu", "swiglu (gated) or gelu (ESM-2's)")
-    normalization: str = option("rmsnorm", "rmsnorm or layernorm (ESM-2's)")
+    num_layers: int = option(24, "transformer layers", (1, 1000))
+    hidden_size: int = option(1024, "width of the residual stream", WIDTHS)
+    num_attention_heads: int = option(16, "attention heads; must divide hidden_size", WIDTHS)
+    ffn_hidden_size: int = option(4096, "width inside the feed-forward block", WIDTHS)
+    activation: str = option("swiglu", "swiglu (gated) or gelu (ESM-2's)", ("swiglu", "gelu"))
+    normalization: str = option("rmsnorm", "rmsnorm or layernorm (ESM-2's)", ("rmsnorm", "layernorm"))
     bias: bool = option(False, "biases in the linear layers (ESM-2 has them)")
-    head: str = option("linear", "linear, or esm: dense, GELU, LayerNorm and the tied embedding")
+    head: str = option("linear", "linear, or esm: dense, GELU, LayerNorm and the tied embedding", ("linear", "esm"))
     time_conditioning: bool = option(False, "adaLN-zero: every layer sees the time t of its protein")
-    init_std: float = option(0.02, "standard deviation of the initial weights")
-    layer_spec: str = option("auto", "kernels: te (Transformer Engine), torch, or auto (te for bf16 where it can run)")
+    init_std: float = option(0.02, "standard deviation of the initial weights", (1e-6, 10.0))
+    layer_spec: str = option(
+        "auto",
+        "kernels: te (Transformer Engine), torch, or auto (te for bf16 where it can run)",
+        ("auto", "te", "torch"),
+    )
 
     def __post_init__(self) -> None:
-        for name in ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size"):
-            at_least(f"model.{name}", getattr(self, name), 1)
-        between("model.init_std", self.init_std, 1e-6, 10.0)
-        one_of("model.activation", self.activation, ("swiglu", "gelu"))
-        one_of("model.normalization", self.normalization, ("rmsnorm", "layernorm"))
-        one_of("model.head", self.head, ("linear", "esm"))
-        one_of("model.layer_spec", self.layer_spec, ("auto", "te", "torch"))
+        check_options(self, "model.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"model.num_attention_heads={self.num_attention_heads}: "

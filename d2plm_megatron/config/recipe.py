@@ -1,13 +1,17 @@
 """All parts together, and the checks between them."""
 
+import os
 from dataclasses import dataclass, field
 
 from d2plm_megatron import alphabet
-from d2plm_megatron.config.checks import option
+from d2plm_megatron.config.checks import check_options, nearest_multiple, option
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.objective import Absorbing, FlowMatching, Objective, Timed
 from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
+
+LONGEST_NAME = 200
+"""A file system takes 255, of which a suffix may need some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +31,15 @@ class Recipe:
     track: Track = field(default_factory=Track)
 
     def __post_init__(self) -> None:
-        if self.name in ("", ".", "..") or "/" in self.name:
-            raise ValueError(f"name={self.name!r}: must be the name of one folder")
+        check_options(self)
+        if self.name in (".", "..") or "/" in self.name or len(os.fsencode(self.name)) > LONGEST_NAME:
+            raise ValueError(f"name={self.name}: must be the name of one folder, of {LONGEST_NAME} bytes at most")
         self._check_model()
-        if self.train.global_batch_tokens % self.data.tokens_per_pack:
+        tokens, pack = self.train.global_batch_tokens, self.data.tokens_per_pack
+        if tokens % pack:
             raise ValueError(
-                f"train.global_batch_tokens={self.train.global_batch_tokens}: must be a multiple of "
-                f"data.tokens_per_pack={self.data.tokens_per_pack}"
+                f"train.global_batch_tokens={tokens}: must be a multiple of data.tokens_per_pack={pack}; "
+                f"set train.global_batch_tokens={nearest_multiple(tokens, pack)}"
             )
 
     def _check_model(self) -> None:

@@ -2,122 +2,110 @@
 
 from dataclasses import dataclass
 
-from d2plm_megatron.config.checks import at_least, between, one_of, option
+from d2plm_megatron.config.checks import at_least, check_options, option
+
+STEPS = (1, 10**9)
+MONTH_S = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """AdamW, with warm-up, then cosine to a floor, then flat."""
 
-    learning_rate: float = option(4e-4, "highest learning rate, reached after warmup_steps")
-    warmup_steps: int = option(2000, "steps of linear warm-up from 0")
-    decay_steps: int | None = option(None, "step at which the floor is reached (default: train.max_steps)")
-    floor_ratio: float = option(0.1, "floor of the learning rate, as a share of learning_rate")
-    beta1: float = option(0.9, "decay of the first moment")
-    beta2: float = option(0.98, "decay of the second moment")
-    epsilon: float = option(1e-8, "added to the root of the second moment")
-    weight_decay: float = option(0.01, "decoupled; not on norms and biases")
-    clip_norm: float = option(1.0, "gradients are scaled down to this global norm; 0 does not clip")
+    learning_rate: float = option(4e-4, "highest learning rate, reached after warmup_steps", (0.0, 10.0))
+    warmup_steps: int = option(2000, "steps of linear warm-up from 0", (0, STEPS[1]))
+    decay_steps: int | None = option(
+        None, "step at which the floor is reached (default: train.max_steps)", (0, STEPS[1])
+    )
+    floor_ratio: float = option(0.1, "floor of the learning rate, as a share of learning_rate", (0.0, 1.0))
+    beta1: float = option(0.9, "decay of the first moment", (0.0, 0.99999))
+    beta2: float = option(0.98, "decay of the second moment", (0.0, 0.9999999))
+    epsilon: float = option(1e-8, "added to the root of the second moment", (1e-15, 1.0))
+    weight_decay: float = option(0.01, "decoupled; not on norms and biases", (0.0, 100.0))
+    clip_norm: float = option(1.0, "gradients are scaled down to this global norm; 0 does not clip", (0.0, 1e6))
 
     def __post_init__(self) -> None:
-        at_least("optimizer.learning_rate", self.learning_rate, 0.0)
-        at_least("optimizer.warmup_steps", self.warmup_steps, 0)
+        check_options(self, "optimizer.")
         at_least("optimizer.decay_steps", self.decay_steps, self.warmup_steps)
-        between("optimizer.epsilon", self.epsilon, 1e-15, 1.0)
-        at_least("optimizer.weight_decay", self.weight_decay, 0.0)
-        at_least("optimizer.clip_norm", self.clip_norm, 0.0)
-        between("optimizer.floor_ratio", self.floor_ratio, 0.0, 1.0)
-        between("optimizer.beta1", self.beta1, 0.0, 0.99999)
-        between("optimizer.beta2", self.beta2, 0.0, 0.9999999)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
     """Exponential moving average of the weights, in fp32, that is evaluated, sampled and exported."""
 
-    decay: float = option(0.9999, "of the old average at each step")
+    decay: float = option(0.9999, "of the old average at each step", (0.0, 1.0))
     ramp: bool = option(True, "start lower: decay at step n is at most (1 + n) / (10 + n)")
 
     def __post_init__(self) -> None:
-        between("average.decay", self.decay, 0.0, 1.0)
+        check_options(self, "average.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """How long, how much, and what is kept."""
 
-    max_steps: int = option(100_000, "optimizer steps")
+    max_steps: int = option(100_000, "optimizer steps", STEPS)
     global_batch_tokens: int = option(
-        524_288, "tokens of an optimizer step, over all ranks; a multiple of tokens_per_pack"
+        524_288, "tokens of an optimizer step, over all ranks; a multiple of tokens_per_pack", (1, 1 << 32)
     )
     rehearsal_pack_tokens: int | None = option(
-        2048, "without a GPU: one pack of this many tokens per rank and step, to try the recipe; null trains in full"
+        2048,
+        "without a GPU: one pack of this many tokens per rank and step, to try the recipe; null trains in full",
+        (64, 1 << 24),
     )
-    precision: str = option("bf16", "bf16 (with fp32 main weights) or fp32")
-    seed: int = option(0, "of weights, data order and noise")
-    log_every_steps: int = option(10, "steps between progress lines")
-    save_every_steps: int = option(1000, "steps between checkpoints")
-    keep_last: int = option(3, "checkpoints kept, beside the best")
+    precision: str = option("bf16", "bf16 (with fp32 main weights) or fp32", ("bf16", "fp32"))
+    seed: int = option(0, "of weights, data order and noise", (-(1 << 63), (1 << 63) - 1))
+    log_every_steps: int = option(10, "steps between progress lines", STEPS)
+    save_every_steps: int = option(1000, "steps between checkpoints", STEPS)
+    keep_last: int = option(3, "checkpoints kept, beside the best", STEPS)
     background_save: bool = option(True, "write checkpoints while training goes on, from a copy in the CPU's memory")
     max_skipped_steps: int = option(
-        10, "stop after this many steps in a row with a loss or gradient that is not finite"
+        10, "stop after this many steps in a row with a loss or gradient that is not finite", STEPS
     )
     resume: str = option(
         "auto",
         "auto continues from the newest checkpoint of the run, changed also where its data, seed or objective are "
         "others now, never only begins",
+        ("auto", "changed", "never"),
     )
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_steps",
-            "global_batch_tokens",
-            "log_every_steps",
-            "save_every_steps",
-            "keep_last",
-            "max_skipped_steps",
-        ):
-            at_least(f"train.{name}", getattr(self, name), 1)
-        at_least("train.rehearsal_pack_tokens", self.rehearsal_pack_tokens, 64)
-        one_of("train.precision", self.precision, ("bf16", "fp32"))
-        one_of("train.resume", self.resume, ("auto", "changed", "never"))
+        check_options(self, "train.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Validation while training, on the averaged weights, and when to stop."""
 
-    every_steps: int = option(1000, "steps between evaluations")
-    max_proteins: int = option(2048, "proteins of the validation set that are looked at")
+    every_steps: int = option(1000, "steps between evaluations", STEPS)
+    max_proteins: int = option(2048, "proteins of the validation set that are looked at", STEPS)
     patience: int | None = option(
-        None, "stop after this many evaluations in a row without improvement (default: never)"
+        None, "stop after this many evaluations in a row without improvement (default: never)", STEPS
     )
     threshold: float = option(
-        0.001, "an improvement is a validation loss lower than the best by more than this, in nats"
+        0.001, "an improvement is a validation loss lower than the best by more than this, in nats", (0.0, 100.0)
     )
 
     def __post_init__(self) -> None:
-        at_least("evaluate.every_steps", self.every_steps, 1)
-        at_least("evaluate.max_proteins", self.max_proteins, 1)
-        at_least("evaluate.patience", self.patience, 1)
-        at_least("evaluate.threshold", self.threshold, 0.0)
+        check_options(self, "evaluate.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parallel:
     """How the model is spread over processes. What is left over is data parallel."""
 
-    tensor: int = option(1, "processes that share each layer (inside a node)")
+    tensor: int = option(1, "processes that share each layer (inside a node)", (1, 1024))
     sequence: bool = option(False, "also split norms and residuals along the tokens, between tensor-parallel processes")
-    pipeline: int = option(1, "processes that share the layers, one after the other")
-    sharding: str = option("optimizer", "over data-parallel ranks: none, optimizer (state), or parameters (FSDP)")
-    timeout_s: int = option(600, "how long processes wait for one another before they give up")
+    pipeline: int = option(1, "processes that share the layers, one after the other", (1, 1000))
+    sharding: str = option(
+        "optimizer",
+        "over data-parallel ranks: none, optimizer (state), or parameters (FSDP)",
+        ("none", "optimizer", "parameters"),
+    )
+    timeout_s: int = option(600, "how long processes wait for one another before they give up", (1, MONTH_S))
 
     def __post_init__(self) -> None:
-        at_least("parallel.tensor", self.tensor, 1)
-        at_least("parallel.pipeline", self.pipeline, 1)
-        at_least("parallel.timeout_s", self.timeout_s, 1)
-        one_of("parallel.sharding", self.sharding, ("none", "optimizer", "parameters"))
+        check_options(self, "parallel.")
         if self.sequence and self.tensor == 1:
             raise ValueError("parallel.sequence=true: needs parallel.tensor of at least 2")
         if self.sharding == "parameters" and self.pipeline > 1:
@@ -131,3 +119,6 @@ class Track:
     wandb: bool = option(False, "log to Weights & Biases (pip install 'd2plm-megatron[track]')")
     project: str = option("d2plm", "its project")
     offline: bool = option(True, "write to disk only; upload later with `wandb sync`")
+
+    def __post_init__(self) -> None:
+        check_options(self, "track.")

@@ -8,6 +8,7 @@ import typer
 
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed import paths_of
@@ -18,7 +19,7 @@ from d2plm_megatron.files import check_outputs
 def main(
     checkpoint: Annotated[Path, typer.Argument(help="folder of a checkpoint, or of a run (its best checkpoint)")],
     data: Annotated[str, typer.Option(help="prefix of the held-out proteins: PREFIX.bin and PREFIX.idx")],
-    output: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file to write; default CHECKPOINT/evaluation.json")] = None,
     draws: Annotated[int, typer.Option(min=1, help="times each protein is corrupted; more shrink the error")] = 8,
     max_proteins: Annotated[int, typer.Option(min=1, help="proteins to look at, a fixed sample")] = 1_000_000,
     weights: Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")] = AVERAGE,
@@ -28,12 +29,12 @@ def main(
     one_of("--weights", weights, (AVERAGE, WEIGHTS))
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
-    if output is not None:
-        check_outputs([output], paths_of(data))
+    path = output or RunFolder(checkpoint).evaluation
+    check_outputs([path], paths_of(data))
     result = evaluate(Checkpoint.open(checkpoint), data, draws, max_proteins, weights, precision)
     print_evaluation(result)
-    if output is not None:
-        write_evaluation(result, output)
+    write_evaluation(result, path)
+    print(path)
 
 
 if __name__ == "__main__":

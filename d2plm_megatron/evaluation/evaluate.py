@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import load_encoder
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.console import progress
+from d2plm_megatron.console import progress, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import held_out_packs
 from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
@@ -79,9 +78,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
             shown = "one draw" if error is None else f"{error:.3f}"
             table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nats_per_residue']:.4f}")
     table.add_row("unigram (no context)", f"{result['unigram_perplexity']:.3f}", "", "")
-    console = Console()
-    console.print(table)
-    console.print(
+    show(table)
+    print(
         f"{result['proteins']:,} proteins, {result['residues']:,} residues, {result['draws']} draws, "
         f"{result['seconds']:.1f} s"
     )

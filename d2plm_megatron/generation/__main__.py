@@ -1,4 +1,4 @@
-"""python -m d2plm_megatron.generation CHECKPOINT --num-sequences 64 --length 100:200 --output out.fasta"""
+"""python -m d2plm_megatron.generation CHECKPOINT --num-sequences 64 --length 100:200"""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ import typer
 from d2plm_megatron.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs
@@ -19,7 +20,7 @@ from d2plm_megatron.generation.summary import print_summary
 
 def main(
     checkpoint: Annotated[Path, typer.Argument(help="folder of a checkpoint, or of a run (its best checkpoint)")],
-    output: Annotated[Path, typer.Option(help="FASTA file to write")],
+    output: Annotated[Path | None, typer.Option(help="FASTA file to write; default CHECKPOINT/samples.fasta")] = None,
     num_sequences: Annotated[int, typer.Option(min=1, help="proteins to generate")] = 64,
     length: Annotated[str, typer.Option(help="residues: 120, or 100:200 for even odds between the two")] = "100:200",
     steps: Annotated[int, typer.Option(min=1, help="steps from noise to protein; more are slower and better")] = 64,
@@ -34,7 +35,8 @@ def main(
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
     shortest, longest = length_range(length)
-    check_outputs([output])
+    path = output or RunFolder(checkpoint).samples
+    check_outputs([path])
     request = Request(
         num_sequences=num_sequences,
         shortest=shortest,
@@ -50,7 +52,7 @@ def main(
     trained = opened.recipe.data.max_length_residues
     if longest > trained:
         print(f"--length {length}: the encoder was trained on at most {trained:,} residues", file=sys.stderr)
-    print_summary(generate(opened, request, output))
+    print_summary(generate(opened, request, path))
 
 
 def length_range(text: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import load_encoder
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress
-from d2plm_megatron.files import atomic
+from d2plm_megatron.files import write_text
 from d2plm_megatron.generation.sampler import Sampler, blank_pack
 from d2plm_megatron.noise import Noise, Stream, seed_for
 from d2plm_megatron.objectives import build
@@ -78,8 +78,8 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
                 sequences += _letters(tokens_T, pack.lengths_S)
                 advance(len(lengths))
         seconds = time.perf_counter() - begin
-    with atomic(output) as (temporary,):
-        temporary.write_text("".join(f">generated_{i + 1:06d}\n{s}\n" for i, s in enumerate(sequences)))
+    origin = _origin(checkpoint, request)
+    write_text(output, "".join(f">generated_{i + 1:06d} {origin}\n{s}\n" for i, s in enumerate(sequences)))
     return Generated(sequences, num_evaluations / len(packs), seconds, output)
 
 
@@ -87,6 +87,14 @@ def _sampler(checkpoint: Checkpoint, request: Request) -> Sampler:
     recipe = checkpoint.recipe
     path = build(recipe.objective).sampling_path()
     return Sampler(path, request.num_steps, request.temperature, recipe.model.time_conditioning)
+
+
+def _origin(checkpoint: Checkpoint, request: Request) -> str:
+    """Where proteins come from, for their headers: all that decides what they are, beside the machine."""
+    return (
+        f"checkpoint_step={checkpoint.state['progress']['step']} weights={request.weights} seed={request.seed} "
+        f"sampler=exact steps={request.num_steps} temperature={request.temperature:g}"
+    )
 
 
 def _packs(lengths: list[int], tokens_per_pack: int) -> Iterator[tuple[int, list[int]]]:

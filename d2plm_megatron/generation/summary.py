@@ -2,10 +2,10 @@
 
 import math
 
-from rich.console import Console
 from rich.table import Table
 
 from d2plm_megatron.composition import entropy
+from d2plm_megatron.console import show
 from d2plm_megatron.generation.generate import Generated
 
 
@@ -22,4 +22,4 @@ def print_summary(generated: Generated) -> None:
     table.add_row("entropy within a protein", f"{sum(map(entropy, generated.sequences)) / len(lengths):.3f} nats")
     table.add_row("evaluations of the encoder", f"{generated.num_evaluations:.1f} per protein")
     table.add_row("speed", f"{residues / generated.seconds:,.0f} residues/s, {generated.seconds:.1f} s")
-    Console().print(table)
+    show(table)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs, write_text
 from d2plm_megatron.report import wording
@@ -38,10 +39,10 @@ def main(
     begin = time.perf_counter()
     page = output or folder / "report.html"
     check_outputs([page])
-    if page.suffix == ".json":
-        raise ValueError(f"--output {page}: name the HTML file; the JSON goes beside it")
-    samples = samples or _if_there(folder / "samples.fasta")
-    evaluation = evaluation or _if_there(folder / "evaluation.json")
+    if page.suffix not in (".html", ".htm"):
+        raise ValueError(f"--output {page}: name the HTML file, as in {page.stem}.html; the JSON goes beside it")
+    samples = samples or _if_there(RunFolder(folder).samples)
+    evaluation = evaluation or _if_there(RunFolder(folder).evaluation)
     read = [folder / "recipe.yaml", folder / "metrics.jsonl", *filter(None, (samples, evaluation, reference))]
     check_outputs([page, page.with_suffix(".json")], read)
     findings = gather(folder, samples, evaluation, reference)
@@ -78,6 +79,7 @@ def _run_rows(found: dict[str, Any]) -> dict[str, str]:
         "objective": wording.OBJECTIVES[found["objective"]],
         "parameters": f"{found['parameters']:,}",
         "trained": f"{found['steps']:,} steps, {found['tokens']:,} tokens",
+        **({"checkpoints": of} if (of := wording.of_checkpoints(found["checkpoints"])) else {}),
     }
 
 

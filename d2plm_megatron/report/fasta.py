@@ -1,4 +1,4 @@
-"""Proteins from FASTA, with the family that a header may tell."""
+"""Proteins from FASTA, with the family or the checkpoint that a header may tell."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from d2plm_megatron import alphabet
 from d2plm_megatron.fasta import read_records
 
 _FAMILY = re.compile(r"(?:^|\s)family=(\S+)")
+_STEP = re.compile(r"(?:^|\s)checkpoint_step=(\d{1,18})(?=\s|$)")
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class Protein:
         name: first word of the header.
         family: from `family=NAME` in the header, as data_tools.simulate writes it; None without.
         sequence: upper-case residue letters, at least one.
+        step: of the checkpoint that generated it, from `checkpoint_step=N`, as generation writes it; None without.
     """
 
     name: str
     family: str | None
     sequence: str
+    step: int | None = None
 
 
 def read_proteins(path: Path) -> list[Protein]:
@@ -43,5 +46,5 @@ def _protein(path: Path, header: str, letters: str) -> Protein:
         alphabet.encode(sequence)
     except ValueError as error:
         raise ValueError(f"{path}, record {name}: {error}") from None
-    family = _FAMILY.search(header)
-    return Protein(name, family[1] if family else None, sequence)
+    family, step = _FAMILY.search(header), _STEP.search(header)
+    return Protein(name, family[1] if family else None, sequence, int(step[1]) if step else None)

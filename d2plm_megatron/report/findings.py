@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,12 @@ class Collection:
         """The residues of each protein."""
         return [protein.sequence for protein in self.proteins]
 
+    @property
+    def step(self) -> int | None:
+        """Of the checkpoint that generated all of them; None where headers tell none, or not the same."""
+        steps = {protein.step for protein in self.proteins}
+        return steps.pop() if len(steps) == 1 else None
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -64,13 +71,30 @@ class Findings:
     novelty: Novelty | None
 
     @property
+    def checkpoints(self) -> dict[str, int]:
+        """Steps of the checkpoints that were evaluated and that the samples are from, where they are known."""
+        steps = {
+            "evaluation": self.evaluation["step"] if self.evaluation else None,
+            "samples": self.samples.step if self.samples else None,
+        }
+        return {what: step for what, step in steps.items() if step is not None}
+
+    @property
     def left_out(self) -> list[str]:
-        """What the report cannot show, and what it would take."""
+        """What the report cannot show, and the command that makes it."""
+        run, held_out = quote(str(self.run.path)), quote(self.run.recipe.data.validation or "PREFIX")
+        commands = {
+            "evaluation": f"python -m d2plm_megatron.evaluation {run} --data {held_out}",
+            "generation": f"python -m d2plm_megatron.generation {run}",
+            "report": f"python -m d2plm_megatron.report {run} --reference FASTA",
+        }
         absent = {
             "the learning curve (no metrics.jsonl in the run)": not self.run.metrics,
-            "perplexity (no evaluation; see python -m d2plm_megatron.evaluation --help)": self.evaluation is None,
-            "generated proteins (no samples; see python -m d2plm_megatron.generation --help)": self.samples is None,
-            "novelty and families (no --reference)": self.samples is not None and self.reference is None,
+            f"perplexity (no evaluation; make one with: {commands['evaluation']})": self.evaluation is None,
+            f"generated proteins (no samples; make some with: {commands['generation']})": self.samples is None,
+            f"novelty and families (no --reference; give real proteins with: {commands['report']})": (
+                self.samples is not None and self.reference is None
+            ),
         }
         return [text for text, is_absent in absent.items() if is_absent]
 
@@ -95,7 +119,7 @@ def _compare(samples: Collection, reference: Collection) -> Novelty:
 
 def numbers(findings: Findings) -> dict[str, Any]:
     """The findings as JSON: shares and identities from 0 to 1, entropies in nats, lengths in residues."""
-    result: dict[str, Any] = {"run": _run_numbers(findings.run)}
+    result: dict[str, Any] = {"run": {**_run_numbers(findings.run), "checkpoints": findings.checkpoints}}
     if findings.evaluation is not None:
         result["evaluation"] = findings.evaluation
     for name, collection in (("samples", findings.samples), ("reference", findings.reference)):

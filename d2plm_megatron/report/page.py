@@ -51,6 +51,7 @@ def _texts(findings: Findings) -> dict[str, Any]:
             name: wording.with_error(found["perplexity"], found["perplexity_standard_error"])
             for name, found in measures(findings.evaluation or {}).items()
         },
+        "checkpoints": wording.of_checkpoints(findings.checkpoints),
         "written": _date(datetime.now(UTC).isoformat()),
         "trained": _date(findings.run.last_activity),
         "evaluated": _date(findings.evaluation["date"] if findings.evaluation else None),

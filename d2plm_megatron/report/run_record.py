@@ -21,12 +21,14 @@ class RunRecord:
     """A run as it stands.
 
     Attributes:
+        path: its folder.
         recipe: with all overrides.
         recipe_text: the same as YAML.
         metrics: the lines of metrics.jsonl.
         state: state.json of the newest checkpoint; None without one.
     """
 
+    path: Path
     recipe: Recipe
     recipe_text: str
     metrics: list[dict[str, Any]]
@@ -40,6 +42,7 @@ class RunRecord:
             raise ValueError(f"{path}: not the folder of a run: there is no recipe.yaml in it")
         run = RunFolder(path)
         return cls(
+            path=path,
             recipe=from_yaml(recipe),
             recipe_text=recipe.read_text(encoding="utf-8"),
             metrics=list(read_metrics(run.metrics, note)),
@@ -72,7 +75,7 @@ def _newest_state(run: RunFolder) -> dict[str, Any] | None:
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """The JSON that `python -m d2plm_megatron.evaluation --output` wrote; ValueError when it is something else."""
+    """The JSON that `python -m d2plm_megatron.evaluation` wrote; ValueError when it is something else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Numbers as people write them."""
 
 import math
+from collections.abc import Mapping
 
 OBJECTIVES = {
     "absorbing": "absorbing diffusion",
@@ -24,6 +25,14 @@ def in_words(number: int) -> str:
     name, unit = next((name, unit) for name, unit in _UNITS if number >= 0.9995 * unit)
     scaled = number / unit
     return f"{scaled:,.{max(0, 2 - math.floor(math.log10(scaled) + 0.001))}f} {name}"
+
+
+def of_checkpoints(steps: Mapping[str, int]) -> str:
+    """Which checkpoint each part of a report is from: "evaluation and samples from step 75"."""
+    parts: dict[int, list[str]] = {}
+    for what, step in steps.items():
+        parts.setdefault(step, []).append(what)
+    return ", ".join(f"{' and '.join(names)} from step {step:,}" for step, names in parts.items())
 
 
 def percent(share: float) -> str:

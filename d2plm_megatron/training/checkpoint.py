@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 
@@ -15,7 +14,7 @@ from d2plm_megatron.checkpoint import index, tensors
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
 from d2plm_megatron.config import one_of
-from d2plm_megatron.console import progress, run
+from d2plm_megatron.console import progress, run, show
 from d2plm_megatron.files import atomic, check_outputs
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.overrides import to_yaml
@@ -33,7 +32,7 @@ def inspect(path: PathArgument) -> None:
     table = Table(title=str(checkpoint.path), show_header=False)
     for name, value in (*_state_rows(checkpoint), *_tensor_rows(checkpoint)):
         table.add_row(name, value)
-    Console().print(table)
+    show(table)
 
 
 def verify(path: PathArgument) -> None:

@@ -10,6 +10,7 @@ import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from d2plm_megatron import alphabet
+from d2plm_megatron.checkpoint.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SMALL = "train.max_steps=6 train.global_batch_tokens=2048 evaluate.every_steps=3 train.log_every_steps=2"
@@ -36,10 +37,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _best_step(demo: Path) -> int:
+    best = RunFolder(demo).best()
+    assert best is not None
+    return int(best.name.removeprefix("step_"))
+
+
 def test_demo_leaves_what_readme_promises(demo: Path) -> None:
     for name in ("recipe.yaml", "metrics.jsonl", "curve.png", "evaluation.json", "samples.fasta", "report.html"):
         assert (demo / name).stat().st_size > 0, name
-    assert (demo / "checkpoints" / "latest").read_text() == "step_00000006"
+    assert RunFolder(demo).latest() == demo / "checkpoints" / "step_00000006"
     kinds = [json.loads(line)["kind"] for line in (demo / "metrics.jsonl").read_text().splitlines()]
     assert kinds.count("train") == 3
     assert kinds.count("validation") == 2
@@ -47,8 +54,10 @@ def test_demo_leaves_what_readme_promises(demo: Path) -> None:
 
 def test_samples_are_canonical_proteins_of_the_lengths_asked_for(demo: Path) -> None:
     with (demo / "samples.fasta").open() as file:
-        sequences = [sequence for _, sequence in SimpleFastaParser(file)]
+        headers, sequences = zip(*SimpleFastaParser(file), strict=True)
     assert len(sequences) == 64
+    told = "weights=average seed=0 sampler=exact steps=64 temperature=1"
+    assert headers[0] == f"generated_000001 checkpoint_step={_best_step(demo)} {told}"
     assert all(100 <= len(sequence) <= 200 for sequence in sequences)
     assert set("".join(sequences)) <= set(alphabet.CANONICAL_LETTERS)
 
@@ -59,6 +68,12 @@ def test_evaluation_says_what_a_comparison_needs(demo: Path) -> None:
     assert result["elbo"]["perplexity_standard_error"] > 0
     assert 10 < result["unigram_perplexity"] < 20
     assert {"weights", "precision", "draws", "machine", "versions", "date"} <= result.keys()
+
+
+def test_report_finds_everything_and_says_which_checkpoint_it_is_from(demo: Path) -> None:
+    found = json.loads((demo / "report.json").read_text())
+    assert found["run"]["checkpoints"] == {"evaluation": _best_step(demo), "samples": _best_step(demo)}
+    assert {"evaluation", "samples", "novelty"} <= found.keys()
 
 
 def test_same_seed_gives_the_same_proteins(demo: Path, tmp_path: Path) -> None:
@@ -104,7 +119,7 @@ def test_the_torchrun_line_of_readme(demo: Path, tmp_path: Path) -> None:
         ),
         (
             ["recipes/demo.py", "data.train={demo}/data/validation", "output={parent}", "name=small"],
-            "the data has changed since",
+            "this run was trained otherwise: data.train",
         ),
         (
             ["recipes/demo.py", "data.train={demo}/data/train", "output={parent}", "name=small", "train.resume=never"],

@@ -90,7 +90,7 @@ def test_help_names_every_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (["parallel.sharding=zero3"], "parallel.sharding=zero3: allowed are none, optimizer, parameters"),
         (["--dry-run", "--world-size", "3", "parallel.tensor=2"], "needs a multiple of 2 processes, but there are 3"),
         (["--dry-run", "parallel.pipeline=5"], "parallel.pipeline=5: must divide model.num_layers=24"),
-        (["--dry-run", "--gpu-memory", "8"], "set data.tokens_per_pack to 8,192, or parallel.tensor=2"),
+        (["--dry-run", "--gpu-memory", "8"], "set data.tokens_per_pack=4096, or parallel.tensor=2"),
         (["--dry-run", "data.train=/nowhere/proteins"], "/nowhere/proteins.bin is missing"),
         (["--dry-runs"], "unrecognized arguments: --dry-runs"),
         ([], "data.train: give the prefix of the training data"),

@@ -1,5 +1,7 @@
 import dataclasses
+import math
 import re
+import typing
 from fractions import Fraction
 
 import pytest
@@ -19,14 +21,15 @@ from d2plm_megatron.config import (
     Parallel,
     Recipe,
     Source,
+    Track,
     Train,
 )
 
-PARTS = [Data, Model, Absorbing, FlowMatching, MaskedLM, Optimizer, Average, Train, Evaluate, Parallel, Recipe]
+PARTS = [Data, Model, Absorbing, FlowMatching, MaskedLM, Optimizer, Average, Train, Evaluate, Parallel, Track, Recipe]
 
 REFUSED = [  # part, arguments, start of the message, what else it says
-    (Data, {"max_length_residues": 0}, "data.max_length_residues=0:", "at least 1"),
-    (Data, {"window_proteins": 0}, "data.window_proteins=0:", "at least 1"),
+    (Data, {"max_length_residues": 0}, "data.max_length_residues=0:", "between 1 and"),
+    (Data, {"window_proteins": 0}, "data.window_proteins=0:", "between 1 and"),
     (Data, {"tokens_per_pack": 1023}, "data.tokens_per_pack=1023:", "data.max_length_residues + 2 (1024)"),
     (Data, {"train": "a:1 b"}, "data.train=a:1 b:", "PREFIX:WEIGHT, with a weight above 0"),
     (Data, {"train": "a:1 b:0"}, "data.train=a:1 b:0:", "above 0"),
@@ -39,7 +42,7 @@ REFUSED = [  # part, arguments, start of the message, what else it says
     (Data, {"train": "a", "clusters": "b.clusters.npy"}, "data.clusters=b.clusters.npy:", "allowed: a.clusters.npy"),
     (Data, {"train": "a", "clusters": "a"}, "data.clusters=a:", "allowed: a.clusters.npy"),
     (Data, {"train": "a:1 b:1", "clusters": "c.npy"}, "data.clusters=c.npy:", "a.clusters.npy or b.clusters.npy"),
-    (Model, {"num_layers": 0}, "model.num_layers=0:", "at least 1"),
+    (Model, {"num_layers": 0}, "model.num_layers=0:", "between 1 and"),
     (Model, {"activation": "gleu"}, "model.activation=gleu:", "allowed are swiglu, gelu; did you mean gelu?"),
     (Model, {"normalization": "layer"}, "model.normalization=layer:", "did you mean layernorm?"),
     (Model, {"head": "none"}, "model.head=none:", "allowed are linear, esm"),
@@ -67,24 +70,26 @@ REFUSED = [  # part, arguments, start of the message, what else it says
     (MaskedLM, {"mask_share": 1.5, "random_share": -0.6}, "objective.mask_share=1.5:", "between 0.0 and 1.0"),
     (MaskedLM, {"random_share": -0.1}, "objective.random_share=-0.1:", "between 0.0 and 1.0"),
     (MaskedLM, {"random_share": 0.3}, "objective.mask_share + objective.random_share=1.1:", "between 0.0 and 1.0"),
-    (Optimizer, {"learning_rate": -1e-3}, "optimizer.learning_rate=-0.001:", "at least 0"),
-    (Optimizer, {"learning_rate": float("nan")}, "optimizer.learning_rate=nan:", "at least 0"),
+    (Optimizer, {"learning_rate": -1e-3}, "optimizer.learning_rate=-0.001:", "between 0.0 and 10.0"),
+    (Optimizer, {"learning_rate": float("nan")}, "optimizer.learning_rate=nan:", "between 0.0 and 10.0"),
     (Optimizer, {"decay_steps": 1999}, "optimizer.decay_steps=1999:", "at least 2000"),
     (Optimizer, {"floor_ratio": 1.1}, "optimizer.floor_ratio=1.1:", "between"),
     (Optimizer, {"beta2": 1.0}, "optimizer.beta2=1.0:", "between"),
     (Average, {"decay": float("nan")}, "average.decay=nan:", "between 0.0 and 1.0"),
-    (Train, {"max_steps": 0}, "train.max_steps=0:", "at least 1"),
-    (Train, {"keep_last": 0}, "train.keep_last=0:", "at least 1"),
+    (Train, {"max_steps": 0}, "train.max_steps=0:", "between 1 and 1,000,000,000"),
+    (Train, {"keep_last": 0}, "train.keep_last=0:", "between 1 and"),
     (Train, {"precision": "fp16"}, "train.precision=fp16:", "allowed are bf16, fp32"),
     (Train, {"resume": "always"}, "train.resume=always:", "allowed are auto, changed, never"),
-    (Evaluate, {"patience": 0}, "evaluate.patience=0:", "at least 1"),
-    (Parallel, {"tensor": 0}, "parallel.tensor=0:", "at least 1"),
+    (Evaluate, {"patience": 0}, "evaluate.patience=0:", "between 1 and"),
+    (Parallel, {"tensor": 0}, "parallel.tensor=0:", "between 1 and 1,024"),
     (Parallel, {"sharding": "params"}, "parallel.sharding=params:", "did you mean parameters?"),
     (Parallel, {"sequence": True}, "parallel.sequence=true:", "needs parallel.tensor of at least 2"),
     (Parallel, {"sharding": "parameters", "pipeline": 2}, "parallel.sharding=parameters:", "use optimizer"),
-    (Recipe, {"name": "a/b"}, "name='a/b':", "the name of one folder"),
-    (Recipe, {"name": ""}, "name='':", "the name of one folder"),
-    (Recipe, {"name": ".."}, "name='..':", "the name of one folder"),
+    (Recipe, {"name": "a/b"}, "name=a/b:", "the name of one folder"),
+    (Recipe, {"name": ""}, "name=:", "must not be empty"),
+    (Recipe, {"name": ".."}, "name=..:", "the name of one folder"),
+    (Recipe, {"name": "é" * 101}, "name=é", "the name of one folder, of 200 bytes at most"),
+    (Recipe, {"name": "a\nb"}, "name='a\\nb':", "one line of characters that print"),
     (Recipe, {"train": Train(global_batch_tokens=100_000)}, "train.global_batch_tokens=100000:", "multiple of "
      "data.tokens_per_pack=16384"),
     (Recipe, {"parallel": Parallel(tensor=3)}, "parallel.tensor=3:", "must divide model.num_attention_heads=16"),
@@ -101,6 +106,23 @@ def test_refusals_name_key_value_and_what_is_allowed(part, arguments, start, hin
     with pytest.raises(ValueError, match="^" + re.escape(start) + ".*" + re.escape(hint)) as refusal:
         part(**arguments)
     assert "\n" not in str(refusal.value)
+
+
+ABSURD = {
+    int: [-(2**70), 2**70, 10**4000],
+    float: [math.inf, -math.inf, math.nan, 1e300, -1.0],
+    str: ["", "a\nb", "\x1b[31m", "\udce9"],
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_option_takes_what_could_never_be_meant(part):
+    for name, kind in typing.get_type_hints(part).items():
+        [base] = {*typing.get_args(kind)} - {type(None)} or {kind}
+        for value in ABSURD.get(base, []):
+            with pytest.raises(ValueError, match=rf"(^|\.){name}=") as refusal:
+                part(**{name: value})
+            assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "polynomial:2", "polynomial:0.5", "cubic:0:2", "cubic:1.5:0"])

@@ -6,9 +6,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from d2plm_megatron.batch import NoisyBatch
-from d2plm_megatron.config import MODEL_SIZES, Model, Parallel, Recipe, Train
+from d2plm_megatron.config import MODEL_SIZES, Data, Model, Parallel, Recipe, Train
 from d2plm_megatron.model.encoder import Encoder, transformer_config
-from d2plm_megatron.sizing import memory, num_parameters, training_flops
+from d2plm_megatron.sizing import GIB, memory, num_parameters, training_flops
 
 PADDED_ROWS = 128 - 33
 
@@ -92,8 +92,31 @@ def test_memory_of_weights_and_optimizer():
     assert (shared.weights, shared.optimizer, shared.average) == (2 * number, 12 * number / 8, 4 * number / 8)
     fully = memory(replace(recipe, parallel=Parallel(sharding="parameters")), data_size=8)
     assert (fully.weights, fully.gradients) == (2 * number / 8, 4 * number / 8)
+    assert (fully.gathered, shared.gathered) == (2 * number, 0)
     single = memory(replace(recipe, train=Train(precision="fp32")), data_size=1)
     assert (single.weights, single.optimizer) == (4 * number, 8 * number)  # the weights are their own main weights
+    sharded = replace(recipe, parallel=Parallel(sharding="parameters"), train=Train(precision="fp32"))
+    assert memory(sharded, data_size=1).optimizer == 12 * number  # FSDP has main weights of its own
     split = memory(replace(recipe, parallel=Parallel(tensor=4, pipeline=2)), data_size=1)
     assert split.weights == 2 * number / 8
     assert split.activations < alone.activations
+
+
+REHEARSED = [  # size, layout, data ranks, tokens of a pack, GiB kept for the backward pass, GiB at the peak
+    ("450m", Parallel(), 8, 16384, 23.0, 26.0),
+    ("450m_time", Parallel(), 8, 16384, 30.5, 33.8),
+    ("450m", Parallel(sharding="parameters"), 8, 16384, 23.1, 24.8),
+    ("esm2_3b", Parallel(tensor=2, sequence=True), 32, 8192, 13.0, 21.6),
+    ("esm2_15b", Parallel(tensor=8, pipeline=4, sequence=True), 32, 8192, 9.0, 12.0),
+    ("esm2_15b", Parallel(sharding="parameters"), 1024, 8192, 70.5, 72.1),
+]
+"""The real engine's tensors in bf16, counted as they are made on one rank of each layout, with the kernels of a GPU."""
+
+
+@pytest.mark.parametrize(("size", "parallel", "data_size", "pack", "kept", "peak"), REHEARSED)
+def test_memory_is_what_the_engine_makes(size, parallel, data_size, pack, kept, peak):
+    batch = Train(global_batch_tokens=pack * data_size)
+    recipe = Recipe(model=MODEL_SIZES[size], data=Data(tokens_per_pack=pack), parallel=parallel, train=batch)
+    needed = memory(recipe, data_size)
+    assert needed.activations / GIB == pytest.approx(kept, rel=0.05)
+    assert needed.total / GIB == pytest.approx(peak, rel=0.03)

@@ -10,7 +10,7 @@ import pytest
 from d2plm_megatron.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.checkpoint import metrics
 from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.config import MODEL_SIZES, Recipe
+from d2plm_megatron.config import MODEL_SIZES, Data, Recipe
 from d2plm_megatron.overrides import to_yaml
 
 MOMENT = "2026-11-20T13:43:00+00:00"
@@ -40,7 +40,7 @@ def make_run(tmp_path: Path, write_checkpoint: Callable[..., Path]) -> Callable[
     """Writes recipe.yaml, metrics.jsonl and a checkpoint's state for a run of the given name; returns its folder."""
 
     def make(name: str = "small") -> Path:
-        recipe = Recipe(name=name, model=MODEL_SIZES["tiny"])
+        recipe = Recipe(name=name, model=MODEL_SIZES["tiny"], data=Data(validation="held out/validation"))
         folder = RunFolder(tmp_path / "run")
         folder.path.mkdir()
         (folder.path / "recipe.yaml").write_text(to_yaml(recipe))

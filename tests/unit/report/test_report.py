@@ -88,17 +88,38 @@ def test_a_report_of_a_run_alone_says_what_is_left_out(make_run, capsys):
     page = write_report(folder)
     assert "img" not in page.tags
     printed = capsys.readouterr().out
-    for absent in ("the learning curve", "perplexity", "generated proteins"):
-        assert f"left out: {absent}" in printed
-        assert absent in page.text
+    data = "--data 'held out/validation'"
+    for absent, remedy in {
+        "the learning curve": "no metrics.jsonl",
+        "perplexity": f"python -m d2plm_megatron.evaluation {folder} {data}",
+        "generated proteins": f"python -m d2plm_megatron.generation {folder}",
+    }.items():
+        for told in (printed, page.text):
+            assert re.search(f"[lL]eft out: .*{absent} .*{re.escape(remedy)}", told)
     assert set(json.loads((folder / "report.json").read_text())) == {"run"}
 
 
 def test_samples_without_a_reference_are_shown_without_novelty(make_run, make_fasta):
     page = write_report(make_run(), samples=make_fasta("mine.fasta", ["one", "two"]))
     assert page.tags.count("img") == 4
-    assert "novelty and families (no --reference)" in page.text
+    assert "novelty and families (no --reference; give real proteins with: python -m" in page.text
     assert "nearest reference" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ((20, 20), "evaluation and samples from step 20"),
+        ((10, 10), "evaluation from step 20, samples from step 10"),
+        ((10, 20), "evaluation from step 20"),
+    ],
+)
+def test_which_checkpoint_everything_is_from(steps, told, make_run, make_fasta, evaluation, capsys):
+    folder = make_run()
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    samples = make_fasta("mine.fasta", [f"generated_{i} checkpoint_step={step} seed=0" for i, step in enumerate(steps)])
+    assert f"Checkpoints: {told}." in write_report(folder, samples=samples).text
+    assert told in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
 def test_hostile_names_stay_text(make_run, make_fasta):
@@ -151,6 +172,7 @@ def break_samples(folder: Path) -> None:
         (break_nothing, ["--evaluation", "absent.json"], "absent.json: no such file"),
         (break_nothing, ["--reference", "absent.fasta"], "absent.fasta: no such file"),
         (break_nothing, ["--output", "page.json"], "page.json: name the HTML file"),
+        (break_nothing, ["--output", "rep"], "rep: name the HTML file, as in rep.html"),
         (break_nothing, ["--output", "."], ".: is a directory"),
         (break_nothing, ["--output", "run/recipe.yaml/page"], "recipe.yaml is a file"),
         (put_evaluation, ["--output", "run/../run/evaluation.html"], "read or written by this command, too"),
@@ -217,11 +239,11 @@ def test_what_is_no_fasta_is_named(contents, message, tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_fasta_is_read_in_upper_case_with_families(tmp_path, line_end, encoding):
     path = tmp_path / "some.fasta"
-    text = ">sim_1 family=GFP_AEQVI identity=0.71\nmkt\nayi*\n>\nMK\n"
+    text = ">sim_1 family=GFP_AEQVI identity=0.71 checkpoint_step=75\nmkt\nayi*\n>\nMK\n"
     path.write_bytes(text.replace("\n", line_end).encode(encoding))
     first, second = read_proteins(path)
-    assert (first.name, first.family, first.sequence) == ("sim_1", "GFP_AEQVI", "MKTAYI")
-    assert (second.name, second.family) == ("record_2", None)
+    assert (first.name, first.family, first.step, first.sequence) == ("sim_1", "GFP_AEQVI", 75, "MKTAYI")
+    assert (second.name, second.family, second.step) == ("record_2", None, None)
 
 
 def test_numbers_are_written_as_people_write_them():
