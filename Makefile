@@ -1,46 +1,78 @@
+# make install   sets everything up in .venv
 # make demo      from an embedded corpus to new proteins, in minutes on two cores
 # make test      format, types, import rules and all tests
-# make install   what both need, in .venv
+# make lint      the same without the tests
 #
-# PYTHON=python3.12 chooses the interpreter, TORCH='torch==2.13.0+cpu' another build of torch. The demo takes RUN=folder,
-# PROTEINS=number and OVERRIDES='train.max_steps=100 ...'.
+# PYTHON=python3.12 chooses the interpreter and TORCH='torch==2.13.0+cu126' the build of torch; either sets .venv up anew.
+# The demo takes RUN=folder, PROTEINS=number and OVERRIDES='train.max_steps=100 ...'.
 
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c 'print("$(name)")' 2>/dev/null)))
 TORCH ?= torch==2.13.0
+CPU_INDEX := https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
-RUN := runs/demo
-DATA := $(RUN)/data
+export RUN := runs/demo
+DATA = $(RUN)/data
 PROTEINS := 3000
 OVERRIDES :=
 
-.PHONY: install demo test lint
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-folder test lint
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 install: .venv/installed
+	@echo "Installed. Enter the environment with"
+	@echo "    source .venv/bin/activate"
+	@echo "and try 'make demo', or train on proteins of your own as README.md shows."
+
+ANEW := $(filter command,$(origin PYTHON) $(origin TORCH))
+ifdef ANEW
+.PHONY: .venv/installed
+endif
 
 .venv/installed: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or 3.12 is needed; name it with make PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable .
+	@$(or $(PYTHON),false) -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { \
+	    echo "error: Python 3.11 or 3.12 with venv is needed (found: $$($(or $(PYTHON),false) --version 2>&1 || echo none));" \
+	    "install one (apt install python3.12-venv, brew install python@3.12, conda create -n python312 python=3.12)" \
+	    "and name it: make install PYTHON=python3.12" >&2; exit 2; }
+	@echo "Setting up $(CURDIR)/.venv: 250 MB to download, 1.2 GB on the disk; with the CUDA build of torch several GB."
+	@if [ "$(ANEW)" ] || [ ! -e $@ ]; then rm -f $@ && $(PYTHON) -m venv --clear .venv; fi
+	@if [ "$(origin TORCH) $$(uname -s)" = "file Linux" ] && ! nvidia-smi -L >/dev/null 2>&1 \
+	    && timeout 10 $(BIN)/python -c 'import urllib.request as r; r.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null; \
+	then \
+	    echo "No NVIDIA GPU here: the CPU build of torch. For GPUs elsewhere: make install TORCH='$(TORCH)'"; \
+	    $(BIN)/python -m pip install --quiet --index-url $(CPU_INDEX) "$(TORCH)"; \
+	else \
+	    $(BIN)/python -m pip install --quiet "$(TORCH)"; \
+	fi
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-demo: .venv/installed
-	rm -rf $(RUN)
+demo: demo-folder .venv/installed
+	rm -rf "$(RUN)" && mkdir -p $(DATA) && touch "$(RUN)/.demo"
 	$(BIN)/python -m data_tools.simulate --output $(DATA)/corpus.fasta --proteins $(PROTEINS) --mean-identity 0.9
 	$(BIN)/python -m data_tools.fasta_to_lmdb --input $(DATA)/corpus.fasta --output $(DATA)/train.lmdb \
 	    --holdout 0.1 --holdout-output $(DATA)/validation.lmdb
 	$(BIN)/python -m data_tools.lmdb_to_indexed --input $(DATA)/train.lmdb --output $(DATA)/train
 	$(BIN)/python -m data_tools.lmdb_to_indexed --input $(DATA)/validation.lmdb --output $(DATA)/validation
 	$(BIN)/python recipes/demo.py data.train=$(DATA)/train data.validation=$(DATA)/validation \
-	    output=$(patsubst %/,%,$(dir $(RUN))) name=$(notdir $(RUN)) $(OVERRIDES)
+	    output="$$(dirname $(RUN))" name="$$(basename $(RUN))" $(OVERRIDES)
 	$(BIN)/python -m d2plm_megatron.evaluation $(RUN) --data $(DATA)/validation
 	$(BIN)/python -m d2plm_megatron.generation $(RUN) --length 100:160
 	$(BIN)/python -m d2plm_megatron.report $(RUN) --reference $(DATA)/corpus.fasta
+
+# The demo begins by deleting what an earlier one left, which it knows by the file .demo, and nothing else.
+demo-folder:
+	@case "$$RUN" in ''|-*|*[![:alnum:]._/+-]*) \
+	    echo "error: RUN=$$RUN: name a folder, in letters, digits and . _ / + -" >&2; exit 2; esac
+	@if [ -e "$$RUN" ] && [ ! -f "$$RUN/.demo" ] && [ "$$(ls -A "$$RUN")" ]; then \
+	    echo "error: RUN=$$RUN: holds what no demo made; name another folder" >&2; exit 2; fi
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
