@@ -6,7 +6,8 @@ a signal must not kill.
 
 import argparse
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,12 @@ from rich.table import Table
 from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.console import errors_as_one_line, show
+from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.interruption import Interruption, end_interrupted
 from d2plm_megatron.launched import adopt_slurm, check_layout, world_size
 from d2plm_megatron.overrides import GROUPS, keys_of, resolve, to_yaml
-from d2plm_megatron.plan import check_batch, print_plan
+from d2plm_megatron.plan import check_batch, opening, print_plan
+from d2plm_megatron.vocabulary import advice_for
 
 
 def main(recipe: Callable[[], Recipe]) -> None:
@@ -33,7 +36,7 @@ def main(recipe: Callable[[], Recipe]) -> None:
         recipe: returns the recipe; its docstring says what it is for.
     """
     with errors_as_one_line():
-        arguments = _parser(recipe).parse_args()
+        arguments = _parser(recipe).parse_intermixed_args()
         adopt_slurm()
         chosen = resolve(recipe(), arguments.overrides)
         if arguments.cfg:
@@ -50,6 +53,7 @@ def train(recipe: Recipe) -> bool:
     Returns false when the run was interrupted and saved.
     """
     data_size = check_layout(recipe.parallel, world_size())
+    num_proteins = sum(len(IndexedProteins(source.prefix)) for source in recipe.data.sources)
     with Interruption() as interruption:
         import torch
 
@@ -67,6 +71,9 @@ def train(recipe: Recipe) -> bool:
                     "tokens per step (train.rehearsal_pack_tokens=null trains with the recipe's own batch)",
                     flush=True,
                 )
+            if processes.is_main and num_proteins:
+                device = torch.cuda.get_device_name() if processes.device.type == "cuda" else "CPU"
+                print(opening(recipe, num_proteins, processes.world_size, device), flush=True)
             with RunFolder(Path(recipe.output) / recipe.name).locked() if processes.is_main else nullcontext():
                 return Trainer(recipe, processes, interruption).fit()
 
@@ -85,15 +92,23 @@ def rehearsal(recipe: Recipe, data_size: int) -> Recipe:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports what is wrong in one line, as everything else here does."""
+    """Reports what is wrong in one line, as everything else here does.
+
+    keys    of the recipe, one of which may be meant by an option that there is none of
+    """
+
+    keys: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
         """Raises ValueError."""
-        raise ValueError(f"{message}; see --help")
+        unknown = re.search(r"unrecognized arguments: (--[\w.-]+)", message)
+        advice = unknown and advice_for(unknown[1], self.keys)
+        raise ValueError(f"{message}; {f'{advice}; changes are written as key=value' if advice else 'see --help'}")
 
 
 def _parser(recipe: Callable[[], Recipe]) -> argparse.ArgumentParser:
     parser = _Parser(description=recipe.__doc__, add_help=False, allow_abbrev=False)
+    parser.keys = list(keys_of(recipe()))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe, in Hydra's grammar")
     parser.add_argument("--cfg", choices=["job"], help="print the recipe with all overrides as YAML, and stop")
     parser.add_argument("--dry-run", action="store_true", help="check the recipe, print what it takes, and stop")

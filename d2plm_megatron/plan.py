@@ -58,6 +58,15 @@ def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | No
     show(table, width=100)
 
 
+def opening(recipe: Recipe, num_proteins: int, num_processes: int, device: str) -> str:
+    """What is about to be trained, on what, and where it goes: the line that comes before all steps."""
+    return (
+        f"{recipe.name}: {num_parameters(recipe.model):,} parameters, {counted(num_proteins, 'protein')}, "
+        f"{counted(num_processes, 'process')} on {device}, {counted(recipe.train.max_steps, 'step')} of "
+        f"{counted(recipe.train.global_batch_tokens, 'token')}, into {recipe.output}/{recipe.name}"
+    )
+
+
 def check_batch(recipe: Recipe, data_size: int) -> None:
     """Raises ValueError unless the packs of a global batch can be dealt out evenly."""
     tokens, pack = recipe.train.global_batch_tokens, recipe.data.tokens_per_pack

@@ -20,6 +20,7 @@ from d2plm_megatron.alphabet import RESIDUES, SIZE, TOKENS
 from d2plm_megatron.data.checksums import Checksums, Sum, sample_of
 from d2plm_megatron.data.index import Index
 from d2plm_megatron.data.mapped import MappedFile
+from d2plm_megatron.data.meant import meant_by
 
 _RESIDUES_AT_ONCE = 1 << 22
 
@@ -48,7 +49,7 @@ class IndexedProteins:
         bin_path, idx_path = paths_of(prefix)
         for path in (bin_path, idx_path):
             if not path.is_file():
-                raise FileNotFoundError(f"{path} is missing (a dataset is named by its prefix, without .bin or .idx)")
+                raise FileNotFoundError(f"{path} is missing ({meant_by(self.prefix)})")
         self._file = MappedFile(bin_path)
         self.residues = self._file.content
         self._index = Index(idx_path, len(self.residues))

@@ -11,7 +11,7 @@ from d2plm_megatron import alphabet
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import load_encoder
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.console import progress
+from d2plm_megatron.console import note, progress
 from d2plm_megatron.files import write_text
 from d2plm_megatron.generation.sampler import Sampler, blank_pack
 from d2plm_megatron.noise import Noise, Stream
@@ -60,6 +60,9 @@ class Generated:
 
 def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generated:
     """Generates the proteins and writes them, one process on the device that is here."""
+    seen = checkpoint.recipe.data.max_length_residues
+    if request.longest > seen:
+        note(f"{request.longest:,} residues were asked for, and training saw proteins of {seen:,} at most")
     sequences: list[str] = []
     num_evaluations, packs = 0, list(_packs(request.lengths(), request.tokens_per_pack))
     with started(Parallel()) as processes, torch.inference_mode():

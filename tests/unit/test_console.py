@@ -6,8 +6,9 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
-from d2plm_megatron.console import one_line, run
+from d2plm_megatron.console import counted, describe, one_line, run, show
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -69,6 +70,37 @@ def test_a_line_is_bounded_and_prints(text, times):
     line = one_line(text * times)
     assert len(line) <= 1_503
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("module", "hint"),
+    [
+        ("transformers", "; pip install 'd2plm-megatron[dev]'"),
+        ("datasets.utils", "; pip install 'd2plm-megatron[dev]'"),
+        ("wandb", "; pip install 'd2plm-megatron[track]'"),
+        ("hypothesis_of_mine", ""),
+    ],
+)
+def test_a_missing_module_is_named_with_the_extra_that_brings_it(module, hint):
+    error = ModuleNotFoundError(f"No module named '{module}'", name=module)
+    assert describe(error) == f"No module named '{module}'{hint}"
+
+
+def test_tables_are_plain_text(capsys):
+    table = Table(title="run [red] :A:")
+    table.add_column("[track]")
+    table.add_row("cubic:A:B [/bold]")
+    show(table)
+    printed = capsys.readouterr().out
+    assert "run [red] :A:" in printed and "[track]" in printed and "cubic:A:B [/bold]" in printed
+
+
+def test_numbers_with_their_nouns():
+    assert [counted(1, "pack"), counted(0, "pack"), counted(2_000, "process")] == [
+        "1 pack",
+        "0 packs",
+        "2,000 processes",
+    ]
 
 
 def test_a_line_of_plain_words_stays_as_it_is():
