@@ -1,6 +1,5 @@
 """python -m d2plm_megatron.generation CHECKPOINT --num-sequences 64 --length 100:200"""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -48,11 +47,7 @@ def main(
         precision=precision,
         tokens_per_pack=tokens_per_pack,
     )
-    opened = Checkpoint.open(checkpoint)
-    trained = opened.recipe.data.max_length_residues
-    if longest > trained:
-        print(f"--length {length}: the encoder was trained on at most {trained:,} residues", file=sys.stderr)
-    print_summary(generate(opened, request, path))
+    print_summary(generate(Checkpoint.open(checkpoint), request, path))
 
 
 def length_range(text: str) -> tuple[int, int]:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.console import run
+from d2plm_megatron.console import run, show
 from d2plm_megatron.files import check_outputs, write_text
 from d2plm_megatron.report import wording
 from d2plm_megatron.report.findings import Findings, gather, numbers
@@ -47,7 +45,7 @@ def main(
     check_outputs([page, page.with_suffix(".json")], read)
     findings = gather(folder, samples, evaluation, reference)
     write_text(page.with_suffix(".json"), json.dumps(numbers(findings), indent=1) + "\n")
-    write_text(page, render(findings))
+    write_text(page, render(findings, page))
     print_report(findings)
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - begin:.1f} s)")
 
@@ -55,7 +53,7 @@ def main(
 def print_report(findings: Findings) -> None:
     """Prints the main numbers, and what is left out."""
     found = numbers(findings)
-    table = Table(title=escape(found["run"]["name"]), show_header=False)
+    table = Table(title=found["run"]["name"], show_header=False)
     rows = _run_rows(found["run"])
     if findings.evaluation is not None:
         rows |= _evaluation_rows(findings.evaluation)
@@ -64,8 +62,8 @@ def print_report(findings: Findings) -> None:
     if findings.novelty is not None:
         rows |= _novelty_rows(found["novelty"], found["samples"]["proteins"])
     for name, value in rows.items():
-        table.add_row(name, escape(value))
-    Console().print(table)
+        table.add_row(name, value)
+    show(table)
     for text in findings.left_out:
         print(f"left out: {text}")
 
@@ -76,7 +74,7 @@ def _if_there(path: Path) -> Path | None:
 
 def _run_rows(found: dict[str, Any]) -> dict[str, str]:
     return {
-        "objective": wording.OBJECTIVES[found["objective"]],
+        "objective": wording.objective(found["objective"]),
         "parameters": f"{found['parameters']:,}",
         "trained": f"{found['steps']:,} steps, {found['tokens']:,} tokens",
         **({"checkpoints": of} if (of := wording.of_checkpoints(found["checkpoints"])) else {}),

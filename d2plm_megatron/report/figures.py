@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.charts import plot_perplexity
@@ -20,6 +20,8 @@ SAMPLES, REFERENCE, CHANCE = "#1f6fae", "#d98a1c", "#9a9a9a"
 """Colours of the generated, the real and the shuffled proteins."""
 
 MAX_FAMILIES = 16
+WIDE_SPAN = 8
+"""Lengths whose longest is more than this many times the shortest are shown on a log axis."""
 _STYLE: Any = {
     "font.size": 10.5,
     "axes.spines.top": False,
@@ -66,12 +68,19 @@ def length_histogram(samples: Summary, reference: Summary | None) -> str:
     if reference is not None:
         groups["reference"] = (reference.lengths, REFERENCE)
     every_length = [length for lengths, _ in groups.values() for length in lengths]
-    bins = np.linspace(min(every_length) - 0.5, max(every_length) + 0.5, 31)
+    shortest, longest = min(every_length), max(every_length)
+    is_wide = longest > WIDE_SPAN * shortest
+    bins = np.geomspace(shortest, longest + 1, 31) if is_wide else np.linspace(shortest - 0.5, longest + 0.5, 31)
 
     def draw(axes: Axes) -> None:
         for label, (lengths, colour) in groups.items():
             _histogram(axes, lengths, bins, colour, label)
         axes.set(xlabel="length (residues)", ylabel="proteins (%)")
+        if is_wide:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
 
     return _picture(draw)
 

@@ -80,6 +80,13 @@ class Findings:
         return {what: step for what, step in steps.items() if step is not None}
 
     @property
+    def unigram_perplexity(self) -> float | None:
+        """Of the held-out proteins, as evaluated; else counted, where they can be read; else None."""
+        if self.evaluation is not None:
+            return float(self.evaluation["unigram_perplexity"])
+        return self.run.unigram_perplexity()
+
+    @property
     def left_out(self) -> list[str]:
         """What the report cannot show, and the command that makes it."""
         run, held_out = quote(str(self.run.path)), quote(self.run.recipe.data.validation or "PREFIX")

@@ -1,17 +1,22 @@
 """Findings as one HTML file that needs nothing else: styles and pictures are inside, and there are no scripts."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from d2plm_megatron.composition import entropy
 from d2plm_megatron.report import chemistry, figures, wording
 from d2plm_megatron.report.alignment import GAP, Alignment
 from d2plm_megatron.report.findings import Findings, numbers
 from d2plm_megatron.report.run_record import measures
 from d2plm_megatron.report.sample_quality import count_families
+from d2plm_megatron.report.verdicts import verdicts
 
 MAX_SAMPLES = 20
 """Samples that are shown with their sequence."""
@@ -22,8 +27,8 @@ Runs = list[tuple[int | None, str]]
 """Letters cut where the kind of residue changes; see chemistry.runs."""
 
 
-def render(findings: Findings) -> str:
-    """The report as HTML. Whatever comes from files is escaped."""
+def render(findings: Findings, page: Path) -> str:
+    """The report as HTML, for a file of this path. Whatever comes from files is escaped."""
     environment = Environment(
         loader=PackageLoader("d2plm_megatron", "report"),
         autoescape=True,
@@ -31,12 +36,16 @@ def render(findings: Findings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    unigram = findings.unigram_perplexity
     environment.filters |= {"in_words": wording.in_words, "percent": wording.percent}
     return environment.get_template("page.html").render(
         **_texts(findings),
         numbers=numbers(findings),
-        pictures=_pictures(findings),
+        pictures=_pictures(findings, unigram),
+        has_baseline=unigram is not None,
+        verdicts=verdicts(findings),
         samples=list(_sample_rows(findings)),
+        samples_link=_link(findings.samples.path, page) if findings.samples else None,
         alignments=list(_alignments(findings)),
         left_out=findings.left_out,
         kinds=chemistry.KINDS,
@@ -46,7 +55,7 @@ def render(findings: Findings) -> str:
 
 def _texts(findings: Findings) -> dict[str, Any]:
     return {
-        "objective": wording.OBJECTIVES[findings.run.recipe.objective.name],
+        "objective": wording.objective(findings.run.recipe.objective.name),
         "perplexities": {
             name: wording.with_error(found["perplexity"], found["perplexity_standard_error"])
             for name, found in measures(findings.evaluation or {}).items()
@@ -58,16 +67,20 @@ def _texts(findings: Findings) -> dict[str, Any]:
     }
 
 
+def _link(target: Path, page: Path) -> str:
+    """A relative link from the page to a file, in which nothing can be taken for a scheme."""
+    return quote(os.path.relpath(target.resolve(), page.resolve().parent))
+
+
 def _date(moment: str | None) -> str | None:
     """20 November 2026, from ISO 8601."""
     return f"{datetime.fromisoformat(moment):%-d %B %Y}" if moment else None
 
 
-def _pictures(findings: Findings) -> dict[str, str]:
+def _pictures(findings: Findings, unigram: float | None) -> dict[str, str]:
     """The pictures that there is something for, by name."""
     pictures = {}
     if findings.run.metrics:
-        unigram = findings.evaluation["unigram_perplexity"] if findings.evaluation else None
         pictures["perplexity"] = figures.perplexity_curve(findings.run.metrics, unigram)
         pictures["optimizer"] = figures.optimizer_curve(findings.run.metrics)
     if findings.samples is not None:
@@ -85,11 +98,13 @@ def _pictures(findings: Findings) -> dict[str, str]:
 
 
 def _sample_rows(findings: Findings) -> Iterator[dict[str, Any]]:
-    """The first samples, in the order of their file."""
+    """The samples to show, the best first: the nearest to a reference or, without one, the least repetitive."""
     if findings.samples is None:
         return
-    for number, sample in enumerate(findings.samples.proteins[:MAX_SAMPLES]):
-        letters = sample.sequence
+    proteins = findings.samples.proteins
+    by_entropy = sorted(range(len(proteins)), key=lambda number: -entropy(proteins[number].sequence))
+    for number in (findings.novelty.ranked() if findings.novelty else by_entropy)[:MAX_SAMPLES]:
+        sample, letters = proteins[number], proteins[number].sequence
         groups = [letters[i : i + _GROUP_RESIDUES] for i in range(0, len(letters), _GROUP_RESIDUES)]
         row = {"name": sample.name, "length": len(letters), "groups": [chemistry.runs(group) for group in groups]}
         if findings.novelty is not None and findings.reference is not None:

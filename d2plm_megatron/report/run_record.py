@@ -1,19 +1,26 @@
 """What a run left behind: its recipe, its log, its newest checkpoint's state, and the evaluation of a checkpoint."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from d2plm_megatron.alphabet import CANONICAL, SIZE
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.checkpoint.integrity import Damaged
 from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.console import note
+from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.overrides import from_yaml
 
 _EVALUATED = ("step", "draws", "proteins", "residues", "unigram_perplexity", "machine", "versions", "date")
+
+MOST_RESIDUES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,20 @@ class RunRecord:
         reports = [line for line in self.metrics if line["kind"] == "train"]
         last = reports[-1] if reports else {"step": 0, "tokens": 0, "proteins": 0}
         return {"steps": last["step"], "tokens": last["tokens"], "proteins": last["proteins"]}
+
+    def unigram_perplexity(self) -> float | None:
+        """What a model reaches on the held-out proteins that knows only how common each of the 20 residues is there.
+
+        None without such proteins, or where they cannot be read; of very many it is that of the first.
+        """
+        prefix = self.recipe.data.validation
+        try:
+            residues = IndexedProteins(prefix).residues[:MOST_RESIDUES] if prefix else np.array([], dtype=np.uint8)
+        except (OSError, ValueError):
+            return None
+        counts = np.bincount(residues, minlength=SIZE)[CANONICAL.start : CANONICAL.stop]
+        shares = counts[counts > 0] / max(1, counts.sum())
+        return math.exp(-(shares * np.log(shares)).sum()) if len(shares) else None
 
     @property
     def last_activity(self) -> str | None:

@@ -10,6 +10,11 @@ OBJECTIVES = {
 }
 
 
+def objective(name: str) -> str:
+    """An objective as people call it: by its own name, where it is not one of those above."""
+    return OBJECTIVES.get(name, name.replace("_", " "))
+
+
 def with_error(value: float, error: float | None) -> str:
     """A value and its standard error, rounded to two digits of the error; without one, two digits after the point."""
     if not error or not math.isfinite(error):

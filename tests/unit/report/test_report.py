@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from d2plm_megatron.config import OBJECTIVES, Recipe
 from d2plm_megatron.console import run
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.loader import held_out_packs
+from d2plm_megatron.evaluation.likelihood import unigram_perplexity
 from d2plm_megatron.report import __main__ as report
+from d2plm_megatron.report import figures, wording
 from d2plm_megatron.report.fasta import read_proteins
 from d2plm_megatron.report.findings import gather
+from d2plm_megatron.report.sample_quality import summarise
 from d2plm_megatron.report.wording import in_words, percent, with_error
 
 VOID = {"meta", "img", "br", "col", "link", "input", "hr"}
@@ -61,7 +67,8 @@ def test_a_whole_report_needs_nothing_but_itself(make_run, make_fasta, evaluatio
     page = write_report(folder, reference=reference)
 
     assert page.references
-    assert all(reference.startswith("data:image/") for reference in page.references)
+    links = [reference for reference in page.references if not reference.startswith("data:image/")]
+    assert links == ["samples.fasta"]  # to click on; nothing is fetched
     assert page.tags.count("img") == 6
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert not re.search(
@@ -120,6 +127,74 @@ def test_which_checkpoint_everything_is_from(steps, told, make_run, make_fasta, 
     samples = make_fasta("mine.fasta", [f"generated_{i} checkpoint_step={step} seed=0" for i, step in enumerate(steps)])
     assert f"Checkpoints: {told}." in write_report(folder, samples=samples).text
     assert told in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_an_objective_of_ones_own_is_reported_by_its_name():
+    assert wording.objective("flow_matching") == "discrete flow matching"
+    assert wording.objective("my_own") == "my own"
+    assert set(wording.OBJECTIVES) == set(OBJECTIVES)
+
+
+def test_samples_come_best_first_with_a_link_to_all_of_them(make_run, make_fasta, tmp_path):
+    folder, reference = make_run(), make_fasta("reference.fasta", [f"r{i}" for i in range(12)])
+    records = reference.read_text().splitlines()
+    samples = tmp_path / "javascript:my own.fasta"
+    samples.write_text(f">noise\n{'WC' * 30}\n>part\n{records[3][:40]}{'W' * 20}\n>copy\n{records[1]}\n")
+    page = write_report(folder, samples=samples, reference=reference)
+    assert re.findall(r"\b(noise|part|copy)\b", page.text.partition("All samples")[2]) == ["copy", "part", "noise"]
+    assert "../javascript%3Amy%20own.fasta" in page.references
+    assert page.text.count("no nearer than chance") == 1 and "within chance" not in page.text
+    page = write_report(folder, samples=samples)
+    assert re.findall(r"\b(noise|part|copy)\b", page.text.partition("All samples")[2])[-1] == "noise"
+
+
+def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, evaluation):
+    folder = make_run()
+    text = (folder / "recipe.yaml").read_text()
+    assert gather(folder, None, None, None).unigram_perplexity is None  # the held-out proteins are not there
+    prefix = write_proteins([30] * 50)
+    (folder / "recipe.yaml").write_text(text.replace("held out/validation", str(prefix)))
+    found = gather(folder, None, None, None).unigram_perplexity
+    packs = held_out_packs(IndexedProteins(prefix), Recipe().data, 50, rank=0, num_ranks=1)
+    assert found == pytest.approx(unigram_perplexity(packs))
+    assert "Dashed: a model without context" in write_report(folder).text
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    assert gather(folder, None, folder / "evaluation.json", None).unigram_perplexity == 17.6
+
+
+@pytest.mark.parametrize(
+    ("perplexity", "error", "told"),
+    [
+        (17.4, 0.05, "better than without context"),
+        (17.4, 0.2, "not better than without context: train longer"),
+        (17.4, None, "better than without context"),
+        (18.0, None, "not better than without context: train longer"),
+    ],
+)
+def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
+    folder = make_run()
+    evaluation["elbo"] = {**evaluation["elbo"], "perplexity": perplexity, "perplexity_standard_error": error}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    assert re.search(rf"\d\s*{told}perplexity of held-out", write_report(folder).text)
+
+
+def test_cards_judge_samples(make_run, make_fasta, tmp_path):
+    folder, reference = make_run(), make_fasta("reference.fasta", [f"r{i}" for i in range(12)])
+    page = write_report(folder, samples=make_fasta("mine.fasta", ["a", "b", "c"], seed=9), reference=reference)
+    for told in ("all different", "no more than by chance: train longer", "new, and like nothing known"):
+        assert told in page.text
+    page = write_report(folder, samples=reference, reference=reference)
+    assert "more than by chance" in page.text and "copies of what is known" in page.text
+    (tmp_path / "same.fasta").write_text(">a\nMKTAYI\n" * 10)
+    assert "repeats itself" in write_report(folder, samples=tmp_path / "same.fasta").text
+
+
+@pytest.mark.parametrize(("lengths", "scale"), [((50, 60, 300), "linear"), ((50, 60, 2800), "log")])
+def test_lengths_that_span_have_a_log_axis(lengths, scale, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_data_uri", lambda figure: drawn.append(figure.axes[0].get_xscale()) or "")
+    figures.length_histogram(summarise(["M" * length for length in lengths]), None)
+    assert drawn == [scale]
 
 
 def test_hostile_names_stay_text(make_run, make_fasta):
