@@ -51,11 +51,9 @@ def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | No
     for name in vars(needed):
         table.add_row(f"memory per GPU: {name}", f"{getattr(needed, name) / GIB:.1f} GiB")
     gpu_memory = gpu_memory or _gpu_memory_here()
-    _check_memory(recipe, needed, gpu_memory)
-    limit = f" (up to {(1 - MARGIN) * gpu_memory:.0f} would)" if gpu_memory else ""
-    what = f"fits: {needed.total / GIB:.0f} of {gpu_memory:.0f} GiB" if gpu_memory else f"{needed.total / GIB:.1f} GiB"
-    table.add_row("memory per GPU, about", what + limit)
+    table.add_row("memory per GPU, about", _judged(needed, gpu_memory))
     show(table, width=100)
+    _check_memory(recipe, needed, gpu_memory)
 
 
 def opening(recipe: Recipe, num_proteins: int, num_processes: int, device: str) -> str:
@@ -149,8 +147,21 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "epoch", f"{steps:,.1f} steps; the run sees the data {recipe.train.max_steps / steps:,.2f} times"
 
 
+def _judged(needed: Memory, gpu_memory: float | None) -> str:
+    if gpu_memory is None:
+        return f"{needed.total / GIB:.1f} GiB"
+    verdict = "fits" if _fits(needed, gpu_memory) else "too much"
+    return (
+        f"{verdict}: {needed.total / GIB:.0f} of {gpu_memory:.0f} GiB (up to {(1 - MARGIN) * gpu_memory:.0f} would fit)"
+    )
+
+
+def _fits(needed: Memory, gpu_memory: float) -> bool:
+    return needed.total / GIB <= (1 - MARGIN) * gpu_memory
+
+
 def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> None:
-    if gpu_memory is None or needed.total / GIB <= (1 - MARGIN) * gpu_memory:
+    if gpu_memory is None or _fits(needed, gpu_memory):
         return
     name, advice = max(ADVICE, key=lambda item: getattr(needed, item[0]))
     changes = advice.format(half_pack=recipe.data.tokens_per_pack // 2, twice=2 * recipe.parallel.tensor)

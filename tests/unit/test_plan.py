@@ -65,10 +65,11 @@ def test_what_fits_and_what_does_not(capsys: pytest.CaptureFixture[str]) -> None
     recipe = fm_450m.recipe()
     needed = memory(recipe, 64).total / GIB
     print_plan(recipe, 64, 80)
-    assert f"fits: {needed:.0f} of 80 GiB (up to 72 would)" in capsys.readouterr().out
+    assert f"fits: {needed:.0f} of 80 GiB (up to 72 would fit)" in capsys.readouterr().out
     print_plan(recipe, 64, needed / (1 - MARGIN) + 0.01)
     with pytest.raises(ValueError, match=r"10% are left .* activations: set data.tokens_per_pack=4096, or parallel"):
         print_plan(recipe, 64, needed / (1 - MARGIN) - 0.01)
+    assert "too much: " in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"parallel\.tensor=4"):
         print_plan(resolve(recipe, ["parallel.tensor=2"]), 2, 4)
 

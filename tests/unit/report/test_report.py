@@ -144,6 +144,7 @@ def test_samples_come_best_first_with_a_link_to_all_of_them(make_run, make_fasta
     assert re.findall(r"\b(noise|part|copy)\b", page.text.partition("All samples")[2]) == ["copy", "part", "noise"]
     assert "../javascript%3Amy%20own.fasta" in page.references
     assert page.text.count("no nearer than chance") == 1 and "within chance" not in page.text
+    assert "Median identity to the nearest reference:" in page.text  # fills the row, as there are no families to show
     page = write_report(folder, samples=samples)
     assert re.findall(r"\b(noise|part|copy)\b", page.text.partition("All samples")[2])[-1] == "noise"
 
