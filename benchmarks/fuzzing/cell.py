@@ -4,6 +4,7 @@ It has some seconds and some memory, may write below its own folder only, and en
 code of others, unpickles what it did not pickle itself, or speaks to another machine.
 """
 
+import faulthandler
 import json
 import os
 import resource
@@ -84,6 +85,7 @@ def _live(work: Callable[[], Any], box: Path, writing: int, seconds: int) -> Non
         os._exit(0)
 
     os.setpgid(0, 0)
+    faulthandler.disable()
     _limit(seconds)
     _redirect(box)
     sys.dont_write_bytecode = True

@@ -20,7 +20,7 @@ PRECIOUS = {"precious.txt": "not to be touched", "folder/precious.txt": "nor thi
 
 _LONGEST_LINE = 1_800
 _LINE = re.compile(r"(error|note): [^\x00-\x1f\x7f-\x9f]+")
-_KEY = re.compile(r"--[a-z]|[a-z_.+~]+=")
+_PLACE = re.compile(r"--[a-z]|[a-z0-9_.+~]+=|\b(https?|file)://")
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,15 @@ class Prepared:
 def unclear(words: str, folder: Path) -> str | None:
     """What is wrong with the words on stderr of a command that refuses; None if they are clear.
 
-    Clear are one line of an error at the end that names a file of the case, a key or an option, and notes before it.
+    Clear are notes, and at the end one error that names a file of the case, a key, an option or an address.
     """
     if wrong := chatter(words):
         return wrong
     *notes, last = words.splitlines() or [""]
     if not last.startswith("error: ") or any(note.startswith("error: ") for note in notes):
         return f"not one error: {words[:500]!r}"
-    if str(folder) not in last and not _KEY.search(last):
-        return f"names no file, key or option: {last[:500]!r}"
+    if not any(path.name in last for path in (folder, *folder.iterdir())) and not _PLACE.search(last):
+        return f"names no file, key, option or address: {last[:500]!r}"
     return None
 
 
