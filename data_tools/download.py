@@ -9,6 +9,7 @@ checksum. Sizes, checksums and the release come from the RELEASE.metalink that U
 import hashlib
 import http.client
 import json
+import re
 import shutil
 import time
 import urllib.error
@@ -38,6 +39,8 @@ _MOST_METALINK_BYTES = 1 << 24
 _TIMEOUT_S = 60
 _TRIES = 8
 _LONGEST_WAIT_S = 60
+_SUMS = {"sha256": "[0-9a-f]{64}", "md5": "[0-9a-f]{32}"}
+_SIZE = "[0-9]{1,19}"
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
@@ -99,8 +102,8 @@ def read_release(url: str, name: str) -> Release:
     file = next((file for file in root.iter("file") if file.get("name") == name), ElementTree.Element("file"))
     size = file.findtext("size")
     sums = {s.get("type", "").replace("-", ""): (s.text or "").strip().lower() for s in file.iter("hash")}
-    algorithm = next((algorithm for algorithm in ("sha256", "md5") if sums.get(algorithm)), None)
-    if size is None or not size.strip().isdigit() or algorithm is None:
+    algorithm = next((known for known, form in _SUMS.items() if re.fullmatch(form, sums.get(known, ""))), None)
+    if size is None or not re.fullmatch(_SIZE, size.strip()) or algorithm is None:
         raise ValueError(f"{url}: does not give size and checksum of {name}; is the mirror whole?")
     version = root.findtext("version") or root.findtext(".//version") or "unknown"
     return Release(version.strip(), int(size), (algorithm, sums[algorithm]))
@@ -119,10 +122,12 @@ def _fetch_rest(url: str, part: Path, size: int, advance: Callable[[int], None])
         return
     with _open(url, {"Range": f"bytes={have}-"} if have else {}) as answer:
         resumes = answer.status == http.client.PARTIAL_CONTENT
+        if resumes and not (answer.headers["Content-Range"] or "").startswith(f"bytes {have}-"):
+            raise ConnectionError(f"{url}: sends another part than the one from byte {have:,} on")
         if have and not resumes:  # the server knows no ranges and begins again
             advance(-have)
-        with part.open("ab" if resumes else "wb") as file:
-            while piece := answer.read(_PIECE_BYTES):
+        with part.open("ab" if resumes else "wb") as file:  # and takes no more than was announced
+            while piece := answer.read(min(_PIECE_BYTES, size - file.tell())):
                 file.write(piece)
                 advance(len(piece))
     if _size(part) < size:

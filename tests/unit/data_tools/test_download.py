@@ -23,6 +23,8 @@ class Server(ThreadingHTTPServer):
     knows_ranges   answers a Range with that range, else with everything
     metalink       what RELEASE.metalink says
     ranges         the Range of each request for the file
+    part           the Content-Range of an answer, if it is to lie
+    content        of the file
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,8 @@ class Server(ThreadingHTTPServer):
         self.knows_ranges = True
         self.metalink = metalink(len(CONTENT), hashlib.md5(CONTENT).hexdigest())
         self.ranges: list[str | None] = []
+        self.part: str | None = None
+        self.content = CONTENT
 
     @property
     def mirror(self) -> str:
@@ -47,13 +51,15 @@ class Handler(BaseHTTPRequestHandler):
             server.ranges.append(self.headers.get("Range"))
             start = int((server.ranges[-1] or "bytes=0-")[6:-1]) if server.knows_ranges else 0
             broken = server.breaks.popleft() if server.breaks else None
-            self._answer(206 if start else 200, CONTENT[start:], broken)
+            self._answer(206 if start else 200, server.content[start:], broken)
         else:
             self.send_error(404)
 
     def _answer(self, status: int, body: bytes, broken: int | None) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if status == 206:
+            self.send_header("Content-Range", self.server.part or f"bytes {len(CONTENT) - len(body)}-/{len(CONTENT)}")
         self.end_headers()
         self.wfile.write(body[:broken])
 
@@ -61,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def metalink(size: int, md5: str, name: str = NAME) -> str:
+def metalink(size: object, md5: str, name: str = NAME) -> str:
     return (
         '<?xml version="1.0"?><metalink version="3.0" xmlns="http://www.metalinker.org/"><version>2026_01</version>'
         f'<files><file name="{name}"><size>{size}</size><verification><hash type="md5">{md5}</hash></verification>'
@@ -118,6 +124,36 @@ def test_a_later_call_goes_on_where_the_first_gave_up(command, tmp_path, server)
     assert command(*arguments(server, tmp_path))[0] == 0
     assert server.ranges == ["bytes=50000-"]
     assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_another_part_than_the_one_asked_for_is_not_appended(command, tmp_path, server):
+    server.breaks.append(50_000)
+    server.part = "bytes 7-9/10"
+    code, _, err = command(*arguments(server, tmp_path))
+    assert code == 2 and "sends another part than the one from byte 50,000 on" in err
+    server.part = None
+    assert command(*arguments(server, tmp_path))[0] == 0
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_no_more_is_taken_than_was_announced(command, tmp_path, server, monkeypatch):
+    server.content = CONTENT * 200
+    kept = []
+    monkeypatch.setattr(download, "_check_sum", lambda url, path, *_, **__: kept.append(path.stat().st_size))
+    assert command(*arguments(server, tmp_path))[0] == 0
+    assert kept == [len(CONTENT)]
+
+
+@pytest.mark.parametrize("digits", ["../../x/" * 4, "/" * 32, "0" * 31, "g" * 32])
+def test_what_is_no_checksum_names_no_file(refused, tmp_path, server, digits):
+    server.metalink = metalink(len(CONTENT), digits)
+    assert "does not give size and checksum" in refused(*arguments(server, tmp_path))
+
+
+@pytest.mark.parametrize("size", ["²", "٣", "9" * 400, "-1"])
+def test_what_is_no_size_is_refused(refused, tmp_path, server, size):
+    server.metalink = metalink(size, "0" * 32)
+    assert "does not give size and checksum" in refused(*arguments(server, tmp_path))
 
 
 def test_a_wrong_checksum_leaves_nothing(refused, tmp_path, server):
