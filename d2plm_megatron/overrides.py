@@ -28,6 +28,8 @@ GROUPS: dict[str, dict[str, Any]] = {
 }
 OF_THE_RECIPE = "of_the_recipe"
 INTERPOLATION = "${"
+LONGEST_NUMBER = 1_000
+"""Digits. Python refuses to read some thousand, without a word of where they stand."""
 LARGEST_RECIPE_BYTES, DEEPEST_RECIPE = 1 << 20, 8
 
 
@@ -41,6 +43,8 @@ def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
         if INTERPOLATION in override:
             raise ValueError(f"{override}: {INTERPOLATION}...}} is not resolved here; write the value itself")
         _check_override(recipe, override, _chosen_objective(recipe, overrides))
+        if re.search(rf"\d{{{LONGEST_NUMBER + 1}}}", override):
+            raise ValueError(f"{override}: a number of more than {LONGEST_NUMBER} digits")
     _store(recipe)
     GlobalHydra.instance().clear()
     try:

@@ -109,6 +109,7 @@ REFUSED = {
     "data.train=[a": ["data.train=[a:", "quote"],
     "name=é": ["name=é:", "quote"],
     "=3": ["no such key", "allowed are"],
+    f"train.seed={'9' * 5_000}": ["train.seed=999", "a number of more than 1000 digits"],
 }
 
 
