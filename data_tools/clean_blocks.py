@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.alphabet import ID_OF_BYTE
-from d2plm_megatron.files import atomic
 from data_tools.cleaning import NotAProtein, Tally, clean_records
+from data_tools.finished import finishing, is_finished
 from data_tools.raw_blocks import FastaPiece, LmdbPiece
 from data_tools.split import Split
 
@@ -59,10 +59,10 @@ class Cleaned:
 
 
 def clean_block(task: CleanTask) -> Cleaned:
-    """Cleans a piece and writes its block, unless that is there already. Raises what reading the piece raises."""
-    if not task.target.exists():
+    """Cleans a piece and writes its block, unless it is there, whole. Raises what reading the piece raises."""
+    if not is_finished(task.target):
         arrays = _clean(task.piece, task.rules)
-        with atomic(task.target) as (temporary,), temporary.open("wb") as file:
+        with finishing(task.target) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
     with np.load(task.target) as block:
         fields = json.loads(block["tally"].tobytes())

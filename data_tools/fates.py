@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2plm_megatron.files import atomic
 from data_tools.cluster_table import check_one_cluster_each, key, pairs
+from data_tools.finished import finishing
 from data_tools.split import Split, is_held_out
 
 _NUM_FATES = 4
@@ -33,7 +33,7 @@ def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split:
     Raises ValueError naming a protein that the table of clusters lacks or has in two, and what reading it raises.
     """
     total = sum(sizes)
-    with atomic(path) as (temporary,):
+    with finishing(path) as temporary:
         with temporary.open("wb") as file:
             for block in blocks:
                 with np.load(block) as arrays:
@@ -61,7 +61,7 @@ def count_fates(path: Path) -> np.ndarray:
 
 def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
     """Writes the fates of `before` to `path`, with HOMOLOG for these proteins."""
-    with atomic(path) as (temporary,):
+    with finishing(path) as temporary:
         with temporary.open("wb") as target, before.open("rb") as source:
             while piece := source.read(_WINDOW):
                 target.write(piece)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2plm_megatron.files import atomic
 from data_tools.fasta import write_fasta
+from data_tools.finished import finishing
 
 _LAST_LINES = 3
 _HIT = np.dtype([("number", "<i8"), ("target", "<i8"), ("identity", "<f4")])
@@ -77,7 +77,7 @@ def search(hits: Path, queries: Iterable[tuple[str, str]], targets: Path, homolo
         )
     some = found.exists() and found.stat().st_size
     matches = np.loadtxt(found, dtype=_HIT, ndmin=1) if some else np.empty(0, dtype=_HIT)
-    with atomic(hits) as (temporary,), temporary.open("wb") as file:
+    with finishing(hits) as temporary, temporary.open("wb") as file:
         np.save(file, matches[np.argsort(matches["number"])])
     shutil.rmtree(folder)
 

@@ -1,6 +1,5 @@
 """What was done, for people and programs: manifest.json and a picture of the lengths and the composition."""
 
-import hashlib
 import json
 import platform
 from importlib.metadata import version
@@ -17,12 +16,6 @@ from data_tools.sides import Side
 
 _BIN_RESIDUES = 50
 _COLORS = ("tab:blue", "tab:orange")
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

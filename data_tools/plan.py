@@ -7,6 +7,7 @@ from typing import Any
 
 from d2plm_megatron.files import write_text
 from data_tools.clean_blocks import Rules
+from data_tools.finished import discard
 from data_tools.homology import Homology
 from data_tools.lmdb_values import Layout
 from data_tools.proteins_lmdb import data_file
@@ -50,15 +51,25 @@ def claim(work: Path, plan: Plan, mmseqs: str | None) -> None:
     now = _describe(plan, mmseqs)
     (work / "blocks").mkdir(parents=True, exist_ok=True)
     note = work / "plan.json"
-    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else now
+    before = _noted(note) if note.exists() else now
     changed = [key for key in now if before.get(key) != now[key]]
     if not _AFTER_CLEANING.issuperset(changed):
         names = ", ".join(changed)
         raise ValueError(f"{work}: begun with other {names}; give the same to go on, or remove that folder")
     if not _OF_HOMOLOGS.isdisjoint(changed):
         for path in (work / "fates-final", *work.glob("hits-*.npy")):
-            path.unlink(missing_ok=True)
+            discard(path)
     write_text(note, json.dumps(now))
+
+
+def _noted(note: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(note.read_bytes()) if note.is_file() else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{note}: damaged, so that it is not known what for the work was begun; remove {note.parent}")
+    return found
 
 
 def _describe(plan: Plan, mmseqs: str | None) -> dict[str, Any]:

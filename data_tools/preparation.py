@@ -31,8 +31,9 @@ from data_tools.fates import (
     read_fates,
     write_fates,
 )
+from data_tools.finished import checksum, discard, is_finished
 from data_tools.homology import mmseqs_version, read_hits, search
-from data_tools.manifest import checksum, describe_side, draw, versions, write_manifest
+from data_tools.manifest import describe_side, draw, versions, write_manifest
 from data_tools.plan import Plan, claim
 from data_tools.proteins_lmdb import data_file
 from data_tools.raw_blocks import pieces_of
@@ -95,9 +96,9 @@ class Preparation:
     def _decide(self, blocks: list[Path], sizes: list[int], starts: list[int]) -> None:
         """Writes the fates, those of homologs last."""
         fates, final = self.work / "fates", self.work / "fates-final"
-        if not fates.exists():
+        if not is_finished(fates):
             write_fates(fates, blocks, sizes, self.plan.rules.split)
-        if final.exists():
+        if is_finished(final):
             return
         self._check_sides(fates, f"of the size of this input; change --validation and remove {self.work}")
         if self.plan.homology is None:
@@ -109,7 +110,7 @@ class Preparation:
         with progress("MMseqs2", total=len(groups), unit="groups") as advance:
             for group in groups:
                 hits, some = self._hits(group), slice(group, group + _BLOCKS_PER_GROUP)
-                if not hits.exists():
+                if not is_finished(hits):
                     queries = self._numbered(fates, blocks[some], starts[some], TRAINING)
                     search(hits, queries, targets, self.plan.homology, self.workers)
                 advance(1)
@@ -117,7 +118,7 @@ class Preparation:
         try:
             self._check_sides(final, "that resembles no validation protein; are they one family? try --no-homology")
         except ValueError:
-            final.unlink()
+            discard(final)
             raise
 
     def _check_sides(self, fates: Path, why: str) -> None:

@@ -21,6 +21,7 @@ from data_tools import clean_blocks, fates, raw_blocks
 from data_tools.chunks import chunk_bounds
 from data_tools.lmdb_to_indexed import convert
 from data_tools.lmdb_values import Layout, Record
+from data_tools.preparation import Preparation
 from data_tools.prepare import main
 from data_tools.proteins_lmdb import ProteinsLmdb
 from data_tools.split import is_held_out
@@ -230,6 +231,40 @@ def test_goes_on_after_a_kill(command, tmp_path, small_pieces, monkeypatch):
     assert command(*arguments(source, tmp_path / "killed"))[0] == 0
     assert 0 < len(anew) == num_blocks - len(done)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def begun(command, tmp_path, small_pieces, monkeypatch) -> tuple[Path, Path]:
+    """A preparation that was killed before it wrote the sides: (its input, its output)."""
+    source, output = write_records(tmp_path / "in.fasta", random_records(60)), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Preparation, "_write", interrupt)
+        assert command(*arguments(source, output))[0] == 130
+    return source, output
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("pattern", ["fates", "fates-final", "blocks/00000000.npz", "blocks/00000001.npz"])
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"", lambda data: b"\x03" + data[1:]])
+def test_damaged_work_is_done_anew(command, tmp_path, begun, pattern, damage):
+    source, output = begun
+    [path] = (output / ".work").glob(pattern)
+    path.write_bytes(damage(path.read_bytes()))
+    assert command(*arguments(source, output))[0] == 0
+    assert command(*arguments(source, tmp_path / "other"))[0] == 0
+    assert contents(output).keys() == contents(tmp_path / "other").keys()
+    assert all(contents(output)[name] == contents(tmp_path / "other")[name] for name in ("train.bin", "train.idx"))
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, "\xff"])
+def test_damaged_plan_is_named(command, begun, text):
+    source, output = begun
+    (output / ".work" / "plan.json").write_text(text, encoding="latin-1")
+    code, _, err = command(*arguments(source, output))
+    assert code == 2 and err.count("\n") == 1 and "plan.json: damaged" in err
 
 
 @pytest.mark.parametrize(
