@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -101,7 +102,8 @@ def _try(scratch: Path, keep: Path | None, task: tuple[int, int]) -> Case:
     box = scratch / f"of_{multiprocessing.current_process().pid}" / "box"
     case = _PREPARED[number].case(seed, box)
     if keep and case.outcome == FAILED:
-        shutil.copytree(box, keep / f"{case.attack}_{seed}", symlinks=True, dirs_exist_ok=True)
+        with suppress(shutil.Error):  # it copies no pipes, and says so at the end
+            shutil.copytree(box, keep / f"{case.attack}_{seed}", symlinks=True, dirs_exist_ok=True)
     return case
 
 

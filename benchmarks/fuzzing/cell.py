@@ -146,8 +146,8 @@ class _Watch:
             self._check(event, os.path.realpath(os.fsdecode(arguments[0])))
         elif event in _PATHS:
             for path in arguments[: _PATHS[event]]:
-                absolute = Path.cwd() / os.fsdecode(path)
-                self._check(event, str(absolute.parent.resolve() / absolute.name))
+                folder, name = os.path.split(os.fsdecode(path))
+                self._check(event, f"{os.path.realpath(folder)}/{name}")
 
     def _check(self, event: str, path: str) -> None:
         if not path.startswith((self.box + os.sep, "/dev/")):

@@ -188,7 +188,9 @@ def _plant(folder: Path, chance: Random) -> None:
     names = (".metadata", "common.pt", "__0_0.distcp", "model.pt", "state.pt", "pytorch_model.bin", "00001.safetensors")
     path = chance.choice((chance.choice(files), checkpoint / TENSORS, checkpoint / chance.choice(names)))
     path.write_bytes(damage.planted(chance))
-    if chance.random() < 0.5 and path.name != STATE:
+    if path == checkpoint / STATE:
+        return
+    if chance.random() < 0.5:
         _seal_files(folder)
     if chance.random() < 0.3:
         damage.reseal(checkpoint / STATE, lambda values: {**values, "format": chance.choice((1, 2))})

@@ -20,6 +20,7 @@ from benchmarks.fuzzing.subjects import command, proteins
 from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.report.fasta import read_proteins
 from data_tools import cluster, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, prepare
+from data_tools.cleaning import LONGEST_RESIDUES
 from data_tools.preparation import Preparation
 from data_tools.proteins_lmdb import ProteinsLmdb
 
@@ -110,7 +111,7 @@ def _plain_fasta(path: Path, mends: bool = True) -> list[str] | None:
         return None
     records = ["".join(record.split("\n")[1:]) for record in f"\n{text}".split("\n>")[1:]]
     letters = ["".join(record.split()).upper().removesuffix("*") for record in records]
-    letters = [one.replace("J", "X") for one in letters] if mends else letters
+    letters = [one.replace("J", "X") for one in letters if len(one) <= LONGEST_RESIDUES] if mends else letters
     return [one for one in letters if one and not _NO_RESIDUE.search(one)]
 
 
@@ -219,7 +220,17 @@ def _other_value(value: bytes, chance: Random) -> bytes:
 
 
 def _tamper_database(folder: Path, chance: Random) -> None:
-    damage.damage_bytes(folder / LMDB, chance)
+    """Cuts the file, or puts another in its place; LMDB itself does not survive pages that lie about their layout."""
+    path = folder / LMDB
+    data = path.read_bytes()
+    others = (
+        b"",
+        chance.randbytes(len(data)),
+        b"\0" * len(data),
+        damage.planted(chance),
+        data + chance.randbytes(5_000),
+    )
+    path.write_bytes(data[: chance.randrange(len(data))] if chance.random() < 0.5 else chance.choice(others))
 
 
 def _tamper_table(folder: Path, chance: Random) -> None:
@@ -252,7 +263,7 @@ def _tamper_work(folder: Path, chance: Random) -> None:
 ATTACKS = (
     Attack("fasta", make, _tamper_fasta, (converted, reported), is_as_expected),
     Attack("lmdb-records", make, _tamper_records, (from_lmdb,), is_as_expected),
-    Attack("lmdb-bytes", make, _tamper_database, (from_lmdb,), is_as_expected),
+    Attack("lmdb-file", make, _tamper_database, (from_lmdb,), is_as_expected),
     Attack("cluster-table", make, _tamper_table, (clustered,), is_as_expected),
     Attack("work-begun", make_begun, _tamper_work, (prepared,)),
 )
