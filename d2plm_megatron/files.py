@@ -60,6 +60,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def check_ordinary(path: Path) -> None:
+    """Raises ValueError if it is there and no file: a pipe would be waited for, and a device read without end."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no ordinary file")
+
+
 def remove(path: Path) -> None:
     """Removes a file, a folder with all in it, or a link without what it leads to."""
     if path.is_dir() and not path.is_symlink():

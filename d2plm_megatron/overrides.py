@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe, one_of
+from d2plm_megatron.files import check_ordinary
 from d2plm_megatron.vocabulary import advice_for
 
 GROUPS: dict[str, dict[str, Any]] = {
@@ -83,6 +84,7 @@ def _plain_yaml(path: Path) -> DictConfig:
     Aliases make a small file large, deep nesting ends the process, and an interpolation could carry a secret of the
     reader's environment into what is written next.
     """
+    check_ordinary(path)
     if path.stat().st_size > LARGEST_RECIPE_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too many for a recipe")
     text, depth = path.read_text(encoding="utf-8"), 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from d2plm_megatron.checkpoint import integrity
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import check_ordinary, write_text
 
 _LINE = {"kind": str, "step": int, "time": str}
 _NUMBER = (int, float)
@@ -26,7 +26,9 @@ def read_metrics(path: Path, say: Callable[[str], object] = lambda damage: None)
     """The lines of a log, none if there is no log.
 
     A damaged line is left out, and `say` is told which; a last one that a kill has cut off is left out in silence.
+    Raises ValueError if the log is no ordinary file.
     """
+    check_ordinary(path)
     if not path.exists():
         return
     *lines, _cut_off = path.read_bytes().split(b"\n")

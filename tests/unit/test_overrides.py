@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import string
 import tempfile
 import time
@@ -258,6 +259,15 @@ def test_interpolations_carry_nothing_of_the_environment_into_what_is_written(tm
         with pytest.raises(ValueError, match="is not resolved here") as error:
             resolve(RECIPE, [f"name='{text}'"])
         assert "hush" not in str(error.value)
+
+
+@pytest.mark.timeout(20)
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "endless", tmp_path):
+        with pytest.raises(ValueError, match="is no ordinary file"):
+            from_yaml(path)
 
 
 def test_yaml_bombs_are_refused_quickly(tmp_path):

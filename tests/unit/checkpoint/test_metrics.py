@@ -1,6 +1,7 @@
 """The log of a run: what is damaged is named and left out, and nothing is thrown away."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def log(tmp_path: Path) -> Path:
 
 def steps(path: Path) -> list[int]:
     return [line["step"] for line in metrics.read_metrics(path)]
+
+
+@pytest.mark.timeout(20)
+def test_log_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(ValueError, match=r"metrics.jsonl: is no ordinary file"):
+        list(metrics.read_metrics(tmp_path / "metrics.jsonl"))
 
 
 def test_lines_are_read_back(log: Path) -> None:

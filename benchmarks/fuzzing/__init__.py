@@ -1,0 +1,1 @@
+"""Attacks on everything that reads what others wrote: each damages something valid, and a reader must notice."""
