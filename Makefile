@@ -39,14 +39,11 @@ endif
 	    "and name it: make install PYTHON=python3.12" >&2; exit 2; }
 	@echo "Setting up $(CURDIR)/.venv: 250 MB to download, 1.2 GB on the disk; with the CUDA build of torch several GB."
 	@if [ "$(ANEW)" ] || [ ! -e $@ ]; then rm -f $@ && $(PYTHON) -m venv --clear .venv; fi
-	@if [ "$(origin TORCH) $$(uname -s)" = "file Linux" ] && ! nvidia-smi -L >/dev/null 2>&1 \
-	    && timeout 10 $(BIN)/python -c 'import urllib.request as r; r.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null; \
-	then \
-	    echo "No NVIDIA GPU here: the CPU build of torch. For GPUs elsewhere: make install TORCH='$(TORCH)'"; \
-	    $(BIN)/python -m pip install --quiet --index-url $(CPU_INDEX) "$(TORCH)"; \
-	else \
-	    $(BIN)/python -m pip install --quiet "$(TORCH)"; \
-	fi
+	@[ "$(origin TORCH) $$(uname -s)" = "file Linux" ] && ! nvidia-smi -L >/dev/null 2>&1 \
+	    && timeout 10 $(BIN)/python -c 'import urllib.request as r; r.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null \
+	    && echo "No NVIDIA GPU here: the CPU build of torch. For GPUs elsewhere: make install TORCH='$(TORCH)'" \
+	    && $(BIN)/python -m pip install --quiet --index-url $(CPU_INDEX) "$(TORCH)" \
+	    || $(BIN)/python -m pip install --quiet "$(TORCH)"
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 

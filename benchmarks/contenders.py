@@ -7,7 +7,6 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -17,12 +16,7 @@ from benchmarks.plain_encoder import PlainEncoder
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Optimizer, Recipe
-from d2plm_megatron.data.corpus import Corpus
-from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import global_batches
-from d2plm_megatron.data.order import permuted
-from d2plm_megatron.data.packing import best_fit
-from d2plm_megatron.data.slices import crop
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives import build
@@ -68,23 +62,8 @@ class Job:
 
     @cached_property
     def packs(self) -> list[TokenBatch]:
-        """As many of the first proteins of the training data, in its order, as fit into the packs.
-
-        A window of just these: of a larger one the first packs would be no fair sample, as a pack holds proteins of
-        similar lengths.
-        """
-        proteins = IndexedProteins(self.prefix)
-        noise, most = (
-            Noise(self.recipe.train.seed, epoch=0),
-            min(len(proteins), self.num_batches * self.tokens_per_pack),
-        )
-        first = permuted(torch.arange(most), len(proteins), noise)
-        lengths = crop(proteins, first, self.recipe.data, noise).num_tokens
-        fitting = int(np.searchsorted(lengths.cumsum(), self.num_batches * self.tokens_per_pack, side="right"))
-        while len(best_fit(lengths[:fitting], self.tokens_per_pack)) > self.num_batches:
-            fitting -= 1
-        options = replace(self.recipe.data, window_proteins=fitting)
-        batches = global_batches(PackStream([Corpus(proteins)], options, self.recipe.train.seed), Position(), 1, 0, 1)
+        """The first packs of the training data: a fair sample, as each holds proteins of all lengths."""
+        batches = global_batches(PackStream.open(self.recipe.data, self.recipe.train.seed), Position(), 1, 0, 1)
         return [batch.packs[0] for batch in islice(batches, self.num_batches)]
 
     @cached_property
@@ -132,7 +111,7 @@ def ours(job: Job) -> Iterator[Step]:
             engine.prepare(number)
             packs = [job.packs[number]]
             sums = run_packs(engine.wrapped, objective, packs, processes.device, job.recipe.train.seed, train=True)
-            engine.update(sums["loss"][0])
+            engine.update(sums.loss)
 
         yield step
 

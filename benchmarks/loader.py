@@ -6,7 +6,7 @@ Every contender delivers all proteins once per round, in another order each time
 device: ours as packs with all that a TokenBatch holds; the others as ids and attention mask, padded to the longest of
 the batch by DataCollatorWithPadding, with as many proteins as a pack holds on average and no worker processes.
 
-    ours                   keyed permutation, crops, best-fit packing, reading, checking, tensors
+    ours                   keyed permutation, crops, packing, reading, checking, tensors
     tokenised on the fly   sequences in a datasets.Dataset, EsmTokenizer when a batch is asked for
     tokenised beforehand   ids in a datasets.Dataset, made by Dataset.map before the clock starts
 

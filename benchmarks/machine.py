@@ -3,18 +3,20 @@
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from d2plm_megatron.versions import versions
 
 
 def machine(*packages: str, device: str = "cpu") -> str:
     """Processor, cores, load, versions of Python and of the packages, date."""
     processor = torch.cuda.get_device_name() if device == "cuda" else _processor()
     cores = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
-    return f"{processor}, {cores}; {', '.join(versions)}; {datetime.now(UTC):%Y-%m-%d}"
+    made_with = {"Python": platform.python_version(), **versions(*packages)}
+    listed = ", ".join(f"{name} {version}" for name, version in made_with.items())
+    return f"{processor}, {cores}; {listed}; {datetime.now(UTC):%Y-%m-%d}"
 
 
 def _processor() -> str:

@@ -38,8 +38,7 @@ class PlainEncoder(nn.Module):
 
     def forward(self, noisy: NoisyBatch) -> Tensor:
         """Logits [T, V]."""
-        bounds = torch.tensor((0, *noisy.clean.lengths_S), dtype=torch.int32).cumsum(0, dtype=torch.int32)
-        bounds = bounds.to(noisy.tokens_T.device, non_blocking=True)
+        bounds = noisy.clean.bounds_S
         rotation = rotary(noisy.clean.positions_T, self.head_size)
         hidden = self.embedding(noisy.tokens_T)
         for layer in self.layers:

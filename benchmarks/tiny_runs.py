@@ -104,6 +104,11 @@ class Run:
         """Memory of the moving average, of each process."""
         return [process["average_bytes"] for process in self.witnessed]
 
+    @property
+    def num_buckets(self) -> list[int]:
+        """Parts in which the gradients are added up over data-parallel ranks, of each process; 0 under FSDP."""
+        return [process["num_buckets"] for process in self.witnessed]
+
     @cached_property
     def witnessed(self) -> list[dict[str, Any]]:
         """What each process noted; see tiny_worker.train."""

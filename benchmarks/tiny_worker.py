@@ -11,11 +11,14 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
+from megatron.core.distributed import DistributedDataParallelConfig
 from torch import Tensor
 
 from benchmarks.tiny_runs import DONE, TINY
@@ -28,8 +31,12 @@ from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.overrides import resolve
 from d2plm_megatron.parallel.processes import Processes, grouped, joined
+from d2plm_megatron.training import engine
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.trainer import Trainer
+
+SMALL_BUCKETS = partial(DistributedDataParallelConfig, bucket_size=16_384)
+"""So that the gradients of a tiny encoder, too, are added up in several parts while others are computed."""
 
 
 @dataclass
@@ -95,13 +102,15 @@ def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
     if job["continues"] is not None and dist.get_rank() == 0:
         copy_killed(Path(job["continues"]), folder)
     dist.barrier()
-    with grouped(recipe.parallel, device) as processes:
+    small_buckets = patch.object(engine, "DistributedDataParallelConfig", SMALL_BUCKETS)
+    with grouped(recipe.parallel, device) as processes, small_buckets:
         trainer = Trainer(recipe, processes)
         began_at = trainer.progress.step
         save_initial_weights(trainer.engine, folder / "initial")
         trainer.objective = witness = Witness(trainer.objective)
         trainer.fit()
         seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
+        seen["num_buckets"] = len(getattr(trainer.engine.wrapped, "bucket_groups", []))
         seen["average_bytes"] = sum(value.nbytes for value in trainer.engine.average.values)
         (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 

@@ -62,7 +62,7 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="batches, each trained on once per round")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="of every contender; the table shows medians")] = 5,
     tokens_per_pack: Annotated[int, typer.Option(min=1024, help="tokens of a pack, the batch of a step")] = 16384,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16 (default: bf16 on a GPU, else fp32)")] = None,
     data: Annotated[
         str | None, typer.Option(help="prefix of real proteins (default: random ones with UniRef90's lengths)")
     ] = None,
@@ -70,6 +70,7 @@ def main(
 ) -> None:
     """Measures how fast ESM-2 trains: with this package, with Hugging Face, and in plain PyTorch."""
     device = chosen_device(device)
+    precision = precision or ("bf16" if device == "cuda" else "fp32")
     one_of("--size", size, SIZES)
     one_of("--precision", precision, tuple(DTYPES))
     if importlib.util.find_spec("transformers") is None:

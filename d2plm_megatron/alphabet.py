@@ -12,7 +12,7 @@ SIZE = len(TOKENS)
 PADDED_SIZE = 128
 """Rows of the embedding and of the output layer: padded so that tensor parallelism can split them."""
 
-CLS, PAD, EOS, UNK, MASK = (TOKENS.index(t) for t in ("<cls>", "<pad>", "<eos>", "<unk>", "<mask>"))
+CLS, PAD, EOS, MASK = (TOKENS.index(t) for t in ("<cls>", "<pad>", "<eos>", "<mask>"))
 
 CANONICAL_LETTERS = "LAGVSERTIDPKQNFYMHWC"
 FIRST_CANONICAL = TOKENS.index("L")
@@ -21,6 +21,9 @@ CANONICAL = slice(FIRST_CANONICAL, FIRST_CANONICAL + NUM_CANONICAL)
 
 RESIDUE_LETTERS = CANONICAL_LETTERS + "XBUZO"
 """What a stored protein may hold: the canonical residues, unknown (X), ambiguous (B, Z) and rare (U, O)."""
+
+LONGEST_RESIDUES = 100_000
+"""How many residues a protein may have: none known has half as many."""
 
 RESIDUES = slice(FIRST_CANONICAL, FIRST_CANONICAL + len(RESIDUE_LETTERS))
 NOT_A_RESIDUE = 255

@@ -6,8 +6,9 @@ Shape suffixes, here and everywhere:
     V   letters of the alphabet     H   hidden size          C   width of the time features
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -37,10 +38,24 @@ class TokenBatch:
     lengths_S: tuple[int, ...]
     epoch: int
 
+    @property
+    def bounds_S(self) -> Tensor:
+        """Where each protein begins, and where the last one ends, int32, one more than S, on the tokens' device."""
+        numbers = torch.arange(len(self.lengths_S) + 1, device=self.sequence_T.device)
+        return torch.searchsorted(self.sequence_T, numbers, out_int32=True)
+
     def to(self, device: torch.device) -> Self:
         """The same pack with its tensors on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+        return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Self:
+        """The same pack in memory from which a GPU, where there is one, copies it without making the host wait."""
+        return self._with_each(Tensor.pin_memory) if torch.cuda.is_available() else self
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: change(x) for name, x in values.items() if isinstance(x, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True, kw_only=True)

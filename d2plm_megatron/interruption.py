@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -19,11 +20,13 @@ class Interruption:
     Use as a context manager, in the main thread; without the block it never notes any. The handlers are installed at
     once, so that what is imported and built inside, for seconds, is not killed by a signal.
 
-    received    the last signal that came; 0 before
+    received    the last signal that came to this process; 0 before
+    agreed      the signal that any process had received when all were last asked; None before
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self.agreed: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -33,6 +36,14 @@ class Interruption:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def flags(self) -> list[bool]:
+        """Of each of the signals, whether this process has received it: what the others are to know."""
+        return [number == self.received for number in SIGNALS]
+
+    def agree(self, raised: Sequence[bool]) -> None:
+        """Takes the answer of all processes, the same for each: whether any has received the signal."""
+        self.agreed = next((number for number, flag in zip(SIGNALS, raised, strict=True) if flag), None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number

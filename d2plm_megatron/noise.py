@@ -6,6 +6,7 @@ A draw is the hash of what it is for (seed, stream, epoch, sample, position). Th
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,9 +16,12 @@ GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 FIRST_FACTOR = 0xBF58476D1CE4E5B9 - (1 << 64)
 SECOND_FACTOR = 0x94D049BB133111EB - (1 << 64)
 
+Bits = TypeVar("Bits", int, Tensor)
+"""64 bits as int64."""
+
 
 class Stream(IntEnum):
-    """What a draw is for. Draws of different streams are independent; a number, once given, keeps its meaning."""
+    """What a draw, or a seed (`seed_for`), is for. Different streams are independent; a number keeps its meaning."""
 
     TIME = 1
     CORRUPT = 2
@@ -33,28 +37,44 @@ class Stream(IntEnum):
     EVALUATE = 12
     MEMBER = 13
     CORPUS = 14
+    FATE = 15
+    HELD_OUT = 16
+    VALIDATE = 17
+    GENERATE = 18
 
 
-def _shift_right(bits: Tensor, by: int) -> Tensor:
+def _wrap(bits: Bits) -> Bits:
+    """What int64 makes of a result: Python's integers do not wrap around by themselves."""
+    return bits if isinstance(bits, Tensor) else (bits + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def _shift_right(bits: Bits, by: int) -> Bits:
     """Logical shift of int64, whose own >> would copy the sign."""
     return (bits >> by) & ((1 << (64 - by)) - 1)
 
 
-def _mix(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shift_right(bits, 30)) * FIRST_FACTOR
-    bits = (bits ^ _shift_right(bits, 27)) * SECOND_FACTOR
+def _mix(bits: Bits) -> Bits:
+    bits = _wrap((bits ^ _shift_right(bits, 30)) * FIRST_FACTOR)
+    bits = _wrap((bits ^ _shift_right(bits, 27)) * SECOND_FACTOR)
     return bits ^ _shift_right(bits, 31)
+
+
+def _hash(*parts: int | Tensor) -> int | Tensor:
+    """As hash_integers, but an integer as long as all parts are: a device that is handed a tensor waits for it."""
+    bits: Any = 0
+    for part in parts:
+        bits = _mix(_wrap((bits ^ (part.long() if isinstance(part, Tensor) else int(part))) + GOLDEN))
+    return bits
 
 
 def hash_integers(*parts: int | Tensor) -> Tensor:
     """64 well-mixed bits for every combination of the given integers (int64 tensors broadcast together)."""
-    bits = torch.zeros((), dtype=torch.int64)
-    for part in parts:
-        part = torch.as_tensor(part, dtype=torch.int64)
-        if part.device != bits.device and bits.ndim == 0:
-            bits = bits.to(part.device)
-        bits = _mix((bits ^ part) + GOLDEN)
-    return bits
+    return torch.as_tensor(_hash(*parts))
+
+
+def seed_for(stream: Stream, seed: int, *keys: int) -> int:
+    """A seed of its own for one use of the streams, so that two uses that share `seed` never draw the same number."""
+    return int(hash_integers(seed, stream, *keys))
 
 
 def to_unit(bits: Tensor) -> Tensor:
@@ -96,4 +116,4 @@ class Noise:
         random shift: each value alone is uniform, and the values of a global batch, whose proteins have neighbouring
         ordinals, are stratified whatever ranks they fall on.
         """
-        return to_unit(self.bits(stream).to(ordinals.device) + ordinals * GOLDEN)
+        return to_unit(_hash(self.seed, stream, self.epoch) + ordinals * GOLDEN)

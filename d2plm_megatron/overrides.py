@@ -160,7 +160,7 @@ def _kind_of(key: str, parts: Mapping[str, Any]) -> Any:
     allowed = ", ".join([known for known in kinds if known.startswith(f"{part}.")] or parts)
     if key in parts:
         raise ValueError(f"{key}: no such key, but a part of the recipe; its keys are {allowed}")
-    raise ValueError(f"{key}: no such key; {advice_for(key, list(kinds)) or f'allowed are {allowed}'}")
+    raise ValueError(f"{key}: no such key; {advice_for(key, [*kinds, *GROUPS]) or f'allowed are {allowed}'}")
 
 
 def _names(kind: type[Objective]) -> list[str]:

@@ -4,24 +4,28 @@ A block is a .npz of arrays, n proteins that passed the cleaning policy and the 
 
     ids        uint8 [residues of all]    lengths    int32 [n]         names   their ids, UTF-8, a line each
     digests    uint8 [n, 16]              held_out   bool [n]          records int64 [n], numbers in the input, from 1
-    rejected   lines for rejected.tsv     tally      JSON, see cleaning.Tally
+    rejected   lines for rejected.tsv     tally      JSON, see cleaning.Tally     piece   which it is of which input
 """
 
 import json
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from d2plm_megatron.alphabet import ID_OF_BYTE
 from d2plm_megatron.files import atomic
 from data_tools.cleaning import NotAProtein, Tally, clean_records
-from data_tools.raw_blocks import FastaPiece, LmdbPiece
+from data_tools.raw_blocks import Piece
 from data_tools.split import Split
 
 DIGEST_BYTES = 16
+_ARRAYS = ("ids", "lengths", "names", "digests", "held_out", "records", "rejected", "tally")
+_DAMAGE = (ValueError, OSError, EOFError, KeyError, IndexError, RuntimeError, MemoryError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class Rules:
     Attributes:
         min_length: residues; shorter ones are rejected.
         max_length: residues; longer ones are rejected, None for no limit.
+        gaps: one of cleaning.GAPS.
         split: how the sides are chosen.
     """
 
     min_length: int
     max_length: int | None
+    gaps: str
     split: Split
 
 
@@ -43,7 +49,7 @@ class Rules:
 class CleanTask:
     """A piece of raw input, the file for its clean block, and the rules."""
 
-    piece: FastaPiece | LmdbPiece
+    piece: Piece
     target: Path
     rules: Rules
 
@@ -60,15 +66,29 @@ class Cleaned:
 
 def clean_block(task: CleanTask) -> Cleaned:
     """Cleans a piece and writes its block, unless that is there already. Raises what reading the piece raises."""
-    if not task.target.exists():
+    if not _is_done(task):
         arrays = _clean(task.piece, task.rules)
         with atomic(task.target) as (temporary,), temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-    with np.load(task.target) as block:
-        fields = json.loads(block["tally"].tobytes())
-        num_proteins = len(block["lengths"])
-    tally = Tally(**fields | {name: Counter(fields[name]) for name in ("notes", "skipped")})
-    return Cleaned(task.piece.path, task.piece.num_bytes, tally, num_proteins)
+    tally, lengths = read_block(task.target, "tally", "lengths")
+    fields = json.loads(tally.tobytes())
+    own = Tally(**fields | {name: Counter(fields[name]) for name in ("notes", "skipped")})
+    return Cleaned(task.piece.path, task.piece.num_bytes, own, len(lengths))
+
+
+def read_block(path: Path, *names: str) -> list[np.ndarray]:
+    """Arrays of a block. Raises ValueError naming it if it is damaged or gone."""
+    try:
+        with np.load(path) as arrays:
+            return [arrays[name] for name in names]
+    except _DAMAGE:
+        raise ValueError(f"{path}: damaged; remove it, and the same command makes it again") from None
+
+
+def block_names(path: Path) -> list[str]:
+    """The ids of the proteins of a block. Raises what read_block raises."""
+    [text] = read_block(path, "names")
+    return text.tobytes().decode().split("\n") if text.size else []
 
 
 def rejected_line(source: str, record: int, name: str, reason: str, detail: str) -> str:
@@ -76,7 +96,20 @@ def rejected_line(source: str, record: int, name: str, reason: str, detail: str)
     return f"{source}\t{record}\t{name}\t{reason}\t{detail}\n"
 
 
-def _clean(piece: FastaPiece | LmdbPiece, rules: Rules) -> dict[str, np.ndarray]:
+def _is_done(task: CleanTask) -> bool:
+    """Whether the block is there, of this piece, and whole: every array is read, so that zip compares its checksum."""
+    try:
+        piece, *_ = read_block(task.target, "piece", *_ARRAYS)
+    except ValueError:
+        return False
+    return piece.tobytes() == _piece(task.piece).tobytes()
+
+
+def _piece(piece: Piece) -> np.ndarray:
+    return _bytes(json.dumps([str(piece.path), piece.first_record, piece.num_records]))
+
+
+def _clean(piece: Piece, rules: Rules) -> dict[str, np.ndarray]:
     tally, rejected = Tally(), list[str]()
 
     def reject(header: str, error: NotAProtein) -> None:
@@ -86,12 +119,13 @@ def _clean(piece: FastaPiece | LmdbPiece, rules: Rules) -> dict[str, np.ndarray]
     def check(residues: str) -> None:
         _check_length(len(residues), rules)
 
-    clean = clean_records(piece.records(), tally, reject, check)
+    clean = clean_records(piece.records(), tally, reject, check, rules.gaps)
     kept = [(header, residues, piece.first_record + tally.read - 1) for header, residues in clean]
     return {
         **_arrays(kept, rules.split),
         "rejected": _bytes("".join(rejected)),
         "tally": _bytes(json.dumps(vars(tally))),
+        "piece": _piece(piece),
     }
 
 

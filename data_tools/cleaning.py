@@ -4,11 +4,13 @@ What can be mended without inventing residues is mended and counted:
     lower case                    becomes upper case (it marks masked regions in some databases)
     white space                   is removed
     one '*' at the end            is removed: the translated stop codon is no residue
+    gaps '-' and '.'              are removed if that is asked for, as it is right for alignments
     J (leucine or isoleucine)     becomes X: the alphabet has no letter for it
     X B U Z O                     stay: the alphabet has them; they are read but never scored
 A record that then is empty, or longer than 100,000 residues (no protein known is half as long), or holds anything but
 the residues LAGVSERTIDPKQNFYMHWC and X B U Z O (a '*' inside, a gap '-' or '.', a digit, another sign) is skipped and
-counted by reason; the first five are named with letter and position.
+counted by reason; the first five are named with letter and position. So are HH-suite's records of secondary structure
+(ss_pred, ss_conf, ss_dssp, sa_dssp). A file most of whose records have gaps is an alignment, and refused.
 A record of 30 letters or more that are all A, C, G, T, U or N is kept, since it may be a protein, but counted; if all
 are like this, and there are ten or more, the file is refused. A file of which nothing remains is refused.
 """
@@ -19,19 +21,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS
-from data_tools.fasta import read_fasta
+from d2plm_megatron.alphabet import LONGEST_RESIDUES, RESIDUE_LETTERS
+from d2plm_megatron.console import one_line
 
-LONGEST_RESIDUES = 100_000
+GAPS = ("skip", "remove")
 UPPER_CASED = "upper-cased"
 STOP_REMOVED = "stop (*) removed at the end"
+GAPS_REMOVED = "gaps (- or .) removed"
 J_TO_X = "J (leucine or isoleucine) became X"
 LIKE_NUCLEOTIDES = "looks like nucleotides, kept"
-NOTES = (UPPER_CASED, STOP_REMOVED, J_TO_X, LIKE_NUCLEOTIDES)
+NOTES = (UPPER_CASED, STOP_REMOVED, GAPS_REMOVED, J_TO_X, LIKE_NUCLEOTIDES)
+GAP = "gap (- or .)"
 
 _NO_RESIDUE = re.compile(f"[^{RESIDUE_LETTERS}]")
 _NUCLEOTIDES = re.compile("[ACGTUN]{30,}")
-_REASONS = {"*": "stop (*) inside", "-": "gap (- or .)", ".": "gap (- or .)"} | dict.fromkeys("0123456789", "digit")
+_REASONS = {"*": "stop (*) inside", "-": GAP, ".": GAP} | dict.fromkeys("0123456789", "digit")
+_NO_GAPS = str.maketrans("", "", "-.")
+_STRUCTURES = frozenset({"ss_pred", "ss_conf", "ss_dssp", "sa_dssp"})
 _NUM_EXAMPLES = 5
 _NUM_TO_REFUSE = 10
 
@@ -61,7 +67,7 @@ class Tally:
         """Counts a record that is no protein."""
         self.skipped[error.reason] += 1
         if len(self.examples) < _NUM_EXAMPLES:
-            self.examples.append(f"{name}: {error}")
+            self.examples.append(one_line(f"{name}: {error}"))
 
     def absorb(self, other: "Tally") -> None:
         """Adds what happened to further records."""
@@ -72,7 +78,12 @@ class Tally:
         self.examples = (self.examples + other.examples)[:_NUM_EXAMPLES]
 
     def check(self, source: str | Path) -> None:
-        """Raises ValueError if of all records none was a protein, or if all look like nucleotides."""
+        """Raises ValueError if none of the records was a protein, most have gaps, or all look like nucleotides."""
+        if 2 * self.skipped[GAP] > self.read:
+            raise ValueError(
+                f"{source}: {self.skipped[GAP]:,} of {self.read:,} records hold gaps (- or .), as in an alignment; "
+                "--gaps remove takes them out"
+            )
         if not self.kept:
             raise ValueError(
                 f"{source}: none of the {self.read:,} records is a protein; the first is {self.examples[0]}"
@@ -84,15 +95,24 @@ class Tally:
             )
 
 
-def clean(sequence: str) -> tuple[str, list[str]]:
+def check_gaps(gaps: str) -> None:
+    """Raises ValueError if `gaps` is none of GAPS."""
+    if gaps not in GAPS:
+        raise ValueError(f"--gaps {gaps}: expected {', '.join(GAPS)}")
+
+
+def clean(sequence: str, gaps: str = "skip") -> tuple[str, list[str]]:
     """The sequence in upper-case residue letters, and which of NOTES apply; see the policy above.
+
+    gaps    one of GAPS
 
     Raises NotAProtein for an empty one, or naming the first letter that is no residue and its position (from 1).
     """
     residues = "".join(sequence.split())
     if residues.isascii():  # upper() turns some other letters into two, or into ASCII
         residues = residues.upper()
-    whole = residues.removesuffix("*").replace("J", "X")
+    letters = residues.translate(_NO_GAPS) if gaps == "remove" else residues
+    whole = letters.removesuffix("*").replace("J", "X")
     wrong = _NO_RESIDUE.search(whole)
     if wrong:
         letter = wrong.group()
@@ -102,7 +122,8 @@ def clean(sequence: str) -> tuple[str, list[str]]:
         raise NotAProtein("empty", "no residue in it")
     if len(whole) > LONGEST_RESIDUES:
         raise NotAProtein("longer than any protein", f"{len(whole):,} residues; were several records joined?")
-    applies = (not sequence.isupper(), residues.endswith("*"), "J" in residues, bool(_NUCLEOTIDES.fullmatch(whole)))
+    has_gaps, is_nucleotides = len(letters) < len(residues), bool(_NUCLEOTIDES.fullmatch(whole))
+    applies = (not sequence.isupper(), letters.endswith("*"), has_gaps, "J" in letters, is_nucleotides)
     return whole, [note for note, true in zip(NOTES, applies, strict=True) if true]
 
 
@@ -111,6 +132,7 @@ def clean_records(
     tally: Tally,
     on_skip: Callable[[str, NotAProtein], None] = lambda name, error: None,
     check: Callable[[str], None] = lambda residues: None,
+    gaps: str = "skip",
 ) -> Iterator[tuple[str, str]]:
     """Yields (id, clean sequence) of the records that are proteins; counts in `tally`, calls on_skip for the rest.
 
@@ -119,7 +141,9 @@ def clean_records(
     for name, sequence in records:
         tally.read += 1
         try:
-            residues, notes = clean(sequence)
+            if name.split(maxsplit=1)[0] in _STRUCTURES:
+                raise NotAProtein("secondary structure", "a record of secondary structure, as HH-suite writes it")
+            residues, notes = clean(sequence, gaps)
             check(residues)
         except NotAProtein as error:
             tally.skip(name, error)
@@ -129,12 +153,3 @@ def clean_records(
         if notes:
             tally.notes.update(notes)
         yield name, residues
-
-
-def read_proteins(path: str | Path, tally: Tally) -> Iterator[tuple[str, str]]:
-    """Yields (id, clean sequence) of the records of a FASTA file that are proteins, and counts in `tally`.
-
-    Raises what read_fasta raises and, at the end, what Tally.check raises.
-    """
-    yield from clean_records(read_fasta(path), tally)
-    tally.check(path)

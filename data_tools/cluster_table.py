@@ -1,4 +1,4 @@
-"""Tables of clusters, plain, .gz or .zst: on each line a cluster, a tab and a protein's id, as MMseqs2 writes it."""
+"""Tables of clusters, plain or compressed: on each line a cluster, a tab and a protein's id, as MMseqs2 writes it."""
 
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -6,24 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
-from data_tools.compression import open_plain
-
-_BYTES_AT_ONCE = 1 << 20
+from d2plm_megatron.compression import lines, open_text
 
 
 def pairs(path: Path) -> Iterator[tuple[str, str]]:
     """Yields (cluster, id) of each line.
 
-    Raises ValueError naming a line that is no such pair, or for an empty table, and what open_plain raises.
+    Raises ValueError naming a line that is no such pair, or for an empty table, and what open_text and lines raise.
     """
     number = 0
-    for number, line in enumerate(_lines(path), start=1):
-        cluster, _, name = line.strip().partition("\t")
-        if not name or "\t" in name:
-            raise ValueError(
-                f"{path}, line {number}: expected a cluster and an id with a tab between, not {line.strip()[:60]!r}"
-            )
-        yield cluster, name
+    with open_text(path) as plain:
+        for number, line in enumerate(lines(plain, path), start=1):
+            cluster, _, name = line.strip().partition("\t")
+            if not name or "\t" in name:
+                raise ValueError(
+                    f"{path}, line {number}: expected a cluster and an id with a tab between, not {line.strip()[:60]!r}"
+                )
+            yield cluster, name
     if not number:
         raise ValueError(f"{path}: the table is empty")
 
@@ -40,13 +39,3 @@ def check_one_cluster_each(path: Path, ids: np.ndarray, clusters: np.ndarray) ->
 def key(name: str) -> int:
     """What stands for an id or a cluster where there are many: 64 bits of its BLAKE2b."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with open_plain(path) as plain:
-        rest = b""
-        while piece := plain.read(_BYTES_AT_ONCE):
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from (line.decode("utf-8", "replace") for line in lines)
-        if rest:
-            yield rest.decode("utf-8", "replace")

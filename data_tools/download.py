@@ -9,9 +9,11 @@ checksum. Sizes, checksums and the release come from the RELEASE.metalink that U
 import hashlib
 import http.client
 import json
+import re
 import shutil
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import publish, write_text
 
 Result = TypeVar("Result")
 
@@ -38,6 +40,7 @@ _MOST_METALINK_BYTES = 1 << 24
 _TIMEOUT_S = 60
 _TRIES = 8
 _LONGEST_WAIT_S = 60
+_DIGITS = {"sha256": 64, "md5": 32}
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
@@ -58,11 +61,20 @@ def main(
     """Downloads a database of UniProt; a second call goes on where the first one stopped."""
     if database not in DATABASES:
         raise ValueError(f"{database}: not a database known here; expected {', '.join(DATABASES)}")
-    url = f"{mirror.rstrip('/')}/{DATABASES[database]}"
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"--mirror {mirror}: expected an http or https URL")
-    path = download(url, output)
+    check_mirror(mirror)
+    path = download(f"{mirror.rstrip('/')}/{DATABASES[database]}", output)
     print(f"{path}: whole, {path.stat().st_size:,} bytes; {path.with_suffix('').with_suffix('.json')} says its release")
+
+
+def check_mirror(mirror: str) -> None:
+    """Raises ValueError if this is no http or https URL of a server."""
+    try:
+        parts = urllib.parse.urlsplit(mirror)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        is_one = False
+    if not is_one or not re.fullmatch(r"[!-~]+", mirror):
+        raise ValueError(f"--mirror {mirror}: expected an http or https URL")
 
 
 def download(url: str, folder: Path) -> Path:
@@ -81,7 +93,7 @@ def download(url: str, folder: Path) -> Path:
         _fetch(url, part, release)
     _check_sum(url, path if path.exists() else part, release, is_new=not path.exists())
     if not path.exists():
-        part.replace(path)
+        publish([(part, path)])
     _record(path, url, release)
     return path
 
@@ -92,15 +104,16 @@ def read_release(url: str, name: str) -> Release:
         text = answer.read(_MOST_METALINK_BYTES)
     try:
         root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # these two of an encoding
         raise ValueError(f"{url}: not a metalink ({error})") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     file = next((file for file in root.iter("file") if file.get("name") == name), ElementTree.Element("file"))
-    size = file.findtext("size")
+    size = (file.findtext("size") or "").strip()
     sums = {s.get("type", "").replace("-", ""): (s.text or "").strip().lower() for s in file.iter("hash")}
-    algorithm = next((algorithm for algorithm in ("sha256", "md5") if sums.get(algorithm)), None)
-    if size is None or not size.strip().isdigit() or algorithm is None:
+    known = (name for name, digits in _DIGITS.items() if re.fullmatch(f"[0-9a-f]{{{digits}}}", sums.get(name, "")))
+    algorithm = next(known, None)
+    if not re.fullmatch("[0-9]{1,19}", size) or algorithm is None:
         raise ValueError(f"{url}: does not give size and checksum of {name}; is the mirror whole?")
     version = root.findtext("version") or root.findtext(".//version") or "unknown"
     return Release(version.strip(), int(size), (algorithm, sums[algorithm]))
@@ -118,15 +131,40 @@ def _fetch_rest(url: str, part: Path, size: int, advance: Callable[[int], None])
     if have >= size:
         return
     with _open(url, {"Range": f"bytes={have}-"} if have else {}) as answer:
-        resumes = answer.status == http.client.PARTIAL_CONTENT
-        if have and not resumes:  # the server knows no ranges and begins again
+        if answer.status == http.client.PARTIAL_CONTENT:
+            _check_range(url, answer.headers.get("Content-Range", ""), have, size)
+        elif have:  # the server knows no ranges and begins again
             advance(-have)
-        with part.open("ab" if resumes else "wb") as file:
-            while piece := answer.read(_PIECE_BYTES):
+            have = 0
+        if answer.length is not None and have + answer.length != size:
+            raise _other_size(url, size, f"{have + answer.length:,}")
+        with part.open("ab" if have else "wb") as file:
+            while piece := answer.read(min(_PIECE_BYTES, size - have + 1)):
+                have += len(piece)
+                if have > size:
+                    part.unlink()
+                    raise _other_size(url, size, "more")
                 file.write(piece)
                 advance(len(piece))
-    if _size(part) < size:
+    if have < size:
         raise ConnectionError(f"{url}: the connection ended early")
+
+
+def _check_range(url: str, answered: str, start: int, size: int) -> None:
+    """Raises ValueError if a Content-Range is not of the bytes from `start` on, of a file of `size`."""
+    found = re.fullmatch(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)", answered.strip())
+    if not found or int(found[1]) != start or int(found[2]) >= size or found[3] not in (str(size), "*"):
+        raise ValueError(
+            f"{url}: was asked for the bytes from {start:,} on, of {size:,}, and answers with {answered[:60]!r}; "
+            "give another --mirror"
+        )
+
+
+def _other_size(url: str, size: int, found: str) -> ValueError:
+    return ValueError(
+        f"{url}: has {found} bytes, and {size:,} by the RELEASE.metalink beside it; perhaps it is being replaced: try "
+        "later, or another --mirror"
+    )
 
 
 def _patiently(attempt: Callable[[], Result], url: str, progress_of: Callable[[], int] = lambda: 0) -> Result:
@@ -179,7 +217,7 @@ def _record(path: Path, url: str, release: Release) -> None:
     algorithm, digits = release.checksum
     record = {"url": url, "release": release.name, "bytes": release.size_bytes, algorithm: digits}
     note = path.with_suffix("").with_suffix(".json")
-    if not note.exists() or digits not in note.read_text(encoding="utf-8"):  # none, or that of an older release
+    if not note.exists() or digits.encode() not in note.read_bytes():  # none, or that of an older release
         record["fetched"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_text(note, json.dumps(record, indent=2) + "\n")
 

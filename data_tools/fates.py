@@ -1,18 +1,20 @@
 """The fate of each protein that passed cleaning, a byte in a file: memory does not grow with the number of proteins.
 
-Exact duplicates are found by digest: the digests are spread over files by their first bits, so that all equal ones meet
-in one file and each file fits in memory. Of equal sequences the first stays. A table of clusters is joined to the ids
-in the same way.
+After the fates is their BLAKE2b, 16 bytes. Exact duplicates are found by digest: the digests are spread over files
+by their first bits, so that all equal ones meet in one file and each file fits in memory. Of equal sequences the first
+stays. A table of clusters is joined to the ids in the same way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from d2plm_megatron.files import atomic
+from data_tools.clean_blocks import block_names, read_block
 from data_tools.cluster_table import check_one_cluster_each, key, pairs
 from data_tools.split import Split, is_held_out
 
@@ -25,6 +27,7 @@ _ROWS_PER_FILE = 2_000_000
 _MOST_FILES = 512
 _WINDOW = 1 << 26
 _LINES_AT_ONCE = 20_000
+_SEAL_BYTES = 16
 
 
 def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> None:
@@ -36,13 +39,14 @@ def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split:
     with atomic(path) as (temporary,):
         with temporary.open("wb") as file:
             for block in blocks:
-                with np.load(block) as arrays:
-                    file.write(arrays["held_out"].astype(np.uint8).tobytes())
+                [held_out] = read_block(block, "held_out")
+                file.write(held_out.astype(np.uint8).tobytes())
         if split.clusters:
             for numbers in _held_out_members(path.parent, blocks, sizes, split):
                 _set(temporary, numbers, VALIDATION)
         for numbers in _duplicates(path.parent, blocks, total):
             _set(temporary, numbers, DUPLICATE)
+        _seal(temporary)
 
 
 def read_fates(path: Path, start: int, count: int) -> np.ndarray:
@@ -53,20 +57,51 @@ def read_fates(path: Path, start: int, count: int) -> np.ndarray:
 def count_fates(path: Path) -> np.ndarray:
     """How many proteins have which fate, int64 [4]."""
     counts = np.zeros(_NUM_FATES, dtype=np.int64)
-    with path.open("rb") as file:
-        while piece := file.read(_WINDOW):
-            counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
+    for piece in _pieces(path, path.stat().st_size - _SEAL_BYTES):
+        counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
     return counts
+
+
+def are_fates(path: Path, total: int) -> bool:
+    """Whether a file holds a fate for each of so many proteins, as they were written."""
+    try:
+        if path.stat().st_size != total + _SEAL_BYTES:
+            return False
+        with path.open("rb") as file:
+            file.seek(total)
+            return file.read() == _digest(path, total)
+    except OSError:
+        return False
 
 
 def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
     """Writes the fates of `before` to `path`, with HOMOLOG for these proteins."""
     with atomic(path) as (temporary,):
-        with temporary.open("wb") as target, before.open("rb") as source:
-            while piece := source.read(_WINDOW):
-                target.write(piece)
+        with temporary.open("wb") as target:
+            target.writelines(_pieces(before, before.stat().st_size - _SEAL_BYTES))
         for homologs in numbers:
             _set(temporary, homologs, HOMOLOG)
+        _seal(temporary)
+
+
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    """The first `size` bytes of a file, in windows."""
+    with path.open("rb") as file:
+        for start in range(0, size, _WINDOW):
+            yield file.read(min(_WINDOW, size - start))
+
+
+def _digest(path: Path, size: int) -> bytes:
+    digest = blake2b(digest_size=_SEAL_BYTES)
+    for piece in _pieces(path, size):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _seal(path: Path) -> None:
+    digest = _digest(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(digest)
 
 
 def _set(path: Path, numbers: np.ndarray, fate: int) -> None:
@@ -87,8 +122,8 @@ def _duplicates(folder: Path, blocks: Sequence[Path], total: int) -> Iterator[np
     def rows() -> Iterator[np.ndarray]:
         start = 0
         for block in blocks:
-            with np.load(block) as arrays:
-                halves = arrays["digests"].view(">u8").reshape(-1, 2)
+            [digests] = read_block(block, "digests")
+            halves = digests.view(">u8").reshape(-1, 2)
             table = np.empty(len(halves), dtype=_DIGEST)
             table["key"], table["rest"] = halves[:, 0], halves[:, 1]
             table["number"] = np.arange(start, start + len(halves))
@@ -156,13 +191,6 @@ def _read_clusters(path: Path, share: float) -> Iterator[np.ndarray]:
     while some := list(islice(rows, _LINES_AT_ONCE)):
         members = [(key(member), key(cluster), is_held_out(cluster, share)) for cluster, member in some]
         yield np.array(members, dtype=_MEMBER)
-
-
-def block_names(block: Path) -> list[str]:
-    """The ids of the proteins of a clean block."""
-    with np.load(block) as arrays:
-        text = arrays["names"].tobytes().decode()
-    return text.split("\n") if text else []
 
 
 def _name_of(number: int, blocks: Sequence[Path], sizes: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ query needs but one match, so the search ends there. MMseqs2's prefilter is heur
 compared.
 """
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from d2plm_megatron.fasta import write_fasta
 from d2plm_megatron.files import atomic
-from data_tools.fasta import write_fasta
 
 _LAST_LINES = 3
 _HIT = np.dtype([("number", "<i8"), ("target", "<i8"), ("identity", "<f4")])
@@ -44,6 +45,8 @@ class Homology:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 0 to 1")
         if not 1 <= self.sensitivity <= 7.5:
             raise ValueError(f"--sensitivity {self.sensitivity}: expected 1 to 7.5")
+        if not re.fullmatch("[1-9][0-9]{0,5}[KMGT]", self.memory):
+            raise ValueError(f"--mmseqs-memory {self.memory}: expected a number and one of K, M, G and T, such as 4G")
 
 
 def mmseqs_version() -> str:
@@ -83,9 +86,27 @@ def search(hits: Path, queries: Iterable[tuple[str, str]], targets: Path, homolo
 
 
 def read_hits(hits: Path) -> np.ndarray:
-    """The matches that `search` wrote: number of the query, number of its target, share of identical residues."""
-    found: np.ndarray = np.load(hits)
+    """The matches that `search` wrote: number of the query, number of its target, share of identical residues.
+
+    Raises ValueError naming the file if it is damaged or gone.
+    """
+    try:
+        with hits.open("rb") as file:
+            found: np.ndarray = np.lib.format.read_array(file)
+    except (ValueError, EOFError, OSError, MemoryError):
+        found = np.empty(0)
+    if found.dtype != _HIT or found.ndim != 1 or (np.diff(found["number"]) < 0).any():
+        raise ValueError(f"{hits}: damaged; remove it, and the same command makes it again")
     return found
+
+
+def are_hits(hits: Path, first: int, last: int) -> bool:
+    """Whether a file holds matches of queries `first` up to `last`."""
+    try:
+        numbers = read_hits(hits)["number"]
+    except ValueError:
+        return False
+    return not len(numbers) or bool(first <= numbers[0] and numbers[-1] < last)
 
 
 def _run(*parts: list[object]) -> None:

@@ -15,8 +15,8 @@ from d2plm_megatron.alphabet import LETTER_OF_ID, RESIDUE_LETTERS, TOKENS, decod
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import files_of
+from d2plm_megatron.fasta import write_fasta
 from d2plm_megatron.files import atomic, check_outputs
-from data_tools.fasta import write_fasta
 from data_tools.manifest import draw
 from data_tools.ngrams import entropies, ngram_counts
 from data_tools.sides import Side

@@ -19,10 +19,11 @@ from d2plm_megatron.console import one_line, progress, run
 from d2plm_megatron.data.indexed import paths_of
 from d2plm_megatron.data.indexed_writer import IndexedWriter, files_of
 from d2plm_megatron.files import check_outputs
-from data_tools.lmdb_options import Field, Keys, Values
+from data_tools.input_options import Field, Keys, Values
 from data_tools.lmdb_values import Layout
 from data_tools.proteins_lmdb import ProteinsLmdb, data_file
 
+MOST_SHARDS = 100_000
 _ID_OF_BYTE = ID_OF_BYTE.tobytes()
 
 
@@ -84,9 +85,9 @@ def convert(database: Path, prefix: Path, layout: Layout | None = None, shard: S
 
 def parse_shard(text: str) -> Shard:
     """Reads "3/8". Raises ValueError for anything but a number from 1 to n, a stroke, and n."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise ValueError(f"--shard {text}: expected i/n with i from 1 to n, such as 3/8")
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]) <= MOST_SHARDS:
+        raise ValueError(f"--shard {text}: expected i/n with i from 1 to n, such as 3/8, and n up to {MOST_SHARDS:,}")
     return Shard(int(found[1]), int(found[2]))
 
 

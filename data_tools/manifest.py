@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+import d2plm_megatron
 from d2plm_megatron.alphabet import RESIDUES, TOKENS
 from data_tools.sides import Side
 
@@ -28,7 +28,7 @@ def checksum(path: Path) -> str:
 def versions() -> dict[str, str]:
     """Of what decides the bytes that are written, but for MMseqs2."""
     return {
-        "d2plm_megatron": version("d2plm-megatron"),
+        "d2plm_megatron": d2plm_megatron.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "lmdb": ".".join(map(str, lmdb.version())),

@@ -11,13 +11,14 @@ from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import IndexedProteins, paths_of
 from d2plm_megatron.data.indexed_writer import IndexedWriter, files_of
 from d2plm_megatron.files import check_outputs
-from data_tools.lmdb_to_indexed import Shard, shard_prefix
+from data_tools.lmdb_to_indexed import MOST_SHARDS, Shard, shard_prefix
 
 
 def main(
     output: Annotated[Path, typer.Option(help="Prefix of the files to write, PREFIX.bin and PREFIX.idx; replaced.")],
     shards: Annotated[
-        int | None, typer.Option(help="How many shards PREFIX-1-of-n to PREFIX-n-of-n to merge.", min=1)
+        int | None,
+        typer.Option(help="How many shards PREFIX-1-of-n to PREFIX-n-of-n to merge.", min=1, max=MOST_SHARDS),
     ] = None,
     inputs: Annotated[
         list[Path] | None, typer.Option("--input", help="Prefix of a dataset to merge, in order; repeat it.")

@@ -45,12 +45,13 @@ def claim(work: Path, plan: Plan, mmseqs: str | None) -> None:
 
     mmseqs    version of MMseqs2, None without
 
-    Raises ValueError if the clean blocks are of other files or rules, FileNotFoundError for a missing input.
+    Raises ValueError if the clean blocks are of other files or rules, or if the note is damaged, FileNotFoundError for
+    a missing input.
     """
     now = _describe(plan, mmseqs)
     (work / "blocks").mkdir(parents=True, exist_ok=True)
     note = work / "plan.json"
-    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else now
+    before = _read(note) if note.exists() else now
     changed = [key for key in now if before.get(key) != now[key]]
     if not _AFTER_CLEANING.issuperset(changed):
         names = ", ".join(changed)
@@ -59,6 +60,16 @@ def claim(work: Path, plan: Plan, mmseqs: str | None) -> None:
         for path in (work / "fates-final", *work.glob("hits-*.npy")):
             path.unlink(missing_ok=True)
     write_text(note, json.dumps(now))
+
+
+def _read(note: Path) -> dict[str, Any]:
+    try:
+        before = json.loads(note.read_bytes())
+    except (ValueError, RecursionError):
+        before = None
+    if not isinstance(before, dict):
+        raise ValueError(f"{note}: damaged, so that nobody knows what was begun there; remove {note.parent}")
+    return before
 
 
 def _describe(plan: Plan, mmseqs: str | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ The work is in OUTPUT/.work until all is done. Nothing depends on how many proce
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,35 @@ import numpy as np
 
 from d2plm_megatron.alphabet import LETTER_OF_ID
 from d2plm_megatron.console import progress
-from data_tools.clean_blocks import Cleaned, CleanTask, clean_block
+from d2plm_megatron.fasta import write_fasta
+from d2plm_megatron.files import publish
+from data_tools.clean_blocks import Cleaned, CleanTask, clean_block, read_block
 from data_tools.cleaning import Tally
-from data_tools.fasta import write_fasta
 from data_tools.fates import (
     DUPLICATE,
     HOMOLOG,
     TRAINING,
     VALIDATION,
+    are_fates,
     count_fates,
     mark_homologs,
     read_fates,
     write_fates,
 )
-from data_tools.homology import mmseqs_version, read_hits, search
+from data_tools.homology import are_hits, mmseqs_version, read_hits, search
 from data_tools.manifest import checksum, describe_side, draw, versions, write_manifest
 from data_tools.plan import Plan, claim
 from data_tools.proteins_lmdb import data_file
-from data_tools.raw_blocks import pieces_of
+from data_tools.raw_blocks import left_out, pieces_of
 from data_tools.sides import SIDES, Side, SideTask, SideWriter, share_out
 from data_tools.workers import ordered_map
 
 _BLOCKS_PER_GROUP = 128
+FILES = (
+    *(f"{side}.{ending}" for side in SIDES for ending in ("lmdb", "bin", "idx", "checksums.json")),
+    *("rejected.tsv", "histograms.png", "manifest.json"),
+)
+"""What is left in the folder, of which those of an empty side are missing."""
 
 
 class Preparation:
@@ -71,8 +78,8 @@ class Preparation:
         draw(results / "histograms.png", sides)
         manifest = self._manifest(results, cleaned, sides)
         write_manifest(results / "manifest.json", manifest)
-        for path in sorted(results.iterdir(), key=lambda path: path.name == "manifest.json"):
-            path.replace(self.output / path.name)
+        ready = sorted(results.iterdir(), key=lambda path: path.name == "manifest.json")
+        publish((path, self.output / path.name) for path in ready)
         shutil.rmtree(self.work)
         return manifest
 
@@ -88,18 +95,20 @@ class Preparation:
             for one in ordered_map(clean_block, tasks, self.workers):
                 cleaned.append(one)
                 advance(one.num_bytes)
-        for path, tally in _tallies(cleaned).items():
-            tally.check(path)
+        with self._given_up():
+            for path, tally in _tallies(cleaned).items():
+                tally.check(path)
         return cleaned
 
     def _decide(self, blocks: list[Path], sizes: list[int], starts: list[int]) -> None:
         """Writes the fates, those of homologs last."""
         fates, final = self.work / "fates", self.work / "fates-final"
-        if not fates.exists():
+        if not are_fates(fates, sum(sizes)):
             write_fates(fates, blocks, sizes, self.plan.rules.split)
-        if final.exists():
+        if are_fates(final, sum(sizes)):
             return
-        self._check_sides(fates, f"of the size of this input; change --validation and remove {self.work}")
+        with self._given_up():
+            self._check_sides(fates, "by chance, of so few; give another --validation, or more proteins")
         if self.plan.homology is None:
             mark_homologs(final, fates, [])
             return
@@ -109,7 +118,7 @@ class Preparation:
         with progress("MMseqs2", total=len(groups), unit="groups") as advance:
             for group in groups:
                 hits, some = self._hits(group), slice(group, group + _BLOCKS_PER_GROUP)
-                if not hits.exists():
+                if not are_hits(hits, starts[group], starts[min(group + _BLOCKS_PER_GROUP, len(blocks))]):
                     queries = self._numbered(fates, blocks[some], starts[some], TRAINING)
                     search(hits, queries, targets, self.plan.homology, self.workers)
                 advance(1)
@@ -127,6 +136,17 @@ class Preparation:
             if not found[fate] and (fate == TRAINING or self.plan.rules.split.share):
                 raise ValueError(f"no protein is left for {name}, of {int(found.sum()):,}: none {why}")
 
+    @contextmanager
+    def _given_up(self) -> Iterator[None]:
+        """Removes the work when the block raises ValueError: with what has to change, none of it would serve."""
+        try:
+            yield
+        except ValueError:
+            shutil.rmtree(self.work)
+            with suppress(OSError):
+                self.output.rmdir()  # if nothing else is in it
+            raise
+
     def _hits(self, block_number: int) -> Path:
         return self.work / f"hits-{block_number // _BLOCKS_PER_GROUP:06d}.npy"
 
@@ -136,8 +156,8 @@ class Preparation:
         """(number, sequence) of the proteins with a fate: numbers of all that passed cleaning, or anew from 0."""
         given = 0
         for block, start in zip(blocks, starts, strict=False):
-            with np.load(block) as arrays:
-                ids, ends = arrays["ids"], np.cumsum(arrays["lengths"], dtype=np.int64)
+            ids, lengths = read_block(block, "ids", "lengths")
+            ends = np.cumsum(lengths, dtype=np.int64)
             for number in np.flatnonzero(read_fates(fates, start, len(ends)) == fate).tolist():
                 residues = ids[ends[number - 1] if number else 0 : ends[number]]
                 yield str(given if renumber else start + number), residues.tobytes().translate(LETTER_OF_ID).decode()
@@ -185,6 +205,7 @@ class Preparation:
                     "records": tallies[path].read,
                     "mended": dict(sorted(tallies[path].notes.items())),
                     "rejected": dict(sorted(tallies[path].skipped.items())),
+                    "left_out": left_out(path, self.plan.layout),
                 }
                 for path, source, total in zip(self.plan.inputs, sources, sums, strict=False)
             ],
@@ -194,7 +215,7 @@ class Preparation:
                 "read": sum(tally.read for tally in tallies.values()),
                 "rejected": sum(tally.skipped.total() for tally in tallies.values()),
                 "duplicates": removed[DUPLICATE],
-                "homologs of validation": removed[HOMOLOG],
+                **({"homologs of validation": removed[HOMOLOG]} if self.plan.homology else {}),
                 **{name: side.proteins for name, side in sides.items()},
             },
             "sides": {name: describe_side(side) for name, side in sides.items()},

@@ -7,31 +7,26 @@ Written as one file. Read as one file or as a directory with data.mdb, which is 
 in the layouts that lmdb_values.Layout names. A protein cut into chunks is as many records in a row; a chunk says which
 it is of how many, {"sequence": ..., "id": "P12345/1001-2000", "part": [2, 3]}.
 
-Many databases hold keys beside those of the records, such as num_examples, length or __keys__. They are left out: where
-keys are numbers all that are none, else those with such a name, and in either case only if the value is no protein.
+Keys beside those of the records are left out; see lmdb_metadata.py.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import lmdb
 
+from data_tools.lmdb_metadata import find_metadata
 from data_tools.lmdb_values import ChunkOrder, Layout, Record, readable
 
 Result = TypeVar("Result")
 
 _RECORDS_AT_ONCE = 2_000
 _MAPPED_BYTES = 1 << 27
-_NAMES_OF_METADATA = (
-    *(b"count", b"ids", b"info", b"keys", b"len", b"length", b"meta", b"metadata", b"size", b"total", b"version"),
-    *(b"num_entries", b"num_examples", b"num_proteins", b"num_records", b"num_samples", b"num_sequences"),
-)
-_MOST_METADATA = 1_000
 _MOST_NAMED = 5
 
 
@@ -173,18 +168,10 @@ class ProteinsLmdb:
         return islice((key for key in keys if key not in self.metadata), 0 if last_key else start, None)
 
     def _find_metadata(self, cursor: Any) -> frozenset[bytes]:
-        """The keys that are no record's; raises ValueError where they are too many, or all."""
-        by_number = self.layout.keys == "numbers"
-        found = set[bytes]()
-        for key, value in _outside_digits(cursor) if by_number else _named_metadata(cursor):
-            is_record = self.layout.is_record(value)
-            if by_number and (is_record or len(found) == _MOST_METADATA):
-                raise ValueError(f"{self._where(key)}: the keys must be '0', '1', ... (or say --keys stored)")
-            if not is_record:
-                found.add(bytes(key))
-        if len(found) == self._env.stat()["entries"]:
-            raise ValueError(f"{self._where(min(found))}: the keys must be '0', '1', ... (or say --keys stored)")
-        return frozenset(found)
+        try:
+            return find_metadata(cursor, self.layout, self._env.stat()["entries"])
+        except ValueError as error:
+            raise ValueError(f"{self.path}, {error}") from None
 
     def _check(self) -> None:
         if not self._env.stat()["entries"]:
@@ -212,31 +199,13 @@ class ProteinsLmdb:
         except ValueError as error:
             raise ValueError(f"{self.path}{f', key {record.key!r}' if record else ''}: {error}") from None
 
-    def _where(self, key: bytes | memoryview) -> str:
+    def _where(self, key: bytes) -> str:
         return f"{self.path}, key {readable(key)!r}"
 
 
 def data_file(path: Path) -> Path:
     """The file that holds an input's data: of a database in a folder, data.mdb."""
     return path / "data.mdb" if path.is_dir() else path
-
-
-def _outside_digits(cursor: Any) -> Iterator[tuple[memoryview, memoryview]]:
-    """The items whose keys begin before '0' or after '9', in the order of the database."""
-    cursor.first()
-    yield from takewhile(lambda item: bytes(item[0]) < b"0", cursor.iternext())
-    if cursor.set_range(b":"):
-        yield from cursor.iternext()
-
-
-def _named_metadata(cursor: Any) -> Iterator[tuple[memoryview, memoryview]]:
-    """The items whose keys are names of metadata, or stand between pairs of underscores."""
-    for name in _NAMES_OF_METADATA:
-        if cursor.set_key(name):
-            yield cursor.item()
-    if cursor.set_range(b"__"):
-        keys_between = takewhile(lambda item: bytes(item[0]).startswith(b"__"), cursor.iternext())
-        yield from (item for item in keys_between if bytes(item[0]).endswith(b"__"))
 
 
 def _open(path: Path) -> Any:

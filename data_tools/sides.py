@@ -11,8 +11,8 @@ import numpy as np
 from d2plm_megatron.alphabet import LETTER_OF_ID, SIZE
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from data_tools.chunks import chunk_bounds, chunk_lengths, chunk_name
-from data_tools.clean_blocks import rejected_line
-from data_tools.fates import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, block_names, read_fates
+from data_tools.clean_blocks import block_names, read_block, rejected_line
+from data_tools.fates import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, read_fates
 from data_tools.homology import read_hits
 from data_tools.lmdb_writer import LmdbWriter, to_value
 
@@ -92,15 +92,13 @@ def share_out(task: SideTask) -> tuple[dict[str, SideShare], str]:
     """A block's share of each side, and the lines of rejected.tsv for what it had and is on neither."""
     names = block_names(task.block)
     fates = read_fates(task.fates, task.start, len(names))
-    with np.load(task.block) as arrays:
-        ids, lengths, records = arrays["ids"], arrays["lengths"], arrays["records"]
-        rejected = arrays["rejected"].tobytes().decode()
+    ids, lengths, records, rejected = read_block(task.block, "ids", "lengths", "records", "rejected")
     bounds = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     shares = {
         side: _share(np.flatnonzero(fates == fate), names, ids, bounds, task.cut_at) for side, fate in SIDES.items()
     }
     lines = (rejected_line(task.source, int(records[n]), names[n], *why) for n, why in _removed(task, fates))
-    return shares, rejected + "".join(lines)
+    return shares, rejected.tobytes().decode() + "".join(lines)
 
 
 def _share(chosen: np.ndarray, names: list[str], ids: np.ndarray, bounds: np.ndarray, cut_at: int | None) -> SideShare:

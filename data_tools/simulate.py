@@ -19,10 +19,11 @@ from rich import get_console
 from rich.table import Table
 
 from d2plm_megatron.console import progress, run
+from d2plm_megatron.fasta import read_fasta, write_fasta
 from data_tools.evolution import Substitutions, depth_of_identity, found_family, grow_family
-from data_tools.fasta import read_fasta, write_fasta
 
 LOWEST_IDENTITY = 0.2
+MOST_PROTEINS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ def read_ancestors() -> dict[str, str]:
 def simulate(num_proteins: int, mean_identity: float, seed: int) -> list[SimulatedProtein]:
     """Simulates a corpus, families of equal size (to one) mixed in random order.
 
-    Raises ValueError for less than one protein, a mean identity outside [0.2, 1) or a seed below zero.
+    Raises ValueError for proteins outside [1, MOST_PROTEINS], a mean identity outside [0.2, 1) or a seed below zero.
     """
-    if num_proteins < 1:
-        raise ValueError(f"--proteins {num_proteins}: expected 1 or more")
+    if not 1 <= num_proteins <= MOST_PROTEINS:
+        raise ValueError(f"--proteins {num_proteins}: expected 1 to {MOST_PROTEINS:,}")
     if not LOWEST_IDENTITY <= mean_identity < 1:
         raise ValueError(f"--mean-identity {mean_identity}: expected {LOWEST_IDENTITY} up to but not 1")
     if seed < 0:

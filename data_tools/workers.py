@@ -11,6 +11,7 @@ from typing import TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+MOST_WORKERS = 1_024
 _AHEAD = 2
 
 

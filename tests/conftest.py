@@ -13,6 +13,16 @@ from d2plm_megatron.config import Parallel
 from d2plm_megatron.parallel.processes import Processes, started
 
 
+@pytest.fixture(scope="module", autouse=True)
+def gpus_are_for_their_own_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests that are not marked as such run on the CPU on any machine, and so do the processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("gpu") is None:
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        yield
+
+
 @pytest.fixture
 def make_pack() -> Callable[..., TokenBatch]:
     """Packs of random proteins: make_pack([5, 7], seed=1) has two, of 5 and 7 tokens, all canonical residues."""

@@ -25,7 +25,7 @@ def load_encoder(checkpoint: Checkpoint, group: str, precision: str, device: tor
     """
     checkpoint.check_whole()
     model = checkpoint.recipe.model
-    kernels = layer_spec.choose(model)
+    kernels = layer_spec.choose("auto", precision)  # whatever it was trained with
     encoder = Encoder(model, transformer_config(model, Parallel(), precision, kernels), kernels).to(device)
     parameters = dict(encoder.named_parameters())
     whole = {name: torch.empty(parameter.numel()) for name, parameter in parameters.items()}

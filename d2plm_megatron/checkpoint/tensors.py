@@ -35,7 +35,8 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 Write = Callable[[dist.ProcessGroup | None], integrity.Files]
 """Writes what has been prepared; all processes take part, talking in the given group.
 
-Returns, on every rank, what the files are. Raises OSError, on every rank, when one could not be written.
+Returns what the files are, on the main process of all of them. Raises OSError, on every rank, when one could not be
+written.
 """
 
 
@@ -87,12 +88,13 @@ def _write(
             files = integrity.describe([folder / file])
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, (described, files), group=group)
-    with failing_together(group):
+    every = {name: found for _, of_part in parts for name, found in of_part.items()}
+    with failing_together(group):  # the last time that others than the main process look into the folder
         if dist.get_rank() == 0:
             index.write(folder, _indexed(item for items, _ in parts for item in items))
             sync(folder / index.NAME)
-    every = {name: found for _, of_part in parts for name, found in of_part.items()}
-    return {**every, **integrity.describe([folder / index.NAME])}
+            every |= integrity.describe([folder / index.NAME])
+    return every
 
 
 def _indexed(described: Iterable[Described]) -> Index:

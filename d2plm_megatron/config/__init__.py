@@ -7,7 +7,7 @@ type it (`train.max_steps`), the value, and what is allowed.
 from d2plm_megatron.config.checks import at_least, between, nearest_multiple, one_of
 from d2plm_megatron.config.data import Data, Source
 from d2plm_megatron.config.model import MODEL_SIZES, Model
-from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective
+from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective, parse_schedule
 from d2plm_megatron.config.recipe import Recipe
 from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
 
@@ -32,4 +32,5 @@ __all__ = [
     "between",
     "nearest_multiple",
     "one_of",
+    "parse_schedule",
 ]

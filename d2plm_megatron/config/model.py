@@ -22,7 +22,9 @@ class Model:
     time_conditioning: bool = option(False, "adaLN-zero: every layer sees the time t of its protein")
     init_std: float = option(0.02, "standard deviation of the initial weights", (1e-6, 10.0))
     layer_spec: str = option(
-        "auto", "kernels: te (Transformer Engine), torch, or auto (te where it can run)", ("auto", "te", "torch")
+        "auto",
+        "kernels: te (Transformer Engine), torch, or auto (te for bf16 where it can run)",
+        ("auto", "te", "torch"),
     )
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """What the encoder learns."""
 
+import math
 from dataclasses import dataclass
 
 from d2plm_megatron.config.checks import between, check_options, one_of, option
@@ -47,25 +48,20 @@ class Absorbing(Timed):
 class FlowMatching(Timed):
     """Discrete flow matching (arXiv:2407.15595): from masks or random residues to proteins along a mixture path."""
 
-    name: str = option("flow_matching", "which objective this is")
-    source: str = option("mask", "what t = 0 is made of: mask, or uniform over the 20 canonical residues")
-    loss: str = option("cross_entropy", "cross_entropy, or generalised_kl (a bound on the likelihood)")
+    name: str = option("flow_matching", "which objective this is", ("flow_matching",))
+    source: str = option(
+        "mask", "what t = 0 is made of: mask, or uniform over the 20 canonical residues", ("mask", "uniform")
+    )
+    loss: str = option(
+        "cross_entropy",
+        "cross_entropy, or generalised_kl (a bound on the likelihood)",
+        ("cross_entropy", "generalised_kl"),
+    )
     schedule: str = option("linear", "linear, cosine, polynomial:N or cubic:A:B (arXiv:2407.15595)")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("objective.name", self.name, ("flow_matching",))
-        one_of("objective.source", self.source, ("mask", "uniform"))
-        one_of("objective.loss", self.loss, ("cross_entropy", "generalised_kl"))
-        kind, _, numbers = self.schedule.partition(":")
-        one_of("objective.schedule", kind, ("linear", "cosine", "polynomial", "cubic"))
-        expected = {"polynomial": 1, "cubic": 2}.get(kind, 0)
-        try:
-            given = [float(number) for number in numbers.split(":")] if numbers else []
-        except ValueError:
-            given = []
-        if len(given) != expected:
-            raise ValueError(f"objective.schedule={self.schedule}: write linear, cosine, polynomial:2 or cubic:0:2")
+        parse_schedule(self.schedule)  # refuses what is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +76,38 @@ class MaskedLM(Objective):
     def __post_init__(self) -> None:
         super().__post_init__()
         between("objective.mask_share + objective.random_share", self.mask_share + self.random_share, 0.0, 1.0)
+
+
+NUMBERS_OF_SCHEDULES = {"linear": 0, "cosine": 0, "polynomial": 1, "cubic": 2}
+EXPONENTS = (0.01, 100.0)
+"""Of polynomial schedules: with others kappa is 0 or 1 at nearly all times."""
+
+
+def parse_schedule(text: str) -> tuple[str, list[float]]:
+    """The kind of a schedule, and its numbers: of linear, cosine, polynomial:N or cubic:A:B. Raises ValueError."""
+    kind, *parts = text.split(":")
+    one_of("objective.schedule", kind, tuple(NUMBERS_OF_SCHEDULES))
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not len(numbers) == len(parts) == NUMBERS_OF_SCHEDULES[kind]:
+        raise ValueError(f"objective.schedule={text}: write linear, cosine, polynomial:2 or cubic:0:2")
+    if kind == "polynomial" and not EXPONENTS[0] <= numbers[0] <= EXPONENTS[1]:
+        raise ValueError(f"objective.schedule={text}: the exponent must lie between {EXPONENTS[0]} and {EXPONENTS[1]}")
+    if kind == "cubic" and not _rises(*numbers):
+        raise ValueError(f"objective.schedule={text}: kappa must not fall anywhere in [0, 1]")
+    return kind, numbers
+
+
+def _rises(a: float, b: float) -> bool:
+    """Whether the cubic kappa with slopes a at 0 and b at 1 never falls.
+
+    Its derivative is q t^2 + p t + a, which is lowest at one of the ends, or in between at -p / 2q.
+    """
+    q, p = 3 * (a + b - 2), 6 - 4 * a - 2 * b
+    lowest = a - p * p / (4 * q) if 0 < -p < 2 * q else min(a, b)
+    return a >= 0 and b >= 0 and lowest >= -1e-12 and math.isfinite(a + b)
 
 
 OBJECTIVES: dict[str, type[Objective]] = {"absorbing": Absorbing, "flow_matching": FlowMatching, "mlm": MaskedLM}

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,11 +51,6 @@ class Corpus:
             total += float(((np.minimum(lengths, max_length) + 2) * weights).sum(dtype=np.float64))
         return total
 
-    def identity(self) -> dict[str, Any]:
-        """What a position in the stream is good for: another corpus has other numbers here."""
-        numbers = {"proteins": len(self.proteins), "residues": len(self.proteins.residues)}
-        return numbers if self.clusters is None else {**numbers, "clusters": len(self.clusters)}
-
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray | int]]:
         """The lengths of all proteins, and how often a pass draws each of them."""
         if self.clusters is None:
@@ -83,7 +77,7 @@ def counts_before(draw: int, shares: Sequence[Fraction]) -> list[int]:
 
     The first corpus gets its share of the draws, rounded; the second its part of what is left, and so on. With m
     corpora none is ever further than m / 2 proteins from its share of the draws, so that in any run of draws none has
-    more than m too many or too few: shares hold in every batch, and not on average alone.
+    more than m too many or too few. So shares hold in every window, and nearly so in every batch: packing.py.
     """
     counts = []
     rest, rest_share = draw, sum(shares, Fraction(0))

@@ -13,10 +13,10 @@ from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.order import permuted
-from d2plm_megatron.data.packing import best_fit
+from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import crop
 from d2plm_megatron.data.stream import PackStream, Position
-from d2plm_megatron.noise import Noise
+from d2plm_megatron.noise import Noise, Stream, seed_for
 
 Item = TypeVar("Item")
 
@@ -52,7 +52,10 @@ def global_batches(
         taken = [next(source) for _ in range(packs_per_batch)]
         lengths = [slices.num_tokens for slices, _, _ in taken]
         yield GlobalBatch(
-            packs=[to_batch(stream.sources, s, epoch, stream.options) for s, epoch, _ in taken[rank::num_ranks]],
+            packs=[
+                to_batch(stream.sources, slices, epoch, stream.options).pinned()
+                for slices, epoch, _ in taken[rank::num_ranks]
+            ],
             num_proteins=sum(len(numbers) for numbers in lengths),
             num_tokens=sum(int(numbers.sum()) for numbers in lengths),
             sum_squared_lengths=sum(int((numbers**2).sum()) for numbers in lengths),
@@ -66,14 +69,20 @@ def held_out_packs(
     """This process's packs of a fixed sample of the proteins, the same for any seed and at every call.
 
     Every process gets the same number of packs, as all must take part in each step of the encoder; the last ones may
-    hold nothing but padding.
+    hold nothing but padding. Raises ValueError, in every process, when there is no canonical residue in the sample.
     """
-    noise = Noise(seed=0, epoch=0)
+    noise = Noise(seed_for(Stream.HELD_OUT, 0), epoch=0)
     chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), noise)
     slices = crop(proteins, chosen, options, noise)
-    packs = best_fit(slices.num_tokens, options.tokens_per_pack)
+    packs = pack(slices.num_tokens, options.tokens_per_pack)
+
+    def batch(items: list[int]) -> TokenBatch:
+        return to_batch([proteins], slices.take(items), epoch=0, options=options)
+
+    if not any(batch(items).scored_T.any() for items in packs):
+        raise ValueError(f"{proteins.prefix}: nothing to score: no canonical residue in {len(chosen):,} proteins of it")
     packs += [[]] * (-len(packs) % num_ranks)
-    return [to_batch([proteins], slices.take(pack), epoch=0, options=options) for pack in packs[rank::num_ranks]]
+    return [batch(items) for items in packs[rank::num_ranks]]
 
 
 class Prefetch(Generic[Item]):

@@ -1,30 +1,68 @@
 """Packs: proteins end to end, up to a fixed number of tokens."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 
 
-def best_fit(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
-    """Groups items of the given lengths into packs of at most `capacity`, few and full.
+def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
+    """Groups items of the given lengths into packs of at most `capacity`, which are full and alike in mixture.
 
-    Best fit, longest first: each item goes where it leaves the least room. Within 11/9 of the fewest possible packs
-    (Johnson 1973), and within a percent for proteins. Returns the indices of the items of each pack.
+    Packs are filled in turn with the items in the order given, which is to be random. Where the next one no longer
+    fits, the longest of all that are left and fit close the pack: so each pack is a run of the order but for its last
+    few items, and only the last pack has much room. Returns the indices of the items of each pack.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
-    order = np.argsort(-lengths, kind="stable")
-    packs: list[list[int]] = []
-    rooms: list[int] = []  # of each pack with room left: room * stride + pack, sorted
-    stride = len(lengths) + 1
-    for item, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
-        place = bisect_left(rooms, length * stride)
-        if place < len(rooms):
-            room, pack = divmod(rooms.pop(place), stride)
-            packs[pack].append(item)
-        else:
-            room, pack = capacity, len(packs)
-            packs.append([item])
-        if room > length:
-            insort(rooms, (room - length) * stride + pack)
-    return packs
+    waiting = _Waiting(lengths)
+    packs: list[list[int]] = [[]]
+    room = capacity
+    for item, length in enumerate(lengths.tolist()):
+        if not waiting.has(item):
+            continue
+        if length > room:
+            packs[-1] += waiting.take_to_fill(room)
+            packs.append([])
+            room = capacity
+        waiting.take(item)
+        packs[-1].append(item)
+        room -= length
+    return packs if len(lengths) else []
+
+
+class _Waiting:
+    """The items that are in no pack yet, of which the longest that fits is found without a search.
+
+    Items are ranked by length, from 1; of equal ones the first has the highest rank. What is below a rank is itself
+    while its item waits, else a lower rank that leads to the nearest one whose item does (Tarjan 1975).
+    """
+
+    def __init__(self, lengths: np.ndarray) -> None:
+        items = len(lengths) - 1 - np.argsort(lengths[::-1], kind="stable")
+        ranks = np.empty_like(items)
+        ranks[items] = np.arange(1, len(items) + 1)
+        self._lengths, self._items, self._ranks = lengths[items].tolist(), items.tolist(), ranks.tolist()
+        self._below = list(range(len(items) + 1))
+
+    def has(self, item: int) -> bool:
+        rank = self._ranks[item]
+        return self._below[rank] == rank
+
+    def take(self, item: int) -> None:
+        self._below[self._ranks[item]] -= 1
+
+    def take_to_fill(self, room: int) -> list[int]:
+        """The longest item that fits into the room, then into what is left of it, until none does."""
+        taken: list[int] = []
+        while rank := self._nearest(bisect_right(self._lengths, room)):
+            taken.append(self._items[rank - 1])
+            self._below[rank] -= 1
+            room -= self._lengths[rank - 1]
+        return taken
+
+    def _nearest(self, rank: int) -> int:
+        """The highest rank up to the given one whose item waits, 0 if there is none; halves the way for the next."""
+        below = self._below
+        while below[rank] != rank:
+            below[rank] = rank = below[below[rank]]
+        return rank

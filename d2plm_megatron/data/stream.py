@@ -2,8 +2,8 @@
 
 One corpus: an epoch is one pass over it, a permutation of its proteins, cut into windows of `window_proteins`; the
 proteins of a window are packed together, and its packs shuffled. So a position in the stream is three small integers,
-every protein comes once per epoch, and which packs make up a global batch does not depend on how many processes share
-them.
+every protein comes once per epoch, lengths and corpora are mixed in every pack as in the permutation, and which packs
+make up a global batch does not depend on how many processes share them.
 
 Several corpora: each goes through passes of its own, every protein once in each, and their draws are mixed in exact
 shares (`counts_before`). Their passes end at different places, none of which is the end of an epoch for all: the stream
@@ -14,16 +14,16 @@ protein meets new noise each time that it comes by.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
-from d2plm_megatron.data.packing import best_fit
+from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import Slices, joined
-from d2plm_megatron.noise import Noise, Stream, hash_integers
+from d2plm_megatron.noise import Noise, Stream, seed_for
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class PackStream:
         else:
             last, before = min(last, self._epoch_draws), epoch * self._epoch_draws
             slices = self.corpora[0].drawn(before + first, before + last, self.seed, self.options)
-        packs = best_fit(slices.num_tokens, self.options.tokens_per_pack)
+        packs = pack(slices.num_tokens, self.options.tokens_per_pack)
         order = Noise(self.seed, epoch).bits(Stream.PACKS, window, torch.arange(len(packs))).argsort().tolist()
         slices = slices.take([item for number in order for item in packs[number]])
         slices = replace(slices, ordinals=np.arange(first, last))
@@ -102,20 +102,13 @@ class PackStream:
         [place] = np.flatnonzero(drawn.samples == sample)
         return f"number {drawn.proteins[place]} of {self.sources[drawn.corpora[place]].prefix}"
 
-    def identity(self) -> dict[str, Any]:
-        """What a position in this stream is good for, for JSON: other data, or other shares of them, differ in it."""
-        if len(self.corpora) == 1:
-            return self.corpora[0].identity()
-        return {"corpora": [{"share": str(corpus.share), **corpus.identity()} for corpus in self.corpora]}
-
     def _mixed(self, first: int, last: int) -> Slices:
         """What draws first to last of the mixture bring, evenly interleaved."""
         shares = [corpus.share for corpus in self.corpora]
         parts, places = [], []
         bounds = zip(counts_before(first, shares), counts_before(last, shares), strict=True)
         for number, (corpus, (begin, end)) in enumerate(zip(self.corpora, bounds, strict=True)):
-            seed = int(hash_integers(self.seed, Stream.CORPUS, number))
-            part = corpus.drawn(begin, end, seed, self.options)
+            part = corpus.drawn(begin, end, seed_for(Stream.CORPUS, self.seed, number), self.options)
             parts.append(replace(part, corpora=np.full(end - begin, number)))
             places.append((np.arange(end - begin) + 0.5) / max(1, end - begin))
         return joined(parts).take(np.argsort(np.concatenate(places), kind="stable"))

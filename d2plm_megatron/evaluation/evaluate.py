@@ -1,6 +1,5 @@
 """From a checkpoint and held-out proteins to a table and a JSON file."""
 
-import importlib.metadata
 import json
 import platform
 import time
@@ -21,6 +20,7 @@ from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.versions import versions
 
 
 def evaluate(
@@ -62,7 +62,7 @@ def evaluate(
         "unigram_perplexity": unigram_perplexity(packs),
         "seconds": seconds,
         "machine": machine,
-        "versions": {name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")},
+        "versions": versions("d2plm-megatron", "torch", "megatron-core"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

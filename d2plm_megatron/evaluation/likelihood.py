@@ -14,10 +14,10 @@ from torch import Tensor
 
 from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise
+from d2plm_megatron.noise import Noise, Stream, seed_for
 from d2plm_megatron.objectives.objective import Objective
 
-SEED = 0
+SEED = seed_for(Stream.EVALUATE, 0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def estimate(
         packs: on the encoder's device.
         num_draws: how often every protein is corrupted anew.
         advance: called with 1 after every pack.
+
+    Raises ValueError when a draw leaves nothing to score.
     """
     draws = []
     for draw in range(num_draws):
@@ -68,6 +70,8 @@ def estimate(
             nats, number = measure.loss(encoder(noisy)[0], noisy).metrics["nats"]
             total, count = total + float(nats), count + int(number)
             advance(1)
+        if not count:
+            raise ValueError(f"in draw {draw + 1} none of the residues was chosen: evaluate more proteins")
         draws.append(total / count)
     mean = sum(draws) / num_draws
     if num_draws == 1:

@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 import typer
 
+from d2plm_megatron.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
 from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
 from d2plm_megatron.checkpoint.folder import RunFolder
@@ -23,22 +24,16 @@ def main(
     length: Annotated[str, typer.Option(help="residues: 120, or 100:200 for even odds between the two")] = "100:200",
     steps: Annotated[int, typer.Option(min=1, help="steps from noise to protein; more are slower and better")] = 64,
     temperature: Annotated[float, typer.Option(min=0.01, help="below 1 likelier, above 1 more diverse residues")] = 1.0,
-    step: Annotated[
-        str | None,
-        typer.Option(help="exact, or euler (lags; for comparison); default exact where the source is a mask"),
-    ] = None,
     seed: Annotated[int, typer.Option(help="the same seed gives the same proteins")] = 0,
     weights: Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")] = AVERAGE,
     precision: Annotated[str | None, typer.Option(help="bf16 or fp32; default bf16 on a GPU, fp32 on a CPU")] = None,
     tokens_per_pack: Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")] = 8192,
 ) -> None:
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
-    if step is not None:
-        one_of("--step", step, ("exact", "euler"))
     one_of("--weights", weights, (AVERAGE, WEIGHTS))
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
-    shortest, longest = _length_range(length)
+    shortest, longest = length_range(length)
     path = output or RunFolder(checkpoint).samples
     check_outputs([path])
     request = Request(
@@ -47,7 +42,6 @@ def main(
         longest=longest,
         num_steps=steps,
         temperature=temperature,
-        step=step,
         seed=seed,
         weights=weights,
         precision=precision,
@@ -56,7 +50,8 @@ def main(
     print_summary(generate(Checkpoint.open(checkpoint), request, path))
 
 
-def _length_range(text: str) -> tuple[int, int]:
+def length_range(text: str) -> tuple[int, int]:
+    """The least and the greatest number of residues of "120" or "100:200". Raises ValueError."""
     low, _, high = text.partition(":")
     try:
         shortest, longest = int(low), int(high or low)
@@ -64,6 +59,8 @@ def _length_range(text: str) -> tuple[int, int]:
         shortest = longest = 0
     if not 1 <= shortest <= longest:
         raise ValueError(f"--length {text}: write a number of residues such as 120, or a range such as 100:200")
+    if longest > LONGEST_RESIDUES:
+        raise ValueError(f"--length {text}: no protein has more than {LONGEST_RESIDUES:,} residues")
     return shortest, longest
 
 

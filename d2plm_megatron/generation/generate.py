@@ -14,7 +14,7 @@ from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import note, progress
 from d2plm_megatron.files import write_text
 from d2plm_megatron.generation.sampler import Sampler, blank_pack
-from d2plm_megatron.noise import Noise, Stream
+from d2plm_megatron.noise import Noise, Stream, seed_for
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import started
 
@@ -28,16 +28,20 @@ class Request:
     longest: int
     num_steps: int
     temperature: float
-    step: str | None
     seed: int
     weights: str
     precision: str
     tokens_per_pack: int
 
+    @property
+    def noise(self) -> Noise:
+        """Of all that is drawn for it."""
+        return Noise(seed_for(Stream.GENERATE, self.seed), 0)
+
     def lengths(self) -> list[int]:
         """Residues of each protein."""
         span = self.longest - self.shortest + 1
-        extra = Noise(self.seed, 0).integers(Stream.LENGTH, span, torch.arange(self.num_sequences))
+        extra = self.noise.integers(Stream.LENGTH, span, torch.arange(self.num_sequences))
         return (self.shortest + extra).tolist()
 
 
@@ -72,27 +76,27 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
         with progress("generating", request.num_sequences, "proteins") as advance:
             for first, lengths in packs:
                 pack = blank_pack(lengths, first, processes.device)
-                tokens_T, evaluations = sampler.sample(pack, encoder, Noise(request.seed, 0))
+                tokens_T, evaluations = sampler.sample(pack, encoder, request.noise)
                 num_evaluations += evaluations
                 sequences += _letters(tokens_T, pack.lengths_S)
                 advance(len(lengths))
         seconds = time.perf_counter() - begin
-    origin = _origin(checkpoint, request, sampler)
+    origin = _origin(checkpoint, request)
     write_text(output, "".join(f">generated_{i + 1:06d} {origin}\n{s}\n" for i, s in enumerate(sequences)))
     return Generated(sequences, num_evaluations / len(packs), seconds, output)
 
 
 def _sampler(checkpoint: Checkpoint, request: Request) -> Sampler:
-    recipe, path = checkpoint.recipe, build(checkpoint.recipe.objective).sampling_path()
-    exact = not path.uniform_source if request.step is None else request.step == "exact"
-    return Sampler(path, request.num_steps, request.temperature, exact, recipe.model.time_conditioning)
+    recipe = checkpoint.recipe
+    path = build(recipe.objective).sampling_path()
+    return Sampler(path, request.num_steps, request.temperature, recipe.model.time_conditioning)
 
 
-def _origin(checkpoint: Checkpoint, request: Request, sampler: Sampler) -> str:
+def _origin(checkpoint: Checkpoint, request: Request) -> str:
     """Where proteins come from, for their headers: all that decides what they are, beside the machine."""
     return (
         f"checkpoint_step={checkpoint.state['progress']['step']} weights={request.weights} seed={request.seed} "
-        f"sampler={'exact' if sampler.exact else 'euler'} steps={request.num_steps} temperature={request.temperature:g}"
+        f"sampler=exact steps={request.num_steps} temperature={request.temperature:g}"
     )
 
 

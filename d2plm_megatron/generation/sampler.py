@@ -1,11 +1,9 @@
 """Walking the mixture path from noise to proteins, t = 0 to 1.
 
-Mask source: between times t and s a mask is revealed with probability (kappa_s - kappa_t) / (1 - kappa_t), which is
-exact for the mixture path; it then takes a residue drawn from the posterior p(x1 | x_t). Where nothing is revealed,
-nothing is computed.
-
-Uniform source: an Euler step of the jump process with rate kappa' / (1 - kappa): with probability
-1 - exp(-(s - t) rate) a residue is drawn anew from the posterior; the last step draws all of them, if it ends at t = 1.
+Noise turns into data at the rate kappa' / (1 - kappa), so that between times t and s it does with probability
+(kappa_s - kappa_t) / (1 - kappa_t): the exact integral, whatever the schedule, and 1 for the step to t = 1. With the
+mask source only masks jump, with the uniform source any residue does. What jumps is drawn from the posterior
+p(x1 | x_t), which is held over the step: that is all that is approximate. Where nothing jumps, nothing is computed.
 
 Draws are made in float64: in float32 rounding lowers the entropy of what is generated (arXiv:2407.15595, section 6).
 """
@@ -21,7 +19,6 @@ from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise, Stream
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import rate
 
 Denoiser = Callable[[NoisyBatch], Tensor]
 """Corrupted pack in, logits [1, T, V] out."""
@@ -35,20 +32,13 @@ class Sampler:
         path: that the encoder was trained along.
         num_steps: of the walk, evenly spaced in t.
         temperature: the logits are divided by it; below 1 likelier residues, above 1 more diverse ones.
-        exact: reveal masks with the exact probability, not by an Euler step, which lags behind the path and is all
-            there is for the uniform source.
         depends_on_time: the encoder sees t, so that its answer ages even when no residue has changed.
     """
 
     path: MixturePath
     num_steps: int
     temperature: float
-    exact: bool
     depends_on_time: bool
-
-    def __post_init__(self) -> None:
-        if self.exact and self.path.uniform_source:
-            raise ValueError("--step exact: only masks can be revealed exactly; random residues take Euler steps")
 
     def sample(self, pack: TokenBatch, denoiser: Denoiser, noise: Noise) -> tuple[Tensor, int]:
         """Fills the scored tokens of a pack; (ids [T], number of evaluations of the encoder)."""
@@ -76,11 +66,9 @@ class Sampler:
 
     def _jump_probability(self, t: Tensor, s: Tensor) -> float:
         if s == 1:
-            return 1.0
-        if self.exact:
-            here, there = self.path.schedule.kappa(t), self.path.schedule.kappa(s)
-            return float((there - here) / (1 - here))
-        return float(1 - torch.exp(-(s - t) * rate(self.path.schedule, t)))
+            return 1.0  # whatever rounding makes of kappa
+        here, there = self.path.schedule.kappa(t), self.path.schedule.kappa(s)
+        return float((there - here) / (1 - here))
 
     def _posterior(self, pack: TokenBatch, tokens_T: Tensor, t: Tensor, denoiser: Denoiser) -> Tensor:
         """p(x1 | x_t), [T, 20], float64."""

@@ -32,9 +32,7 @@ class PackedProteins(PackedSeqParams):
 
 def packed_proteins(batch: TokenBatch, sequence_T: Tensor, qkv_format: str) -> PackedProteins:
     """The description of a pack. qkv_format is "thd" for Transformer Engine, "sbhd" for PackedAttention."""
-    bounds = torch.tensor((0, *batch.lengths_S), dtype=torch.int32).cumsum(0, dtype=torch.int32)
-    bounds = bounds.to(batch.tokens_T.device, non_blocking=True)
-    longest = max(batch.lengths_S)
+    bounds, longest = batch.bounds_S, max(batch.lengths_S)
     return PackedProteins(
         qkv_format=qkv_format,
         cu_seqlens_q=bounds,

@@ -44,6 +44,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, kernels
         params_dtype=DTYPES[precision],
         bf16=precision == "bf16",
         pipeline_dtype=DTYPES[precision],
+        batch_p2p_sync=False,  # for a fault of torch before the versions that this package takes
         tensor_model_parallel_size=parallel.tensor,
         pipeline_model_parallel_size=parallel.pipeline,
         sequence_parallel=parallel.sequence,

@@ -4,10 +4,10 @@ Megatron builds a layer from a spec that names the class of each part. Both spec
 checkpoint. This is the only place that knows of Transformer Engine.
 """
 
-import importlib.util
 from typing import Any
 
 import torch
+from megatron.core.extensions.transformer_engine import HAVE_TE
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
 from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
@@ -25,12 +25,29 @@ from d2plm_megatron.model.attention import PackedAttention
 from d2plm_megatron.model.time_conditioning import ConditionedLayer
 
 
-def choose(model: Model) -> str:
-    """Either "te" or "torch". Raises ValueError when the recipe asks for Transformer Engine where it cannot run."""
-    available = torch.cuda.is_available() and importlib.util.find_spec("transformer_engine") is not None
-    if model.layer_spec == "te" and not available:
-        raise ValueError("model.layer_spec=te: Transformer Engine and a GPU are needed; use auto or torch")
-    return model.layer_spec if model.layer_spec != "auto" else ("te" if available else "torch")
+def choose(wanted: str, precision: str) -> str:
+    """Either "te" or "torch".
+
+    Args:
+        wanted: model.layer_spec of the recipe.
+        precision: train.precision; in fp32 Transformer Engine's attention holds a whole matrix of all tokens of a pack
+            with one another, in every layer.
+
+    Raises ValueError when the recipe asks for Transformer Engine where it cannot run.
+    """
+    missing = _missing(precision)
+    if wanted == "te" and missing:
+        raise ValueError(f"model.layer_spec=te: {missing}; use auto or torch")
+    return wanted if wanted != "auto" else ("torch" if missing else "te")
+
+
+def _missing(precision: str) -> str:
+    """What keeps Transformer Engine from running here, in words; nothing where it can."""
+    if not torch.cuda.is_available():
+        return "Transformer Engine needs a GPU"
+    if not HAVE_TE:
+        return "Transformer Engine is not installed, or cannot be imported"
+    return "" if precision == "bf16" else f"in {precision} Transformer Engine takes far more memory, so it is for bf16"
 
 
 def block_spec(model: Model, kernels: str, num_layers: int) -> TransformerBlockSubmodules:

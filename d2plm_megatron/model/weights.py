@@ -42,10 +42,11 @@ def _values(box: Box, model: Model, seed: int, device: torch.device) -> Tensor:
 
 def normal(box: Box, seed: int, device: torch.device) -> Tensor:
     """Standard normal numbers for the elements of a box, flat, fp32: the inverse distribution function of a hash."""
-    stream = hash_integers(seed, Stream.WEIGHTS, zlib.crc32(box.name.encode())).to(device)
+    stream = int(hash_integers(seed, Stream.WEIGHTS, zlib.crc32(box.name.encode())))
     values = torch.empty(box.stop - box.start, device=device)
-    for chunk in torch.arange(values.numel(), device=device).split(CHUNK):
-        values[chunk[0] : chunk[-1] + 1] = torch.special.ndtri(to_unit(hash_integers(stream, _places(box, chunk))))
+    for begin, chunk in zip(range(0, values.numel(), CHUNK), values.split(CHUNK), strict=True):
+        places = _places(box, torch.arange(begin, begin + len(chunk), device=device))
+        chunk.copy_(torch.special.ndtri(to_unit(hash_integers(stream, places))))
     return values
 
 

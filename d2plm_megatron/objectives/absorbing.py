@@ -18,7 +18,7 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import Polynomial, parse_schedule
+from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class AbsorbingDiffusion:
     @classmethod
     def of(cls, options: config.Absorbing) -> Self:
         """As the recipe says."""
-        path = MixturePath(parse_schedule(options.schedule), uniform_source=False, time_epsilon=options.time_epsilon)
+        path = MixturePath(build_schedule(options.schedule), uniform_source=False, time_epsilon=options.time_epsilon)
         return cls(path, options.weight)
 
     def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
@@ -48,11 +48,11 @@ class AbsorbingDiffusion:
         )
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
-        """The weighted cross-entropy, per residue. "nats" is the negative ELBO, whatever the weight."""
+        """The weighted cross-entropy, per residue. "nats" is the negative ELBO, to its end, whatever the weight."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
         nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
-        elbo = (self.path.rate(noisy.times_T) * nats_T.detach()).sum()
+        elbo = (self.path.rate(noisy.times_T) * nats_T.detach()).sum() + num_residues.double() * self.path.last_nats()
         return LossTerms(
             total=(self._weight(noisy.times_T) * nats_T).sum(),
             count=num_residues,

@@ -21,7 +21,7 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import parse_schedule
+from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.uniform_bound import markov_bound
 
 
@@ -55,7 +55,7 @@ class FlowMatching:
     @classmethod
     def of(cls, options: config.FlowMatching) -> Self:
         """As the recipe says."""
-        schedule = parse_schedule(options.schedule)
+        schedule = build_schedule(options.schedule)
         path = MixturePath(schedule, options.source == "uniform", options.time_epsilon)
         return cls(path, options.loss == "cross_entropy")
 
@@ -68,15 +68,16 @@ class FlowMatching:
         return NoisyBatch(clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
-        """The chosen loss, per residue. "nats" is the negative ELBO, whatever the loss."""
+        """The chosen loss, per residue. "nats" is the negative ELBO, to its end, whatever the loss."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
         nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
+        elbo = self._elbo(log_posterior_TV.detach(), noisy).sum() + num_residues.double() * self.path.last_nats()
         return LossTerms(
             total=nats_T.sum() if self.cross_entropy else self._generalised_kl(log_posterior_TV, noisy).sum(),
             count=num_residues,
             metrics={
-                "nats": (self._elbo(log_posterior_TV.detach(), noisy).sum(), num_residues),
+                "nats": (elbo, num_residues),
                 "cross_entropy": (nats_T.detach().sum(), num_residues),
                 "accuracy": hits(log_posterior_TV, noisy),
             },

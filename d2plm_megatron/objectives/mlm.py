@@ -31,7 +31,7 @@ class MaskedLanguageModel:
         """Chooses residues and hides them. The time is 0 throughout: this objective has none."""
         keys = batch.sample_ids_S[batch.sequence_T], batch.positions_T
         chosen_T = batch.scored_T & (noise.uniform(Stream.CHOICE, *keys) < self.options.mask_probability)
-        fate_T = noise.uniform(Stream.CORRUPT, *keys)
+        fate_T = noise.uniform(Stream.FATE, *keys)
         random_T = alphabet.FIRST_CANONICAL + noise.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
         replaced_T = torch.where(fate_T < self.options.mask_share + self.options.random_share, random_T, batch.tokens_T)
         hidden_T = torch.where(fate_T < self.options.mask_share, alphabet.MASK, replaced_T)

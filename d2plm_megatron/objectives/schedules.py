@@ -5,11 +5,14 @@ Masking rates of the diffusion literature are 1 - kappa, with time running the o
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from d2plm_megatron import config
 
 
 class Schedule(Protocol):
@@ -28,22 +31,11 @@ class Schedule(Protocol):
         ...
 
 
-def rate(schedule: Schedule, t: Tensor) -> Tensor:
-    """kappa' / (1 - kappa): the rate at which noise turns into data at time t. Unbounded at t = 1."""
-    return schedule.derivative(t) / (1 - schedule.kappa(t))
-
-
 @dataclass(frozen=True)
 class Polynomial:
     """kappa = t^n; n = 1 is the linear schedule."""
 
     exponent: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.exponent < math.inf:
-            raise ValueError(
-                f"objective.schedule=polynomial:{self.exponent:g}: the exponent must be positive and finite"
-            )
 
     def kappa(self, t: Tensor) -> Tensor:
         """t^n."""
@@ -82,11 +74,6 @@ class Cubic:
     a: float
     b: float
 
-    def __post_init__(self) -> None:
-        slopes = self.derivative(torch.linspace(0, 1, 1001, dtype=torch.float64))
-        if not slopes.min() >= -1e-12:  # nor be nan
-            raise ValueError(f"objective.schedule=cubic:{self.a:g}:{self.b:g}: kappa must not fall anywhere in [0, 1]")
-
     def kappa(self, t: Tensor) -> Tensor:
         """The cubic itself."""
         return -2 * t**3 + 3 * t**2 + self.a * (t**3 - 2 * t**2 + t) + self.b * (t**3 - t**2)
@@ -106,20 +93,15 @@ class Cubic:
         return (low + high) / 2
 
 
-def parse_schedule(text: str) -> Schedule:
-    """The schedule that a recipe names: linear, cosine, polynomial:N or cubic:A:B. Raises ValueError."""
-    kind, *parts = text.split(":")
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = [math.nan] * 3  # as many as no schedule takes
-    match kind, numbers:
-        case "linear", []:
-            return Polynomial()
-        case "cosine", []:
-            return Cosine()
-        case "polynomial", [exponent]:
-            return Polynomial(exponent)
-        case "cubic", [a, b]:
-            return Cubic(a, b)
-    raise ValueError(f"objective.schedule={text}: write linear, cosine, polynomial:2 or cubic:0:2")
+KINDS: dict[str, Callable[..., Schedule]] = {
+    "linear": Polynomial,
+    "polynomial": Polynomial,
+    "cosine": Cosine,
+    "cubic": Cubic,
+}
+
+
+def build_schedule(text: str) -> Schedule:
+    """The schedule that a recipe names. Raises what config.parse_schedule raises."""
+    kind, numbers = config.parse_schedule(text)
+    return KINDS[kind](*numbers)

@@ -54,7 +54,7 @@ class _RedirectToCpu(TorchFunctionMode):
             return CPU
         elif func is Tensor.type and len(args) == 1 and not kwargs:
             # The distributed optimizer takes no parameter whose type() is not torch.cuda.*Tensor.
-            return func(*args).replace("torch.", "torch.cuda.")
+            return f"torch.cuda.{func(*args).rpartition('.')[2]}"
         return func(*args, **(kwargs or {}))
 
 
@@ -116,9 +116,13 @@ def _megatron_answers() -> Iterator[tuple[Any, str, Any]]:
     """(object, attribute, value) for Megatron's own modules, imported late: they ask CUDA while being imported."""
     import megatron.core.distributed.fsdp.mcore_fsdp_adapter as fsdp
     import megatron.core.distributed.fsdp.src.megatron_fsdp.param_and_grad_buffer as fsdp_buffers
+    import megatron.core.optimizer as optimizer
     import megatron.core.tensor_parallel.random as random
 
     yield fsdp_buffers, "_coalescing_manager", _coalesced_and_done
     yield random, "_set_cuda_rng_state", lambda state, *args, **kwargs: torch.set_rng_state(state)
+    # Where Transformer Engine is installed, Megatron would take its optimizer, which is for GPUs alone.
+    yield optimizer, "Adam", torch.optim.AdamW
+    yield optimizer, "USING_PYTORCH_OPTIMIZER", True
     # Without Transformer Engine this name holds a mock, which isinstance() refuses; no module is of a class of our own.
     yield fsdp, "TELinear", type("NoTransformerEngine", (), {})

@@ -57,18 +57,45 @@ def joined(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
         backend = "nccl" if device.type == "cuda" else "gloo"
         store, rank, size = _meet(timeout_s)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
-        try:
+        with _left_at_the_end(store, timeout_s):
             yield device
-        except RuntimeError as error:
-            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
-                raise
-            reason = str(error).splitlines()[0]
-            raise ConnectionError(
-                f"process {dist.get_rank()}: another process has ended, or did not answer within {timeout_s} s; its "
-                f"own message says why; started again, the run continues from its last checkpoint ({reason})"
-            ) from error
-        finally:
+
+
+@contextmanager
+def _left_at_the_end(store: dist.Store, timeout_s: int) -> Iterator[None]:
+    """Leaves the process group: together when the block ends well, else without waiting for the others."""
+    try:
+        yield
+        with _farewell(store, dist.get_rank(), dist.get_world_size(), timedelta(seconds=timeout_s)):
             dist.destroy_process_group()
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):  # gloo's own errors are of no other class
+            raise
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(
+            f"process {dist.get_rank()}: another process has ended, or did not answer within {timeout_s} s; its "
+            f"own message says why; started again, the run continues from its last checkpoint ({reason})"
+        ) from error
+    finally:
+        if dist.is_initialized():  # NCCL would wait for those that wait for this process
+            dist.distributed_c10d._abort_process_group()
+
+
+@contextmanager
+def _farewell(store: dist.Store, rank: int, size: int, timeout: timedelta) -> Iterator[None]:
+    """Begins the block when all processes have come to it, and ends it in the first when all others have ended theirs.
+
+    The first may be the one that holds the store. And a launcher that ends a job with the first process that leaves
+    would else end those that are still writing.
+    """
+    if store.add("ready", 1) == size:
+        store.set("all_ready", "")
+    store.wait(["all_ready"], timeout)
+    yield
+    if rank != 0 and store.add("left", 1) == size - 1:
+        store.set("all_left", "")
+    if rank == 0 and size > 1:
+        store.wait(["all_left"], timeout)
 
 
 def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
@@ -113,6 +140,14 @@ def _silence_megatron() -> None:
 def _device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
+    # Slurm may show each process its own GPU alone.
+    place = int(os.environ.get("LOCAL_RANK", "0")) if torch.cuda.device_count() > 1 else 0
+    device = torch.device("cuda", place)
+    use(device)
     return device
+
+
+def use(device: torch.device) -> None:
+    """Makes this thread use the process's GPU, if it has one: each thread begins with the first of the machine."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

@@ -1,15 +1,20 @@
 """The encoder made ready to train: wrapped for data parallelism, with Megatron's optimizer and the moving average."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataParallel
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
-from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+from megatron.core.pipeline_parallel.utils import get_pp_last_rank
+from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer
+from torch import Tensor
 
 from d2plm_megatron.config import Optimizer, Recipe
 from d2plm_megatron.model import layer_spec, weights
@@ -18,6 +23,23 @@ from d2plm_megatron.model.placement import boxes_by_parameter
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
 from d2plm_megatron.training.moving_average import MovingAverage
+
+
+@dataclass(frozen=True)
+class Update:
+    """What became of a step, the same on every rank.
+
+    Attributes:
+        stepped: false when the loss or the gradient was not finite, or nothing scored, so that nothing was changed.
+        norm: of the gradient, before clipping.
+        scored: whether any residue was, on any rank.
+        raised: of each flag, whether any rank had raised it.
+    """
+
+    stepped: bool
+    norm: float
+    scored: bool
+    raised: tuple[bool, ...]
 
 
 class Engine:
@@ -31,8 +53,8 @@ class Engine:
     """
 
     def __init__(self, recipe: Recipe, processes: Processes) -> None:
-        self.recipe = recipe
-        kernels = layer_spec.choose(recipe.model)
+        self.recipe, self.processes = recipe, processes
+        kernels = layer_spec.choose(recipe.model.layer_spec, recipe.train.precision)
         config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, kernels)
         self.encoder = Encoder(recipe.model, config, kernels).to(processes.device)
         weights.initialise(self.encoder, recipe.model, recipe.train.seed)
@@ -40,7 +62,8 @@ class Engine:
         sharding = recipe.parallel.sharding if processes.data_size > 1 else "none"  # alone there is nothing to share
         self.wrapped = _wrap(self.encoder, config, sharding)
         self.optimizer = _optimizer(recipe, self.wrapped, sharding)
-        config.finalize_model_grads_func = finalize_model_grads
+        config.finalize_model_grads_func = _finalize_gradients
+        config.no_sync_func = self.wrapped.no_sync  # else the first step tells for all which pack is the last
         config.grad_scale_func = self.optimizer.scale_loss
         self.masters = master_weights.collect(self.wrapped, self.optimizer, sharding, boxes)
         self.average = MovingAverage(self.masters, recipe.average)
@@ -54,21 +77,39 @@ class Engine:
             group["lr"] = rate
             group["weight_decay"] = self.recipe.optimizer.weight_decay * group["wd_mult"]
 
-    def update(self, loss: float) -> tuple[bool, float]:
-        """After the backward passes: clips, steps and averages; (whether it stepped, gradient norm before clipping).
+    def update(self, loss: Tensor, flags: Sequence[bool] = ()) -> Update:
+        """After the backward passes: clips, steps and averages; all that the host waits for in a step, it reads here.
 
-        A loss or a norm that is not finite leaves weights, optimizer and average as they are.
+        A loss or a norm that is not finite, on any rank, leaves weights, optimizer and average as they are, and so does
+        a step in which no rank has scored a residue.
+
+        Args:
+            loss: of this rank's packs, sum and count, [2].
+            flags: what else all ranks are to know of one another.
         """
         self.optimizer.prepare_grads()
-        norm = float(self.optimizer.get_grad_norm())
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            return False, norm
-        if self.recipe.optimizer.clip_norm:
-            for part in getattr(self.optimizer, "chained_optimizers", [self.optimizer]):
-                clip_grad_by_total_norm_fp32(part.get_parameters(), self.recipe.optimizer.clip_norm, norm)
+        total_loss, scored, norm, raised = self._agree(loss, flags)
+        if not (scored and math.isfinite(total_loss) and math.isfinite(norm)):
+            return Update(False, norm, scored, raised)
+        shrink = self.recipe.optimizer.clip_norm / (norm + 1e-6)
+        if 0 < shrink < 1:
+            torch._foreach_mul_(self.masters.gradients, shrink)
         self.optimizer.step_with_ready_grads()
         self.average.update()
-        return True, norm
+        return Update(True, norm, scored, raised)
+
+    def _agree(self, loss: Tensor, flags: Sequence[bool]) -> tuple[float, bool, float, tuple[bool, ...]]:
+        """Loss, whether any residue was scored, norm of the gradient and flags: of all ranks, in one reduction."""
+        numbers = torch.zeros(3 + len(flags), dtype=torch.float64, device=self.processes.device)
+        numbers[:2] = loss
+        if self.masters.sharded or self.processes.data_rank == 0:  # else others have counted the same gradients
+            numbers[2] = self.masters.squared_norm()
+        for place, flag in enumerate(flags, start=3):
+            if flag:
+                numbers[place] = 1.0
+        dist.all_reduce(numbers)
+        total_loss, num_scored, squared_norm, *raised = numbers.tolist()
+        return total_loss, num_scored > 0, math.sqrt(squared_norm), tuple(count > 0 for count in raised)
 
 
 def learning_rate(options: Optimizer, step: int, max_steps: int) -> float:
@@ -82,7 +123,10 @@ def learning_rate(options: Optimizer, step: int, max_steps: int) -> float:
 
 
 def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
-    """Megatron's DDP, or its FSDP with each layer as a unit."""
+    """Megatron's DDP, or its FSDP with each layer as a unit.
+
+    Either adds up gradients while others are computed, and gathers weights while others are used.
+    """
     if sharding == "parameters":
         options = DistributedDataParallelConfig(
             use_distributed_optimizer=True,
@@ -94,9 +138,21 @@ def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
     options = DistributedDataParallelConfig(
         use_distributed_optimizer=sharding == "optimizer",
         grad_reduce_in_fp32=True,
-        overlap_grad_reduce=torch.cuda.is_available(),
+        overlap_grad_reduce=True,
+        overlap_param_gather=sharding == "optimizer",
     )
     return DistributedDataParallel(config, options, encoder)
+
+
+def _finalize_gradients(
+    model: list, num_tokens: Tensor, pg_collection: ProcessGroupCollection, force_all_reduce: bool
+) -> None:
+    """Megatron's finalize_model_grads, but for its division, before which it makes the host wait for the number."""
+    finalize_model_grads(model, None, pg_collection, force_all_reduce)
+    dist.broadcast(num_tokens, src=get_pp_last_rank(pg_collection.pp), group=pg_collection.pp)
+    dist.all_reduce(num_tokens, group=pg_collection.dp_cp)
+    for part in model:
+        part.scale_gradients(1.0 / num_tokens.clamp(min=1))
 
 
 def _optimizer(recipe: Recipe, wrapped: Any, sharding: str) -> Any:
@@ -109,9 +165,13 @@ def _optimizer(recipe: Recipe, wrapped: Any, sharding: str) -> Any:
         adam_beta1=options.beta1,
         adam_beta2=options.beta2,
         adam_eps=options.epsilon,
-        clip_grad=options.clip_norm,
         bf16=bf16,
         params_dtype=torch.bfloat16 if bf16 else torch.float32,
         use_distributed_optimizer=sharding != "none",
     )
-    return get_megatron_optimizer(config, [wrapped])
+    optimizer = get_megatron_optimizer(config, [wrapped])
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        if not isinstance(part.optimizer, torch.optim.AdamW):
+            # Left to itself, that of Transformer Engine 2.10 and 2.11 gives each FSDP rank the moments of all of them.
+            part.init_state_fn(part.optimizer, config)
+    return optimizer

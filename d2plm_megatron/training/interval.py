@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 import torch.distributed as dist
@@ -9,7 +11,7 @@ import torch.distributed as dist
 from d2plm_megatron.config import Model
 from d2plm_megatron.data.loader import GlobalBatch
 from d2plm_megatron.sizing import training_flops
-from d2plm_megatron.training.step import Sums, averages
+from d2plm_megatron.training.step import LocalSums, averages
 
 PEAK_TFLOPS = {
     "B200": 2250.0,
@@ -64,24 +66,26 @@ class Interval:
     def __post_init__(self) -> None:
         self._restart()
 
-    def add(self, batch: GlobalBatch, sums: Sums) -> None:
-        """Counts a batch that has been trained on, and the sums of its loss and metrics."""
+    def add(self, batch: GlobalBatch, sums: LocalSums) -> None:
+        """Counts a batch that has been trained on, and the sums of its loss and metrics on this rank."""
         self._num_batches += 1
         self._num_tokens += batch.num_tokens
         self._flops += training_flops(self.model, batch.num_tokens, batch.sum_squared_lengths)
-        for name, (total, count) in sums.items():
-            total_before, count_before = self._sums.get(name, (0.0, 0.0))
-            self._sums[name] = (total_before + total, count_before + count)
+        self._sums.append(sums)
 
     def pause(self, seconds: float) -> None:
         """Leaves out time spent on something else, such as an evaluation."""
         self._started += seconds
 
     def report(self) -> dict[str, float]:
-        """Averages and rates since the last report. Residues and end tokens count as tokens, padding does not."""
+        """Averages and rates since the last report. All ranks take part.
+
+        Residues and end tokens count as tokens, padding does not.
+        """
+        sums = reduce(add, self._sums).over_ranks()
         elapsed = time.perf_counter() - self._started
         values = {
-            **averages(self._sums),
+            **averages(sums),
             "seconds_per_step": elapsed / self._num_batches,
             "tokens_per_second": self._num_tokens / elapsed,
             "packing_efficiency": self._num_tokens / (self._num_batches * self.tokens_per_batch),
@@ -94,4 +98,4 @@ class Interval:
     def _restart(self) -> None:
         self._started = time.perf_counter()
         self._num_batches = self._num_tokens = self._flops = 0
-        self._sums: Sums = {}
+        self._sums: list[LocalSums] = []

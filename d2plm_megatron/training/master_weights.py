@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataParallel
+from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
 from d2plm_megatron.model.placement import Box
@@ -59,10 +61,25 @@ class MasterWeights:
         """The fp32 storage of every shard."""
         return [shard.weight for shard in self.shards]
 
+    @property
+    def gradients(self) -> list[Tensor]:
+        """Of every shard, fp32, once the optimizer has prepared them."""
+        return [to_local_if_dtensor(shard.stepped.grad) for shard in self.shards]
+
+    def squared_norm(self) -> Tensor:
+        """Of the gradients, without what tensor- and pipeline-parallel ranks hold twice: a scalar, float64."""
+        gradients = self.optimizer.get_main_grads_for_grad_norm()
+        norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(1, device=torch.cuda.current_device())]
+        return torch.stack(norms).double().square().sum()
+
     def settle(self) -> None:
         """To be called before writing to the weights: FSDP may be gathering them ahead, and would keep the old ones."""
-        if hasattr(self.wrapped, "stop_communication"):
+        if self._is_fsdp:
             self.wrapped.stop_communication()
+
+    @property
+    def _is_fsdp(self) -> bool:
+        return isinstance(self.wrapped, FullyShardedDataParallel)
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -70,7 +87,7 @@ class MasterWeights:
         if hasattr(self.optimizer, "_copy_main_params_to_model_params"):
             self.optimizer._copy_main_params_to_model_params()
         if self.sharded:
-            self.wrapped.start_param_sync()
+            self.wrapped.start_param_sync(force_sync=not self._is_fsdp)
 
 
 def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str, list[Box]]) -> MasterWeights:

@@ -34,7 +34,7 @@ class Progress:
 
     def is_better(self, loss: float, options: Evaluate) -> bool:
         """Takes note of a validation loss; true if it is the best by more than the threshold."""
-        if loss < self.best_loss - options.threshold or not math.isfinite(self.best_loss):
+        if loss < self.best_loss - options.threshold:
             self.best_loss, self.evaluations_since_best = loss, 0
             return True
         self.evaluations_since_best += 1

@@ -16,7 +16,7 @@ SECONDS_BETWEEN_DRAWINGS = 60
 
 def perplexity(nats: float) -> float:
     """exp(nats), infinite where that overflows."""
-    return math.exp(nats) if nats < 700 else math.inf
+    return math.inf if nats > 700 else math.exp(nats)
 
 
 class Reporter:

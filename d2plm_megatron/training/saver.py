@@ -16,6 +16,7 @@ from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.checkpoint.tensors import Write
 from d2plm_megatron.files import remove
 from d2plm_megatron.parallel.agreement import failing_together
+from d2plm_megatron.parallel.processes import use
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.engine import Engine
 
@@ -81,6 +82,7 @@ class Saver:
 
     def _catch(self, work: Callable[[], None]) -> None:
         try:
+            use(self.engine.processes.device)
             work()
         except BaseException as error:  # whatever it is, it belongs to the thread that asked
             self._error = error

@@ -1,7 +1,9 @@
 """One pass over some packs: corrupt, encode, score; forward only, or with gradients. The same for every objective."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from megatron.core import parallel_state
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
-from d2plm_megatron.batch import NoisyBatch, TokenBatch
+from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective
 
@@ -18,13 +20,54 @@ Sums = dict[str, tuple[float, float]]
 """By name, (sum, count): "loss" and the metrics of the objective."""
 
 
+@dataclass(frozen=True)
+class LocalSums:
+    """The sums of this rank's packs, on its device, where they can be added up without anyone waiting for them.
+
+    Attributes:
+        names: "loss", then the metrics of the objective; none on pipeline stages before the last, which alone scores.
+        table: sum and count of each, [names, 2], float64.
+    """
+
+    names: tuple[str, ...]
+    table: Tensor
+
+    @classmethod
+    def of(cls, terms: LossTerms) -> "LocalSums":
+        """Of one pack."""
+        every = {"loss": (terms.total.detach(), terms.count), **terms.metrics}
+        numbers = [number.double() for total_and_count in every.values() for number in total_and_count]
+        return cls(tuple(every), torch.stack(numbers).view(-1, 2))
+
+    @property
+    def loss(self) -> Tensor:
+        """Sum and count of the loss, [2]; zeros on pipeline stages before the last."""
+        return self.table[:1].sum(0)
+
+    def __add__(self, other: "LocalSums") -> "LocalSums":
+        return LocalSums(self.names, self.table + other.table)
+
+    def over_ranks(self) -> Sums:
+        """Added up over all ranks, for all of them. They all take part, and wait for their devices."""
+        sums: list[Sums] = [{}]
+        if self.names:
+            table = self.table.clone()
+            dist.all_reduce(table, group=parallel_state.get_data_parallel_group())
+            sums = [{name: (total, count) for name, (total, count) in zip(self.names, table.tolist(), strict=True)}]
+        if parallel_state.get_pipeline_model_parallel_world_size() > 1:
+            dist.broadcast_object_list(
+                sums,
+                src=parallel_state.get_pipeline_model_parallel_last_rank(),
+                group=parallel_state.get_pipeline_model_parallel_group(),
+                device=self.table.device,
+            )
+        return sums[0]
+
+
 def run_packs(
     wrapped: Any, objective: Objective, packs: Sequence[TokenBatch], device: torch.device, seed: int, train: bool
-) -> Sums:
-    """Runs this rank's packs through the encoder, accumulating gradients if `train`.
-
-    Returns, on every rank, the sums over all ranks.
-    """
+) -> LocalSums:
+    """Runs this rank's packs through the encoder, accumulating gradients if `train`. All ranks take part."""
 
     def forward_step(batches: Iterator[TokenBatch], model: Any) -> tuple[Tensor, Any]:
         batch = next(batches).to(device)
@@ -32,7 +75,7 @@ def run_packs(
         return model(noisy), partial(_loss, objective, noisy)
 
     with torch.set_grad_enabled(train):
-        terms = get_forward_backward_func()(
+        scored = get_forward_backward_func()(
             forward_step_func=forward_step,
             data_iterator=iter(packs),
             model=[wrapped],
@@ -41,33 +84,13 @@ def run_packs(
             micro_batch_size=1,
             forward_only=not train,
         )
-    return _sum_over_ranks(terms, device)
+    return reduce(add, scored) if scored else LocalSums((), torch.zeros(0, 2, dtype=torch.float64, device=device))
 
 
-def _loss(objective: Objective, noisy: NoisyBatch, logits: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def _loss(objective: Objective, noisy: NoisyBatch, logits: Tensor) -> tuple[Tensor, Tensor, LocalSums]:
     """In the form that Megatron wants: what to differentiate, what to divide by over all ranks, what to report."""
     terms = objective.loss(logits[0], noisy)
-    report = {"loss": (terms.total.detach(), terms.count), **terms.metrics}
-    stacked = {name: torch.stack([total.double(), count.double()]) for name, (total, count) in report.items()}
-    return terms.total, terms.count.int(), stacked
-
-
-def _sum_over_ranks(terms: list[dict[str, Tensor]], device: torch.device) -> Sums:
-    """Adds up micro-batches and data-parallel ranks; the last pipeline stage, which alone knows, tells the others."""
-    sums: list[Sums] = [{}]
-    if terms:
-        names = sorted(terms[0])
-        table = torch.stack([sum(term[name] for term in terms) for name in names])  # type: ignore[misc]
-        dist.all_reduce(table, group=parallel_state.get_data_parallel_group())
-        sums = [{name: (total, count) for name, (total, count) in zip(names, table.tolist(), strict=True)}]
-    if parallel_state.get_pipeline_model_parallel_world_size() > 1:
-        dist.broadcast_object_list(
-            sums,
-            src=parallel_state.get_pipeline_model_parallel_last_rank(),
-            group=parallel_state.get_pipeline_model_parallel_group(),
-            device=device,
-        )
-    return sums[0]
+    return terms.total, terms.count.int(), LocalSums.of(terms)
 
 
 def averages(sums: Sums) -> dict[str, float]:

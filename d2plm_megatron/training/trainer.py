@@ -1,14 +1,10 @@
 """The training loop, on one screen."""
 
-import importlib.metadata
 import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
-
-import torch
-import torch.distributed as dist
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
@@ -20,21 +16,23 @@ from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.files import write_text
 from d2plm_megatron.interruption import Interruption
 from d2plm_megatron.model.encoder import DTYPES
+from d2plm_megatron.noise import Stream, seed_for
 from d2plm_megatron.objectives import build
 from d2plm_megatron.overrides import to_yaml
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.diagnosis import broken_proteins, describe
-from d2plm_megatron.training.engine import Engine, learning_rate
+from d2plm_megatron.training.engine import Engine, Update, learning_rate
 from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.interval import Interval, peak_flops
 from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.report import Reporter, perplexity
 from d2plm_megatron.training.resume import newest_checkpoint, progress_of
 from d2plm_megatron.training.saver import Saver
-from d2plm_megatron.training.step import Sums, averages, run_packs
+from d2plm_megatron.training.step import LocalSums, averages, run_packs
+from d2plm_megatron.versions import versions
 
-EVALUATION_SEED = 0
+VALIDATION_SEED = seed_for(Stream.VALIDATE, 0)
 """Held-out proteins meet the same noise at every evaluation, so that only the weights make the difference."""
 
 
@@ -80,13 +78,13 @@ class Trainer:
         is_saved, interrupted = True, None
         with Prefetch(batches) as ready, self._saver:
             while progress.step < options.max_steps and not progress.should_stop(self.recipe.evaluate):
-                if interrupted := self._interrupted():
+                if interrupted := self.interruption.agreed:
                     break
                 batch = next(ready)
-                sums, norm = self._step(batch)
+                sums, update = self._step(batch)
                 interval.add(batch, sums)
-                if progress.step % options.log_every_steps == 0 and self.reporter:
-                    self.reporter.training(progress.step, {**interval.report(), **self._counts(norm)})
+                if progress.step % options.log_every_steps == 0:
+                    self._report(interval, update)
                 pause = time.perf_counter()
                 is_best = self._is_due(self.recipe.evaluate.every_steps) and self._evaluate()
                 is_saved = is_best or self._is_due(options.save_every_steps)
@@ -98,39 +96,47 @@ class Trainer:
         self._close(interrupted)
         return interrupted is None
 
-    def _interrupted(self) -> signal.Signals | None:
-        """The signal that any process has received; all take part, and all get the same answer."""
-        highest = torch.tensor(self.interruption.received, device=self.processes.device)
-        dist.all_reduce(highest, op=dist.ReduceOp.MAX)
-        return signal.Signals(int(highest)) if highest else None
-
-    def _step(self, batch: GlobalBatch) -> tuple[Sums, float]:
-        """One optimizer step: the sums of its loss and metrics, and the norm of its gradient before clipping."""
+    def _step(self, batch: GlobalBatch) -> tuple[LocalSums, Update]:
+        """One optimizer step: the sums of its loss and metrics on this rank, and what became of it."""
         progress, engine = self.progress, self.engine
         engine.prepare(progress.step)
         sums = run_packs(
             engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed, train=True
         )
-        stepped, norm = engine.update(loss=sums["loss"][0])
+        update = engine.update(sums.loss, self.interruption.flags())
+        self.interruption.agree(update.raised)
         progress.step += 1
-        progress.num_updates += stepped
-        progress.skipped_in_a_row = 0 if stepped else progress.skipped_in_a_row + 1
+        progress.num_updates += update.stepped
+        progress.skipped_in_a_row = 0 if update.stepped else progress.skipped_in_a_row + 1
         if progress.skipped_in_a_row >= self.recipe.train.max_skipped_steps:
-            self._give_up(batch)
+            self._give_up(batch, update)
         progress.position = batch.after
         progress.num_proteins += batch.num_proteins
         progress.num_tokens += batch.num_tokens
-        return sums, norm
+        return sums, update
 
-    def _give_up(self, batch: GlobalBatch) -> NoReturn:
+    def _report(self, interval: Interval, update: Update) -> None:
+        values = interval.report()
+        if self.reporter:
+            self.reporter.training(self.progress.step, {**values, **self._counts(update.norm)})
+
+    def _give_up(self, batch: GlobalBatch, update: Update) -> NoReturn:
+        many = (
+            f"train.max_skipped_steps={self.recipe.train.max_skipped_steps}: as many steps in a row, up to step "
+            f"{self.progress.step:,}, "
+        )
+        if not update.scored:
+            raise ValueError(
+                f"{many}were skipped, the last one as none of its residues was scored: does "
+                f"{self.recipe.data.train} hold nothing but X?"
+            )
         broken = broken_proteins(
             self.engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed
         )
         found = describe([self.stream.name_of(sample) for sample in broken], batch.num_proteins)
         raise ValueError(
-            f"train.max_skipped_steps={self.recipe.train.max_skipped_steps}: as many steps in a row, up to step "
-            f"{self.progress.step:,}, had a loss or gradient that is not finite; in the last one "
-            f"{found}; a lower optimizer.learning_rate or train.precision=fp32 may help"
+            f"{many}had a loss or gradient that is not finite; in the last one {found}; "
+            "a lower optimizer.learning_rate or train.precision=fp32 may help"
         )
 
     def _counts(self, norm: float) -> dict[str, float]:
@@ -155,9 +161,9 @@ class Trainer:
         with self.engine.average.swapped_in():
             for name, measure in self.objective.measures().items():
                 sums = run_packs(
-                    self.engine.wrapped, measure, self.held_out, self.processes.device, EVALUATION_SEED, train=False
+                    self.engine.wrapped, measure, self.held_out, self.processes.device, VALIDATION_SEED, train=False
                 )
-                nats = averages(sums)["nats"]
+                nats = averages(sums.over_ranks())["nats"]
                 values |= {f"{name}_nats": nats, f"{name}_perplexity": perplexity(nats)}
         is_best = self.progress.is_better(next(iter(values.values())), self.recipe.evaluate)
         if self.reporter:
@@ -175,9 +181,7 @@ class Trainer:
             "progress": self.progress.to_json(),
             "data": self.fingerprint,
             "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
-            "versions": {
-                name: importlib.metadata.version(name) for name in ("d2plm-megatron", "torch", "megatron-core")
-            },
+            "versions": versions("d2plm-megatron", "torch", "megatron-core"),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return Checkpoint(self.folder.incomplete(self.progress.step), self.recipe, state)
@@ -188,13 +192,14 @@ class Trainer:
         checkpointing.restore(self.engine, checkpoint.path, self.progress.num_updates)
 
     def _held_out(self, validation: IndexedProteins) -> list[TokenBatch]:
-        return held_out_packs(
+        packs = held_out_packs(
             validation,
             self.recipe.data,
             self.recipe.evaluate.max_proteins,
             self.processes.data_rank,
             self.processes.data_size,
         )
+        return [pack.pinned() for pack in packs]
 
     def _interval(self) -> Interval:
         peak = peak_flops(self.processes.device, DTYPES[self.recipe.train.precision])
@@ -218,8 +223,7 @@ class Trainer:
             self.reporter.close()
         step = f"step {self.progress.step:,}: {self.folder.path}"
         if interrupted:
-            done = "saved and stopped" if self.progress.step else "stopped before the first step"
-            self._say(f"{done} on {interrupted.name} at {step}; the same command continues")
+            self._say(f"saved and stopped on {interrupted.name} at {step}; the same command continues")
             return
         if self.progress.should_stop(self.recipe.evaluate):
             self._say(

@@ -38,6 +38,12 @@ def test_every_pack_holds_the_same_proteins_with_the_same_noise(runs: dict[str, 
         assert runs[name(HARDEST, layout, "fp32")].noisy_packs == alone, layout
 
 
+def test_gradients_are_added_up_in_several_parts(runs: dict[str, Run]) -> None:
+    """As those of a large encoder are, while others are still computed."""
+    for layout in ("DP2", "DP2+optimizer", "DP4+optimizer"):
+        assert min(runs[name(HARDEST, layout, "fp32")].num_buckets) > 5, layout
+
+
 def test_average_is_shared_out_where_the_optimizer_is(runs: dict[str, Run]) -> None:
     """Of 4 bytes to a parameter each rank holds its part, to the rounding of Megatron's buffers."""
     (alone,) = runs[name(HARDEST, ALONE, "fp32")].average_bytes

@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.tiny_runs import Run, without_clocks
 from d2plm_megatron.checkpoint.folder import RunFolder
-from tests.distributed.wanted import HARDEST, MOVED, RESUMED, name
+from tests.distributed.wanted import HARDEST, MOVED, RESUMED, SAVED, name
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for all runs
 
@@ -21,6 +21,20 @@ def test_resumed_run_is_the_same_to_the_bit(objective: str, layout: str, precisi
     expected, found = straight.tensors, resumed.tensors
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_every_layout_evaluates_the_same_average(runs: dict[str, Run]) -> None:
+    """It is swapped in and out between steps, where weights may still be on their way to other ranks."""
+    found = [validations(runs[f"{name(HARDEST, layout, 'fp32')}/straight"]) for layout in SAVED]
+    assert len(found[0]) == 4
+    for others in found[1:]:
+        assert others == [pytest.approx(values, rel=1e-6) for values in found[0]]
+
+
+def validations(run: Run) -> list[dict[str, float]]:
+    """What each evaluation measured."""
+    lines = [line for line in without_clocks(RunFolder(run.folder)) if line["kind"] == "validation"]
+    return [{key: value for key, value in line.items() if isinstance(value, float)} for line in lines]
 
 
 @pytest.mark.parametrize(("saved", "loaded"), MOVED, ids=lambda part: part)

@@ -1,4 +1,4 @@
-"""What README shows, as written there, and what users get wrong."""
+"""What `make demo` leaves, and what users get wrong."""
 
 import json
 import os
@@ -85,17 +85,6 @@ def test_same_seed_gives_the_same_proteins(demo: Path, tmp_path: Path) -> None:
         )
     a, b, c = ((tmp_path / f"{name}.fasta").read_text() for name in "abc")
     assert a == b != c
-
-
-def test_the_torchrun_line_of_readme(demo: Path, tmp_path: Path) -> None:
-    line = ["recipes/fm_450m.py", f"data.train={demo}/data/train", "model.num_layers=2", "train.max_steps=20"]
-    printed = _succeed(
-        str(Path(sys.executable).with_name("torchrun")),
-        *["--nproc-per-node", "2", *line, "parallel.tensor=2", f"output={tmp_path}"],
-        OMP_NUM_THREADS="1",
-    )
-    assert "step 20/20" in printed
-    assert (tmp_path / "fm_450m" / "checkpoints" / "step_00000020" / "state.json").exists()
 
 
 @pytest.mark.parametrize(

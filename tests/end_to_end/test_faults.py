@@ -95,14 +95,14 @@ def test_signal_saves_and_ends_well(
     assert saved.state["progress"]["step"] >= 20
 
 
-def test_signal_at_the_start_waits_for_the_first_step(start: Start, folder: RunFolder) -> None:
+def test_signal_at_the_start_waits_for_the_first_checkpoint(start: Start, folder: RunFolder) -> None:
     """Sent while torch is being imported, which takes seconds."""
     process = start("train.max_steps=1000000")
     wait_for(lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text())
     process.send_signal(signal.SIGTERM)
     code, printed = finish(process)
     assert code == SAVED_AND_STOPPED, printed
-    assert f"stopped before the first step on SIGTERM at step 0: {folder.path}" in printed
+    assert f"saved and stopped on SIGTERM at step 1: {folder.path}" in printed
 
 
 NUMBERS = {

@@ -4,11 +4,22 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+NOWHERE = {
+    "PIP_INDEX_URL": "http://127.0.0.1:9",
+    "PIP_RETRIES": "0",
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_FIND_LINKS": "",
+}
+"""A package index that does not answer, and no other."""
 
 
 @pytest.fixture
@@ -66,10 +77,35 @@ def test_install_that_failed_is_begun_anew(checkout: Path) -> None:
     left = checkout / ".venv" / "lib" / "left"
     left.parent.mkdir(parents=True)
     left.touch()
-    nowhere = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
-    done = _make(checkout, "install", f"PYTHON={sys.executable}", "TORCH=torch==2.13.0", **nowhere)
+    done = _make(checkout, "install", f"PYTHON={sys.executable}", "TORCH=torch==2.13.0", **NOWHERE)
     assert done.returncode == 2
     assert "No matching distribution found for torch==2.13.0" in done.stderr
     assert f"Setting up {checkout}/.venv: 250 MB to download" in done.stdout
     assert not left.exists()
     assert not (checkout / ".venv" / "installed").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("nvidia-smi") is not None, reason="it has the other build")
+@pytest.mark.parametrize("answers", [True, False])
+def test_install_asks_for_the_cpu_build_where_its_index_answers(answers: bool, checkout: Path) -> None:
+    asked: list[str] = []
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.headers['User-Agent'].partition('/')[0]} {self.path}")
+            self.send_response(200 if answers or "cpu" not in self.path else 404)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        usual = {**NOWHERE, "PIP_INDEX_URL": f"{url}/usual"}
+        done = _make(checkout, "install", f"PYTHON={sys.executable}", f"CPU_INDEX={url}/cpu", **usual)
+        server.shutdown()
+    assert asked == ["Python-urllib /cpu/torch/", *["pip /cpu/torch/"] * answers, "pip /usual/torch/"]
+    assert ("No NVIDIA GPU here: the CPU build of torch" in done.stdout) == answers
+    assert done.returncode == 2  # both are empty

@@ -15,6 +15,15 @@ def needs_a_gpu() -> None:
         pytest.skip("needs a CUDA device")
 
 
+@pytest.fixture(autouse=True)
+def fp32_is_fp32(needs_a_gpu: None) -> Iterator[None]:
+    """Some images turn TF32 on, which keeps 10 of the 23 bits."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
 @pytest.fixture
 def deterministic() -> Iterator[None]:
     """Only operations that give the same bits each time; any other raises."""

@@ -1,6 +1,5 @@
 """The kernels of the GPU give what the plain ones give, in the precision that they have."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Model, Parallel
-from d2plm_megatron.model import weights
+from d2plm_megatron.model import layer_spec, weights
 from d2plm_megatron.model.attention import PackedAttention, PackedProteins, packed_proteins
 from d2plm_megatron.model.encoder import Encoder, transformer_config
 from d2plm_megatron.model.placement import boxes_by_parameter
@@ -24,7 +23,7 @@ SMALL = {
     "time": Model(num_layers=4, hidden_size=256, num_attention_heads=4, ffn_hidden_size=512, time_conditioning=True),
     "esm": replace(MODEL_SIZES["esm2_8m"], num_layers=4),
 }
-NEEDS_TE = pytest.mark.skipif(importlib.util.find_spec("transformer_engine") is None, reason="needs Transformer Engine")
+NEEDS_TE = pytest.mark.skipif(not layer_spec.HAVE_TE, reason="needs Transformer Engine")
 EACH_KIND = pytest.mark.parametrize("kind", SMALL)
 
 

@@ -35,6 +35,19 @@ def test_signal_is_noted_and_handlers_are_put_back(number: signal.Signals) -> No
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_one_process_has_received_all_agree_on(number: signal.Signals) -> None:
+    with Interruption() as receiver, Interruption() as other:
+        receiver.received = number
+        raised = [any(flags) for flags in zip(receiver.flags(), other.flags(), strict=True)]
+        for each in (receiver, other):
+            assert each.agreed is None
+            each.agree(raised)
+            assert each.agreed is number
+            each.agree([False] * len(SIGNALS))
+            assert each.agreed is None
+
+
 def test_second_ctrl_c_ends_at_once() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", LOOP.format(patience=60)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -52,10 +52,22 @@ def test_hash_is_that_of_pure_integers(parts):
     assert [bits & MASK64 for bits in hash_integers(*tensors).tolist()] == expected
 
 
+@given(st.lists(int64s, min_size=2, max_size=6), st.integers(0, 63))
+def test_any_mixture_of_integers_and_tensors_hashes_the_same(parts, which):
+    """Integers are hashed on the host as far as the first tensor; nothing may tell where that was."""
+    mixture = [torch.tensor([part]) if which >> place & 1 else part for place, part in enumerate(parts)]
+    assert int(hash_integers(*mixture)) & MASK64 == hashed(*parts)
+    stratified = Noise(parts[0], parts[1]).stratified(Stream.TIME, torch.tensor([parts[-1]]))
+    assert stratified == to_unit(
+        hash_integers(parts[0], Stream.TIME, parts[1]) + parts[-1] * torch.tensor(INCREMENT - (1 << 64))
+    )
+
+
 def test_values_never_change():
     assert {stream.name: int(stream) for stream in Stream} == {
         "TIME": 1, "CORRUPT": 2, "CHOICE": 3, "REPLACE": 4, "ORDER": 5, "CROP": 6, "PACKS": 7, "WEIGHTS": 8,
-        "LENGTH": 9, "REVEAL": 10, "RESIDUE": 11, "EVALUATE": 12, "MEMBER": 13, "CORPUS": 14,
+        "LENGTH": 9, "REVEAL": 10, "RESIDUE": 11, "EVALUATE": 12, "MEMBER": 13, "CORPUS": 14, "FATE": 15,
+        "HELD_OUT": 16, "VALIDATE": 17, "GENERATE": 18,
     }  # fmt: skip
     noise = Noise(seed=42, epoch=7)
     assert int(noise.bits(Stream.CORRUPT, 3, 4)) & MASK64 == hashed(42, 2, 7, 3, 4) == PINNED_BITS

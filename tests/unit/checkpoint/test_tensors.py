@@ -4,6 +4,8 @@ import builtins
 import os
 import pickle
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,26 @@ def test_what_another_process_saves_is_left_to_it(tmp_path: Path, one_process: P
     tensors.save(tmp_path, {"weights": [mine, (other, torch.zeros(1, 4))]})
     with safe_open(tmp_path / FILE, "pt") as entries:
         assert list(entries.keys()) == ["weights.layers.weight[0:1,0:4]"]
+
+
+def test_the_last_to_learn_that_all_is_written_needs_the_folder_no_more(
+    saved: Path, one_process: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The main process gives it its final name at once."""
+    blocks = []
+
+    @contextmanager
+    def until_the_main_process_is_done(group: object = None) -> Iterator[None]:
+        yield
+        blocks.append(group)
+        if len(blocks) == 2:
+            saved.rename(saved.with_name("final"))
+
+    monkeypatch.setattr(tensors, "failing_together", until_the_main_process_is_done)
+    monkeypatch.setattr(tensors.dist, "get_rank", lambda group=None: 1)
+    files = tensors.save(saved, {"weights": [_row(0, torch.ones(1, 4))]})
+    assert list(files) == ["00001.safetensors"]
+    assert (saved.with_name("final") / "00001.safetensors").exists()
 
 
 def test_values_may_change_once_copies_are_prepared(tmp_path: Path, one_process: Processes) -> None:

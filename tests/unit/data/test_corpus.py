@@ -83,3 +83,8 @@ def test_opens_what_the_recipe_names(write_proteins):
     one, other = open_corpora(Data(train=f"{first}:1 {second}:3", clusters=str(file)))
     assert (len(one), one.share, one.clusters) == (6, Fraction(1, 4), None)
     assert (len(other), len(other.proteins), other.share) == (3, 9, Fraction(3, 4))
+
+
+def test_one_corpus_has_all_draws(proteins):
+    [alone] = open_corpora(Data(train=str(proteins.prefix)))
+    assert alone.share == Corpus(proteins).share == 1

@@ -12,6 +12,7 @@ from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.corpus import Corpus
 from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
 from d2plm_megatron.data.stream import PackStream, Position
 
@@ -46,6 +47,19 @@ def test_global_batches_are_the_same_for_any_number_of_ranks(stream, num_ranks):
         together = [pack for group in zip(*shares, strict=True) for pack in group]
         assert all(same(one, other) for one, other in zip(together, expected, strict=True))
         assert len({(b.num_proteins, b.num_tokens, b.sum_squared_lengths, b.after) for b in of_step}) == 1
+
+
+def test_packs_are_pinned_by_the_thread_that_reads_them(stream, monkeypatch):
+    """So that a GPU copies them without the training waiting, for the copy or for the pinning."""
+    threads = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.Tensor, "pin_memory", lambda x: threads.append(threading.current_thread().name) or x.clone()
+    )
+    with Prefetch(islice(global_batches(stream, START, 4, 0, 2), 3)) as ready:
+        packs = [pack for batch in ready for pack in batch.packs]
+    assert len(packs) == 6
+    assert threads == ["prefetch"] * 6 * sum(isinstance(value, torch.Tensor) for value in vars(packs[0]).values())
 
 
 def test_numbers_are_those_of_the_whole_batch_without_padding(stream):
@@ -90,6 +104,20 @@ def test_held_out_packs_of_fewer_proteins_than_asked_for(write_proteins):
     (pack,) = held_out_packs(IndexedProteins(write_proteins([3, 4])), OPTIONS, 1000, 0, 1)
     assert sorted(pack.sample_ids_S.tolist()) == [-1, -1, 0, 1]
     assert int(pack.scored_T.sum()) == 7
+
+
+@pytest.mark.parametrize(("sequences", "scored"), [(["XXXX", "B"], 0), (["XXXX", "B", "XM"], 1)])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_held_out_proteins_without_a_canonical_residue_are_refused_by_every_process(tmp_path, sequences, scored, rank):
+    with IndexedWriter(tmp_path / "p") as writer:
+        for sequence in sequences:
+            writer.add(alphabet.encode(sequence))
+    proteins = IndexedProteins(tmp_path / "p")
+    if scored:
+        assert len(held_out_packs(proteins, OPTIONS, 100, rank, 2)) == 1
+        return
+    with pytest.raises(ValueError, match=f"^{tmp_path}/p: nothing to score: no canonical residue in 2 proteins of it$"):
+        held_out_packs(proteins, OPTIONS, 100, rank, 2)
 
 
 def prefetch_threads() -> int:

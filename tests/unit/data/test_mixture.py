@@ -47,6 +47,20 @@ def test_every_window_has_the_exact_shares(stream):
         assert np.bincount(corpora).tolist() == [12, 6, 2]
 
 
+def test_every_batch_has_nearly_the_shares(write_proteins):
+    """Of short and of long proteins, which a packer that sorts by length would keep apart."""
+    short, long = (
+        Corpus(IndexedProteins(write_proteins([low + i % width for i in range(700)], name=f"from{low}")), share)
+        for low, width, share in ((40, 41, Fraction(7, 10)), (300, 201, Fraction(3, 10)))
+    )
+    stream = PackStream([short, long], Data(), seed=0)
+    packs = [pack for window in range(3) for pack in stream.window(0, window)]
+    batches = [np.concatenate([pack.corpora for pack in packs[first : first + 4]]) for first in range(0, len(packs), 4)]
+    shares = [(batch == 0).mean() for batch in batches if len(batch) > 300]
+    assert len(shares) > 50
+    assert min(shares) > 0.7 - 0.035 and max(shares) < 0.7 + 0.035  # of as many at random, 0.023 is the deviation
+
+
 def test_every_corpus_goes_through_passes_of_its_own(stream):
     """Windows cut the passes anywhere, and within a window packing changes the order: only counts are certain."""
     draws = drawn(stream, 31)
@@ -97,15 +111,3 @@ def test_a_protein_meets_new_noise_each_time(stream):
     ]
     keys = np.concatenate([sample[sample >= 0] for sample in samples])
     assert len(np.unique(keys)) == len(keys) > 500
-
-
-def test_identity_tells_other_data_and_other_shares_apart(stream):
-    assert stream.identity() == {
-        "corpora": [
-            {"share": "3/5", "proteins": 31, "residues": len(stream.sources[0].residues)},
-            {"share": "3/10", "proteins": 50, "residues": len(stream.sources[1].residues), "clusters": 9},
-            {"share": "1/10", "proteins": 3, "residues": len(stream.sources[2].residues)},
-        ]
-    }
-    alone = PackStream([Corpus(stream.sources[2])], OPTIONS, 0)
-    assert alone.identity() == {"proteins": 3, "residues": len(stream.sources[2].residues)}

@@ -9,6 +9,21 @@ from hypothesis import strategies as st
 from d2plm_megatron.data.order import permuted
 from d2plm_megatron.noise import Noise
 
+PINNED = [
+    [0, 0, 0],
+    [0, 1, 1],
+    [0, 1, 2],
+    [27, 38, 23],
+    [57, 13, 16],
+    [145, 78, 104],
+    [196, 252, 147],
+    [3610, 3705, 2796],
+    [3980, 2500, 1986],
+    [44784, 38827, 33519],
+    [654753181, 291665764, 930672880],
+    [298852252421, 610358987121, 28168547751],
+]  # fmt: skip
+
 
 @settings(max_examples=40)
 @given(st.integers(1, 5000), st.integers(0, 1 << 30), st.integers(0, 100))
@@ -37,11 +52,50 @@ def test_epochs_and_seeds_are_shuffled_apart(num_items):
     assert max(same) < 10  # places that agree by chance: 1 on average
 
 
-def test_every_item_comes_to_every_place():
-    """Over many epochs the item at a place is uniform: chi-square over the 12 x 12 table, whose margins are fixed."""
-    orders = torch.stack([permuted(torch.arange(12), 12, Noise(0, epoch)) for epoch in range(480)])
-    counts = torch.stack([column.bincount(minlength=12) for column in orders.T]).double()
-    assert float(((counts - 40) ** 2 / 40).sum()) * 11 / 12 < 173.6  # 121 degrees of freedom, p = 0.0012
+def orders_of(num_items: int, num_epochs: int) -> torch.Tensor:
+    """The orders of many epochs, [epochs, places]."""
+    places, epochs = torch.arange(num_items).repeat(num_epochs), torch.arange(num_epochs).repeat_interleave(num_items)
+    return permuted(places, num_items, Noise(1, epochs)).view(num_epochs, num_items)
+
+
+def deviation(counts: torch.Tensor, degrees: int) -> float:
+    """Of counts whose expectations are all alike: chi-square as a normal number (Wilson and Hilferty 1931)."""
+    expected = float(counts.sum()) / counts.numel()
+    chi_square, spread = float(((counts - expected) ** 2 / expected).sum()), 2 / (9 * degrees)
+    return ((chi_square / degrees) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
+
+
+SMALL = [2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257]
+
+
+@pytest.mark.parametrize("num_items", SMALL)
+def test_every_item_comes_to_every_place_equally_often(num_items):
+    """Items by places, and the items at the first two places together."""
+    num_epochs = 20_000 if num_items < 20 else 400_000 // num_items
+    orders = orders_of(num_items, num_epochs)
+    counts = torch.stack([column.bincount(minlength=num_items) for column in orders.T]).double()
+    degrees = (num_items - 1) ** 2
+    assert deviation(counts * (num_items - 1) / num_items, degrees) < 3.1  # as its margins are fixed
+    pairs = (orders[:, 0] * num_items + orders[:, 1]).bincount(minlength=num_items**2).view(num_items, num_items)
+    others = ~torch.eye(num_items, dtype=torch.bool)
+    if num_items < 20:
+        assert deviation(pairs[others].double(), int(others.sum()) - 1) < 3.1
+
+
+@pytest.mark.parametrize("num_items", [2, 3, 4, 5])
+def test_every_order_of_a_few_items_is_as_likely_as_any_other(num_items):
+    ways = math.factorial(num_items)
+    orders = orders_of(num_items, 500 * ways)
+    counts = (orders * num_items ** torch.arange(num_items)).sum(1).unique(return_counts=True)[1].double()
+    assert len(counts) == ways
+    assert deviation(counts, ways - 1) < 3.1
+
+
+def test_values_never_change():
+    """What a position in the data means must outlive a release; from 1 item to more than a network of 40 bits has."""
+    ends = [1, 2, 5, 64, 65, 256, 257, 4096, 4097, 70_000, 10**9, (1 << 40) + 1]
+    found = [[int(permuted(torch.tensor(place), n, Noise(3, 1))) for place in (0, n // 2, n - 1)] for n in ends]
+    assert found == PINNED
 
 
 def test_a_few_of_a_billion_are_computed_alone():

@@ -3,7 +3,8 @@ import hashlib
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,6 +23,9 @@ class Server(ThreadingHTTPServer):
     breaks         after how many bytes the next connections for the file end; then they hold
     knows_ranges   answers a Range with that range, else with everything
     metalink       what RELEASE.metalink says
+    content_range  what is said of a range, of its first byte
+    length         what is said of the length of the file, "" for nothing; None for the truth
+    body           what the file has from a byte on
     ranges         the Range of each request for the file
     """
 
@@ -30,6 +34,9 @@ class Server(ThreadingHTTPServer):
         self.breaks: deque[int] = deque()
         self.knows_ranges = True
         self.metalink = metalink(len(CONTENT), hashlib.md5(CONTENT).hexdigest())
+        self.content_range = lambda start: f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
+        self.length: str | None = None
+        self.body: Callable[[int], bytes] = lambda start: CONTENT[start:]
         self.ranges: list[str | None] = []
 
     @property
@@ -42,20 +49,26 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, Server)
         if self.path == f"/pub/{DATABASES['swissprot'].rpartition('/')[0]}/RELEASE.metalink":
-            self._answer(200, server.metalink.encode(), None)
+            self._answer(200, server.metalink.encode(), {})
         elif self.path == f"/pub/{DATABASES['swissprot']}":
             server.ranges.append(self.headers.get("Range"))
             start = int((server.ranges[-1] or "bytes=0-")[6:-1]) if server.knows_ranges else 0
             broken = server.breaks.popleft() if server.breaks else None
-            self._answer(206 if start else 200, CONTENT[start:], broken)
+            headers = {"Content-Length": server.length, "Content-Range": start and server.content_range(start)}
+            self._answer(206 if start else 200, server.body(start), headers, broken)
         else:
             self.send_error(404)
 
-    def _answer(self, status: int, body: bytes, broken: int | None) -> None:
+    def _answer(self, status: int, body: bytes, headers: dict[str, object], broken: int | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        if headers.get("Content-Length") is None:
+            headers["Content-Length"] = len(body)
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, str(value))
         self.end_headers()
-        self.wfile.write(body[:broken])
+        with suppress(ConnectionError):  # who hears nonsense hangs up
+            self.wfile.write(body[:broken])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -160,6 +173,12 @@ def test_the_disk_is_checked_first(refused, tmp_path, server):
         ("<html>", "not a metalink"),
         (metalink(1, "0", name="other.gz"), "does not give size and checksum"),
         (metalink(1, ""), "does not give size and checksum"),
+        (metalink(1, "../../../../x" + "0" * 19), "does not give size and checksum"),
+        (metalink(1, "0" * 33), "does not give size and checksum"),
+        (metalink(10**40, "0" * 32), "does not give size and checksum"),
+        (metalink(1, "0" * 32).replace("<size>1", "<size>\u00b2"), "does not give size and checksum"),
+        (metalink(1, "0" * 32).replace('"1.0"', '"1.0" encoding="foo"'), "not a metalink (unknown encoding"),
+        (metalink(1, "0" * 32).replace('"1.0"', '"1.0" encoding="big5"'), "not a metalink (multi-byte"),
     ],
 )
 def test_refuses_bad_metalinks(refused, tmp_path, server, text, message):
@@ -167,7 +186,33 @@ def test_refuses_bad_metalinks(refused, tmp_path, server, text, message):
     assert message in refused(*arguments(server, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        ({"content_range": lambda start: ""}, "was asked for the bytes from 50,000 on, of 280,"),
+        ({"content_range": lambda start: "bytes 0-9/10"}, "and answers with 'bytes 0-9/10'; give another --mirror"),
+        ({"content_range": lambda start: f"bytes {start}-{start + 10**9}/*"}, "and answers with 'bytes 50000-"),
+        ({"content_range": lambda start: f"bytes {start}-{'9' * 9999}/*"}, "and answers with 'bytes 50000-"),
+        ({"length": "17"}, "has 50,017 bytes, and 280,"),
+        ({"length": "9" * 30}, "bytes, and 280,"),
+        ({"length": "", "body": lambda start: bytes(10**6)}, "has more bytes, and 280,"),
+        ({"body": lambda start: bytes(len(CONTENT) - start)}, "but should be"),
+    ],
+)
+def test_a_server_that_lies_is_refused(command, tmp_path, server, lie, message):
+    server.breaks.extend([50_000] + [0] * 20)
+    assert command(*arguments(server, tmp_path))[0] == 2
+    server.breaks.clear()
+    for name, value in lie.items():
+        setattr(server, name, value)
+    code, _, err = command(*arguments(server, tmp_path))
+    assert code == 2 and message in err and err.count("\n") == 1 and len(err) < 600
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) in (0, 50_000)
+
+
 def test_refuses_unknown_databases_and_mirrors(refused, tmp_path, server):
     assert "expected uniref50, uniref90, swissprot" in refused(main, "trembl", "--output", tmp_path)
     assert "expected an http" in refused(main, "swissprot", "--output", tmp_path, "--mirror", "file:///etc")
+    for mirror in ("http://", "http:/x", "http://x:y", "http://x:99999", "http://[", "http://x/a b", "http://x/\u00e9"):
+        assert "expected an http" in refused(main, "swissprot", "--output", tmp_path, "--mirror", mirror)
     assert "404" in refused(main, "uniref50", "--output", tmp_path, "--mirror", f"{server.mirror}/nowhere")

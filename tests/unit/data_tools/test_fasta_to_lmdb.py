@@ -90,7 +90,7 @@ def test_refuses_bad_input_and_leaves_nothing(refused, tmp_path, text, message):
         (("--holdout", 1, "--holdout-output", "y.lmdb"), "expected 0 up to but not 1"),
         (("--holdout", "nan", "--holdout-output", "y.lmdb"), "expected 0 up to but not 1"),
         (("--holdout", 1e-9, "--holdout-output", "y.lmdb"), "no protein is left for y.lmdb (3 proteins in all)"),
-        (("--holdout", 0.5, "--holdout-output", "x.lmdb"), "must be different files"),
+        (("--holdout", 0.5, "--holdout-output", "x.lmdb"), "read or written by this command, too"),
     ],
 )
 def test_refuses_bad_holdouts(refused, tmp_path, monkeypatch, arguments, message):
@@ -130,11 +130,11 @@ def test_a_folder_is_never_replaced(command, tmp_path):
 
 
 def test_as_a_process_on_bad_input(tmp_path):
-    (tmp_path / "x.fasta").write_text(">a\nM-T\n")
+    (tmp_path / "x.fasta").write_text(">a\nM1T\n")
     arguments = ["--input", str(tmp_path / "x.fasta"), "--output", str(tmp_path / "x.lmdb")]
     done = subprocess.run(
         [sys.executable, "-m", "data_tools.fasta_to_lmdb", *arguments], capture_output=True, text=True, cwd=REPOSITORY
     )
     assert done.returncode == 2 and done.stdout == ""
-    reason = "none of the 1 records is a protein; the first is a: '-' at position 2 is no residue"
+    reason = "none of the 1 records is a protein; the first is a: '1' at position 2 is no residue"
     assert done.stderr == f"error: {tmp_path}/x.fasta: {reason}\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.fasta import write_fasta
 from data_tools import preparation, raw_blocks
-from data_tools.fasta import write_fasta
 from data_tools.homology import Homology, read_hits, search
 from data_tools.prepare import main
 

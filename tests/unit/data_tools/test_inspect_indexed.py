@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from d2plm_megatron.alphabet import CANONICAL_LETTERS, encode
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
+from d2plm_megatron.fasta import read_fasta
 from data_tools import ngrams
-from data_tools.fasta import read_fasta
 from data_tools.inspect_indexed import length_quantiles, main
 from data_tools.ngrams import entropies, ngram_counts
 

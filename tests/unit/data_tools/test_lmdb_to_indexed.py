@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron.alphabet import RESIDUE_LETTERS
+from d2plm_megatron.fasta import read_fasta, write_fasta
 from data_tools import fasta_to_lmdb, inspect_indexed
 from data_tools.cleaning import Tally
-from data_tools.fasta import read_fasta, write_fasta
 from data_tools.lmdb_to_indexed import convert, main
 from data_tools.lmdb_writer import LmdbWriter
 
@@ -29,7 +29,7 @@ def test_from_fasta_to_fasta_nothing_changes(sequences):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_fasta(folder / "x.fasta", ((f"p{number}", sequence) for number, sequence in enumerate(sequences)))
-        fasta_to_lmdb.convert(folder / "x.fasta", [folder / "x.lmdb"], 0.0, Tally())
+        fasta_to_lmdb.convert([folder / "x.fasta"], [folder / "x.lmdb"], 0.0, Tally())
         assert convert(folder / "x.lmdb", folder / "x") == (len(sequences), sum(map(len, sequences)))
         inspect_indexed.main(str(folder / "x"), folder / "y.fasta", first=0)
         assert [sequence for _, sequence in read_fasta(folder / "y.fasta")] == sequences

@@ -6,22 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS, decode
-from data_tools import clean_blocks, fates, raw_blocks
+from data_tools import clean_blocks, fates, preparation, raw_blocks
 from data_tools.chunks import chunk_bounds
 from data_tools.lmdb_to_indexed import convert
 from data_tools.lmdb_values import Layout, Record
-from data_tools.prepare import main
+from data_tools.prepare import main, share_to_hold_out
 from data_tools.proteins_lmdb import ProteinsLmdb
 from data_tools.split import is_held_out
 
@@ -90,7 +91,6 @@ def test_every_record_has_one_fate(command, tmp_path, small_pieces):
         "read": 556,
         "rejected": 6,
         "duplicates": 50,
-        "homologs of validation": 0,
         "train": len(train),
         "validation": len(validation),
     }
@@ -261,21 +261,52 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("records", "message"),
+    ("records", "share", "message"),
     [
-        ([(f"n{number}", "ACGT" * 20) for number in range(12)], "these are nucleotides"),
-        ([("a", "MKT"), ("b", "MKV")], "change --validation and remove"),
-        ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], "these are nucleotides"),
-        ([("a", "MK-T")], "none of the 1 records is a protein"),
-        ([("a", "M" * 10_000_000)], "were several records joined?"),
-        ([("a", "MKT")], "no protein is left for"),
+        ([(f"n{number}", "ACGT" * 20) for number in range(12)], 0.2, "these are nucleotides"),
+        ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], 0.2, "these are nucleotides"),
+        ([("a", "MK1T")], 0, "none of the 1 records is a protein"),
+        ([("a", "MK-T")], 0, "1 of 1 records hold gaps (- or .), as in an alignment; --gaps remove takes them out"),
+        ([(f"a{number}", "MK-T") for number in range(20)] + [("b", "MKT")], 0.2, "20 of 21 records hold gaps"),
+        ([("a", "M" * 10_000_000)], 0, "were several records joined?"),
+        ([("a", "MKT")] * 6, 0.2, "no protein is left for validation, of 6: none by chance"),
+        ([("a", "MKT")], 0.2, "--validation 0.2: is less than one of 1 records; give more records, or 0 for none"),
+        (
+            [("a", "MKT")] * 60,
+            0.005,
+            "is less than one of 60 records; give --validation 0.083, for about 5, or 0 for none",
+        ),
     ],
 )
-def test_refuses_what_cannot_be_training_data(command, tmp_path, records, message):
+def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_path, records, share, message):
     source = write_records(tmp_path / "x.fasta", records)
-    code, _, err = command(*arguments(source, tmp_path / "out", "--long", "drop", "--max-length", 500))
-    assert code == 2 and message in err and err.count("\n") == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [".work"]
+    more = ("--long", "drop", "--max-length", 500, "--validation", share)
+    assert message in refused(*arguments(source, tmp_path / "out", *more))
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_records", "share"),
+    [
+        (None, 60, 0.1),
+        (None, 994, 0.1),
+        (None, 9_006, 0.0111),
+        (None, 20_000, 0.005),
+        (0.3, 60, 0.3),
+        (0.0, 3, 0.0),
+        (1e-5, 20_000, 1e-5),
+    ],
+)
+def test_the_share_to_hold_out_suits_few_records(asked, num_records, share):
+    assert share_to_hold_out(asked, num_records) == share
+
+
+def test_sixty_proteins_need_no_option(command, tmp_path):
+    source = write_records(tmp_path / "x.fasta", random_records(60))
+    words = ("--input", source, "--output", tmp_path / "out", "--no-homology", "--workers", 1)
+    code, out, err = command(main, *words)
+    assert (code, err) == (0, "")
+    assert len(side(tmp_path / "out", "train")) + len(side(tmp_path / "out", "validation")) == 60
+    assert "homologs" not in out
 
 
 def test_windows_line_ends_change_nothing(command, tmp_path):
@@ -285,6 +316,52 @@ def test_windows_line_ends_change_nothing(command, tmp_path):
     for path in (source, windows):
         assert command(*arguments(path, tmp_path / path.stem))[0] == 0
     assert contents(tmp_path / "x")["train.lmdb"] == contents(tmp_path / "windows")["train.lmdb"]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> tuple[Path, Path, dict[str, bytes]]:
+    """An input, the work that a crash before the last renames leaves of it, and what should come of it."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    source = write_records(folder / "x.fasta", [*random_records(60), ("again", random_records(1)[0][1])])
+    options = {"validation": 0.2, "homology": False, "workers": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
+        main([source], folder / "whole", **options)
+        patch.setattr(preparation, "publish", lambda renames: sys.exit("crash"))
+        with pytest.raises(SystemExit):
+            main([source], folder / "work", **options)
+    return source, folder / "work", contents(folder / "whole")
+
+
+def tampered(data: bytes) -> st.SearchStrategy[bytes]:
+    """What may become of a file: cut, emptied, longer, zeroed, of another kind, with a byte or some changed."""
+    cut = st.integers(0, len(data)).map(lambda end: data[:end])
+    place = st.integers(0, len(data) - 1)
+    changed = st.builds(
+        lambda at, new: data[:at] + new + data[at + len(new) :], place, st.binary(min_size=1, max_size=4)
+    )
+    foreign = st.sampled_from(
+        [b"", bytes(len(data)), b"{}", b"null", b"[" * 10_000, b"PK\x03\x04", b"\x93NUMPY\x01\x00"]
+    )
+    return st.one_of(cut, changed, foreign, st.binary(max_size=200), st.binary(min_size=1).map(data.__add__))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_work_that_is_damaged_is_made_anew_or_named(interrupted, data):
+    source, work, whole = interrupted
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
+        out = Path(shutil.copytree(work, Path(name, "out")))
+        names = ["plan.json", "fates", "fates-final", "blocks/00000000.npz", "blocks/00000001.npz", "results/train.idx"]
+        path = out / ".work" / data.draw(st.sampled_from(names))
+        path.write_bytes(data.draw(tampered(path.read_bytes())))
+        try:
+            main([source], out, validation=0.2, homology=False, workers=1)
+        except ValueError as error:
+            assert path.name == "plan.json" and str(out / ".work") in str(error) and "remove" in str(error)
+        else:
+            assert contents(out) == whole
 
 
 def test_without_mmseqs_says_how_to_go_on(refused, tmp_path, monkeypatch):

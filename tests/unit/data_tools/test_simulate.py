@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from data_tools.cleaning import Tally, read_proteins
-from data_tools.fasta import read_fasta
+from d2plm_megatron.fasta import read_fasta
+from data_tools.cleaning import Tally
+from data_tools.inputs import read_proteins
 from data_tools.simulate import main, read_ancestors
 
 MOTIFS = {  # length of the sequence in ancestors.fasta, and what textbooks know: position (from 1) and residues there
@@ -76,7 +77,7 @@ def test_the_corpus_passes_the_cleaning_policy_unchanged(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--proteins", 0), "--proteins 0: expected 1 or more"),
+        (("--proteins", 0), "--proteins 0: expected 1 to 10,000,000"),
         (("--mean-identity", 1), "--mean-identity 1.0: expected 0.2 up to but not 1"),
         (("--mean-identity", 0.1), "--mean-identity 0.1: expected"),
         (("--mean-identity", "nan"), "--mean-identity nan: expected"),

@@ -60,6 +60,13 @@ def test_one_draw_has_no_error_and_a_hopeless_model_an_infinite_perplexity(make_
     assert Estimate(1e4, 1.0).perplexity == math.inf
 
 
+def test_a_draw_that_chooses_no_residue_is_refused(make_pack):
+    """As masked language modelling does now and then with a handful of residues."""
+    measure = build(config.MaskedLM(mask_probability=0.001)).measures()["masked"]
+    with pytest.raises(ValueError, match="in draw 1 none of the residues was chosen: evaluate more proteins"):
+        estimate(lambda noisy: torch.zeros(1, 3, 33), measure, [make_pack([3])], 2, nothing)
+
+
 @pytest.mark.parametrize(
     "objective",
     [config.Absorbing(), config.Absorbing(schedule="cosine", weight="linear"), config.FlowMatching(),

@@ -17,7 +17,7 @@ from d2plm_megatron.generation.generate import Request, generate
 from d2plm_megatron.parallel.processes import Processes
 
 REQUEST = Request(
-    num_sequences=3, shortest=20, longest=30, num_steps=4, temperature=1.0, step=None, seed=0, weights="average",
+    num_sequences=3, shortest=20, longest=30, num_steps=4, temperature=1.0, seed=0, weights="average",
     precision="fp32", tokens_per_pack=64,
 )  # fmt: skip
 

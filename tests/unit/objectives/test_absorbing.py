@@ -14,13 +14,13 @@ from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion, any_mask_lik
 from d2plm_megatron.objectives.flow_matching import FlowMatching
 from d2plm_megatron.objectives.objective import canonical_log_posterior
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import parse_schedule
+from d2plm_megatron.objectives.schedules import build_schedule
 
 proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), min_size=1, max_size=6)
 
 
 def absorbing(schedule: str = "linear", epsilon: float = 0.0, weight: str = "elbo") -> AbsorbingDiffusion:
-    return AbsorbingDiffusion(MixturePath(parse_schedule(schedule), False, epsilon), weight)
+    return AbsorbingDiffusion(MixturePath(build_schedule(schedule), False, epsilon), weight)
 
 
 def random_logits(pack, seed: int = 0) -> torch.Tensor:
@@ -87,7 +87,7 @@ def test_corrupt_and_loss_estimate_the_bound(pack_of, pairs, schedule):
 @pytest.mark.parametrize("t", [1e-12, 1e-6, 0.5, 1 - 1e-3 - 1e-9, None])
 def test_is_the_generalised_kl_of_flow_matching(make_pack, schedule, t):
     pack = make_pack([700, 300, 1000])
-    path = MixturePath(parse_schedule(schedule), uniform_source=False, time_epsilon=1e-3)
+    path = MixturePath(build_schedule(schedule), uniform_source=False, time_epsilon=1e-3)
     times_S = path.times(pack, Noise(0, 0)) if t is None else torch.full((3,), t, dtype=torch.float64)
     tokens_T = path.sample(pack, times_S, Noise(0, 0))
     if t == 1e-12:

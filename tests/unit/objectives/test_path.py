@@ -124,3 +124,15 @@ def test_times_of_a_likelihood_spread_the_masks_evenly_and_weigh_them_for_it(mak
     assert float((kappa.sort().values - even).abs().max()) < 1e-3
     assert float((path.speed(times_S) * kappa**2).mean()) == pytest.approx(1 / 3, abs=1e-3)
     assert float((path.rate(times_S) * (1 - kappa) * kappa**2).mean()) == pytest.approx(1 / 3, abs=1e-3)
+
+
+@pytest.mark.parametrize(("schedule", "left"), [(Polynomial(), 0.3), (Polynomial(2), 1 - 0.7**2)])
+def test_last_stretch_is_guessed_without_the_encoder(schedule, left):
+    """A mask is any of 20; a residue is what it was at first, or, as noise may be, each of the 19 others."""
+    path = MixturePath(schedule, uniform_source=False, time_epsilon=0.3)
+    assert path.last_nats() == pytest.approx(left * math.log(20), rel=1e-12)
+    guess = torch.tensor([1 - left + left / 20, *[left / 20] * 19], dtype=torch.float64)
+    entropy = float(torch.distributions.Categorical(guess).entropy())
+    assert replace(path, uniform_source=True).last_nats() == pytest.approx(entropy, rel=1e-12)
+    even = replace(path, even_in_kappa=True)  # where the share of data, too, is drawn up to 0.7
+    assert even.last_nats() == pytest.approx(0.3 * math.log(20), rel=1e-12)

@@ -4,6 +4,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from megatron.core import optimizer
 from megatron.core.distributed.fsdp import mcore_fsdp_adapter
 from megatron.core.distributed.fsdp.src.megatron_fsdp import param_and_grad_buffer
 from megatron.core.tensor_parallel import random
@@ -12,7 +13,14 @@ from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="is for machines without CUDA")
 
-PATCHED: list[ModuleType] = [torch.cuda, torch.cuda.random, mcore_fsdp_adapter, param_and_grad_buffer, random]
+PATCHED: list[ModuleType] = [
+    torch.cuda,
+    torch.cuda.random,
+    mcore_fsdp_adapter,
+    optimizer,
+    param_and_grad_buffer,
+    random,
+]
 
 
 def attributes() -> list[dict[str, object]]:
@@ -79,6 +87,16 @@ def test_gradients_flow_inside() -> None:
         weight = torch.ones(3, device="cuda", requires_grad=True)
         weight.cuda().square().sum().backward()
         assert torch.equal(weight.grad, torch.full((3,), 2.0))
+
+
+def test_optimizer_is_one_that_runs_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megatron chooses when it is imported, by what is installed, and that may be for GPUs alone."""
+    monkeypatch.setattr(optimizer, "Adam", object)
+    monkeypatch.setattr(optimizer, "USING_PYTORCH_OPTIMIZER", False)
+    with megatron_on_cpu():
+        assert optimizer.Adam is torch.optim.AdamW
+        assert optimizer.USING_PYTORCH_OPTIMIZER
+    assert optimizer.Adam is object
 
 
 def test_does_nothing_where_there_is_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

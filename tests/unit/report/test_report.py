@@ -297,8 +297,9 @@ def test_a_last_line_of_the_log_that_was_cut_off_is_left_out(make_run):
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"", "not FASTA, or empty"),
-        (b"MKT\n>a\nMKT\n", "not FASTA, or empty"),
+        (b"", "empty, no record in it"),
+        (b"MKT\n>a\nMKT\n", "line 1: 'MKT' comes before the first '>' header"),
+        (b"PAR1" + bytes(range(256)), "this is Parquet, not FASTA; write it as CSV"),
         (b">a\n>b\nMKT\n", "record a: no residue"),
         (b">\xff\xfe\nMKT\n", "not text in UTF-8"),
     ],
@@ -310,12 +311,15 @@ def test_what_is_no_fasta_is_named(contents, message, tmp_path):
         read_proteins(path)
 
 
-def test_fasta_is_read_in_upper_case_with_families(tmp_path):
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_fasta_is_read_in_upper_case_with_families(tmp_path, line_end, encoding):
     path = tmp_path / "some.fasta"
-    path.write_text(">sim_1 family=GFP_AEQVI identity=0.71 checkpoint_step=75\nmkt\nayi*\n>\nMK\n")
+    text = ">sim_1 family=GFP_AEQVI identity=0.71 checkpoint_step=75\nmkt\nayi*\n>\nMK\n"
+    path.write_bytes(text.replace("\n", line_end).encode(encoding))
     first, second = read_proteins(path)
     assert (first.name, first.family, first.step, first.sequence) == ("sim_1", "GFP_AEQVI", 75, "MKTAYI")
-    assert (second.name, second.family, second.step) == ("(without a name)", None, None)
+    assert (second.name, second.family, second.step) == ("record_2", None, None)
 
 
 def test_numbers_are_written_as_people_write_them():

@@ -10,7 +10,7 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Average, Model, Optimizer, Recipe, Train
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import Processes
-from d2plm_megatron.training.engine import Engine
+from d2plm_megatron.training.engine import Engine, Update
 from d2plm_megatron.training.step import Sums, run_packs
 
 
@@ -36,17 +36,17 @@ def backward() -> Callable[[Engine, Sequence[TokenBatch]], Sums]:
     def run(engine: Engine, packs: Sequence[TokenBatch]) -> Sums:
         engine.prepare(0)
         objective = build(engine.recipe.objective)
-        return run_packs(engine.wrapped, objective, packs, torch.device("cpu"), seed=0, train=True)
+        return run_packs(engine.wrapped, objective, packs, torch.device("cpu"), seed=0, train=True).over_ranks()
 
     return run
 
 
 @pytest.fixture(scope="session")
-def take_step(backward: Callable) -> Callable[[Engine, TokenBatch], tuple[bool, float]]:
-    """A whole step on one pack: (whether it stepped, gradient norm)."""
+def take_step(backward: Callable) -> Callable[[Engine, TokenBatch], Update]:
+    """A whole step on one pack."""
 
-    def take(engine: Engine, pack: TokenBatch) -> tuple[bool, float]:
+    def take(engine: Engine, pack: TokenBatch) -> Update:
         backward(engine, [pack])
-        return engine.update(loss=0.0)
+        return engine.update(loss=torch.ones(2))
 
     return take

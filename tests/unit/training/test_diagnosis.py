@@ -83,7 +83,9 @@ def test_an_update_starts_the_count_anew(
     recipe = replace(RECIPE, output=str(tmp_path), train=train, data=replace(RECIPE.data, train=str(data)))
     trainer = Trainer(recipe, one_process)
     update, steps = trainer.engine.update, iter(range(12))
-    monkeypatch.setattr(trainer.engine, "update", lambda loss: update(loss if next(steps) % 3 == 2 else float("nan")))
+    monkeypatch.setattr(
+        trainer.engine, "update", lambda loss, flags: update(loss if next(steps) % 3 == 2 else float("nan"), flags)
+    )
     trainer.fit()
     assert trainer.progress.num_updates == trainer.engine.average.num_updates == 4
     assert trainer.progress.skipped_in_a_row == 0

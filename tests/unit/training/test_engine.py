@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from megatron.core import optimizer as megatron_optimizer
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Optimizer, Recipe
@@ -36,14 +38,45 @@ def test_weight_decay_spares_norms_and_biases(small: Recipe, one_process: Proces
         assert decays[id(parameter)] == (0.0 if parameter.ndim == 1 else 0.1), name
 
 
+class FusedAdam(torch.optim.Optimizer):
+    """As Transformer Engine's: it makes what state it lacks by the shape of the whole parameter."""
+
+    def __init__(self, params: list, adam_w_mode: bool, **defaults: Any) -> None:
+        assert adam_w_mode
+        super().__init__(params, defaults)
+
+    def step(self) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                assert {"exp_avg", "exp_avg_sq"} <= self.state[parameter].keys(), "made by the optimizer itself"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_fused_optimizer_is_given_its_moments(
+    small: Recipe,
+    one_process: Processes,
+    make_pack: Callable[..., TokenBatch],
+    take_step: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+) -> None:
+    monkeypatch.setattr(megatron_optimizer, "Adam", FusedAdam)
+    monkeypatch.setattr(megatron_optimizer, "USING_PYTORCH_OPTIMIZER", False)
+    engine = Engine(replace(small, train=replace(small.train, precision=precision)), one_process)
+    assert take_step(engine, make_pack([50])).stepped
+    for shard in engine.masters.shards:
+        state = engine.masters.optimizer.optimizer.state[shard.stepped]
+        assert [moment.shape for moment in state.values()] == [shard.stepped.shape] * 2
+
+
 def test_clipping_bounds_the_step(
     small: Recipe, one_process: Processes, make_pack: Callable[..., TokenBatch], backward: Callable
 ) -> None:
     recipe = replace(small, optimizer=replace(small.optimizer, clip_norm=1e-3))
     engine = Engine(recipe, one_process)
     backward(engine, [make_pack([50])])
-    stepped, norm = engine.update(loss=0.0)
-    assert stepped
-    assert norm > 1e-3
+    update = engine.update(loss=torch.ones(2))
+    assert update.stepped
+    assert update.norm > 1e-3
     clipped = torch.cat([shard.stepped.grad.view(-1) for shard in engine.masters.shards]).norm()
     assert clipped == pytest.approx(1e-3, rel=1e-3)

@@ -9,7 +9,7 @@ import torch
 from d2plm_megatron.config import Average, Recipe
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.sizing import memory, num_parameters
-from d2plm_megatron.training.engine import Engine
+from d2plm_megatron.training.engine import Engine, Update
 
 PADDED_ROWS = 128 - 33
 
@@ -22,10 +22,10 @@ def _equal(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
-def _step_with_nan(engine: Engine, backward: Callable, pack: object) -> tuple[bool, float]:
+def _step_with_nan(engine: Engine, backward: Callable, pack: object) -> Update:
     backward(engine, [pack])
     next(engine.encoder.parameters()).main_grad.view(-1)[0] = torch.nan
-    return engine.update(loss=0.0)
+    return engine.update(loss=torch.ones(2))
 
 
 def test_starts_as_a_copy_of_the_weights_in_fp32(engine: Engine) -> None:
@@ -48,9 +48,9 @@ def test_follows_the_formula_over_successful_steps_only(
     expected, successes = [weight.double() for weight in engine.masters.weights], 0
     for number in range(8):
         if number in (2, 5):
-            assert not _step_with_nan(engine, backward, make_pack([20, 30]))[0]
+            assert not _step_with_nan(engine, backward, make_pack([20, 30])).stepped
         else:
-            assert take_step(engine, make_pack([20, 30], seed=number))[0]
+            assert take_step(engine, make_pack([20, 30], seed=number)).stepped
             decay = min(options.decay, (1 + successes) / (10 + successes) if options.ramp else 1.0)
             expected = [
                 decay * old + (1 - decay) * weight.double()
@@ -76,9 +76,9 @@ def test_gradient_that_is_not_finite_changes_nothing(
 ) -> None:
     take_step(engine, make_pack([20, 30]))
     weights, average = _copy(engine.masters.weights), _copy(engine.average.values)
-    stepped, norm = _step_with_nan(engine, backward, make_pack([50]))
-    assert not stepped
-    assert norm != norm  # nan
+    update = _step_with_nan(engine, backward, make_pack([50]))
+    assert not update.stepped
+    assert update.norm != update.norm  # nan
     assert _equal(weights, engine.masters.weights)
     assert _equal(average, engine.average.values)
     assert engine.average.num_updates == 1

@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from d2plm_megatron.config import Evaluate
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.training.progress import Progress
@@ -36,6 +38,23 @@ def test_loss_that_is_not_a_number_is_no_improvement() -> None:
     assert progress.is_better(2.0, Evaluate())
     assert not progress.is_better(math.nan, Evaluate())
     assert progress.best_loss == 2.0
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_first_loss_that_is_not_finite_does_not_stay_the_best(loss: float) -> None:
+    progress, options = Progress(), Evaluate(patience=2, threshold=0.5)
+    assert not progress.is_better(loss, options)
+    assert (progress.best_loss, progress.evaluations_since_best) == (math.inf, 1)
+    assert progress.is_better(2.0, options)
+    assert not progress.is_better(1.5, options)  # the threshold itself is no improvement
+    assert (progress.best_loss, progress.evaluations_since_best) == (2.0, 1)
+
+
+def test_a_run_begins_with_nothing_done() -> None:
+    assert Progress().to_json() == {
+        "step": 0, "position": {"epoch": 0, "window": 0, "pack": 0}, "num_updates": 0, "skipped_in_a_row": 0,
+        "num_proteins": 0, "num_tokens": 0, "best_loss": None, "evaluations_since_best": 0,
+    }  # fmt: skip
 
 
 def test_json_round_trip() -> None:

@@ -1,15 +1,15 @@
 import gzip
-import tempfile
 import tracemalloc
 from pathlib import Path
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from d2plm_megatron.alphabet import encode
+from data_tools import raw_blocks
 from data_tools.cleaning import (
+    GAPS_REMOVED,
     J_TO_X,
     LIKE_NUCLEOTIDES,
     STOP_REMOVED,
@@ -17,9 +17,8 @@ from data_tools.cleaning import (
     NotAProtein,
     Tally,
     clean,
-    read_proteins,
 )
-from data_tools.fasta import parse, read_fasta, text_blocks, write_fasta
+from data_tools.inputs import read_proteins
 
 
 def fasta(folder: Path, text: str | bytes, name: str = "x.fasta") -> Path:
@@ -69,6 +68,13 @@ def test_clean_skips(written, reason, message):
     assert skipped.value.reason == reason
 
 
+def test_a_hundred_thousand_residues_may_be_one_protein():
+    assert clean("M" * 100_000 + "*") == ("M" * 100_000, [STOP_REMOVED])
+    with pytest.raises(NotAProtein, match="100,001 residues; were several records joined") as skipped:
+        clean("M" * 100_001)
+    assert skipped.value.reason == "longer than any protein"
+
+
 @given(st.text("ACDEFGHIKLMNPQRSTVWYXBUZOJacdejx* \t-.1ſß", min_size=1, max_size=50))
 def test_clean_gives_residues_and_is_idempotent(written):
     try:
@@ -80,70 +86,21 @@ def test_clean_gives_residues_and_is_idempotent(written):
     assert clean(residues)[0] == residues
 
 
-def test_reads_headers_and_lines_as_databases_write_them(tmp_path):
-    text = "\ufeff\n>sp|P1|A first protein\nMKT\nVRQ\n\n>P2\r\nac\r\nde\r\n>\nGG\n>P4\n>P5 ß\nK"
-    expected = [("sp|P1|A", "MKTVRQ"), ("P2", "acde"), ("record_3", "GG"), ("P4", ""), ("P5", "K")]
-    assert list(read_fasta(fasta(tmp_path, text))) == expected
-    assert list(read_fasta(fasta(tmp_path, gzip.compress(text.encode()), "x.fasta.gz"))) == expected
-
-
-PACKED = gzip.compress(b">a\nMKT\n" * 2000, mtime=0)
-
-
 @pytest.mark.parametrize(
-    ("name", "data", "message"),
+    ("written", "expected", "notes"),
     [
-        ("x.fasta", b"", r"x\.fasta: empty"),
-        ("x.fasta.gz", b"", r"x\.fasta\.gz: empty"),
-        ("x.fasta.gz", gzip.compress(b""), r"x\.fasta\.gz: empty"),
-        ("x.fasta", b"\n \n", "empty"),
-        ("x.fasta", b"\n\nMKT\n>a\nMKT\n", r"x\.fasta, line 3: 'MKT' comes before the first '>'"),
-        ("x.fasta", b"\n >a\nMKT\n>b\nAAA\n", r"x\.fasta, line 2: white space before '>'"),
-        ("x.csv", b"id,sequence\na,MKT\n", r"line 1: 'id,sequence' comes before"),
-        ("x.fasta.gz", b">a\nMKT\n", "named .gz, but not compressed"),
-        ("x.fasta", PACKED, r"compressed by gzip, but not named so; rename it to x\.fasta\.gz"),
-        ("x.fasta.gz", PACKED[:-12], "gzip data damaged"),
-        ("x.fasta.gz", PACKED[:40] + b"\x00\x01\x02" + PACKED[43:], "gzip data damaged"),
-        ("x.fasta", b">a\nMKT\n>b\nM\xe9T\n", r"line 4: not text in UTF-8"),
+        ("-MK..TV-", "MKTV", [GAPS_REMOVED]),
+        ("mk-tV*", "MKTV", [UPPER_CASED, STOP_REMOVED, GAPS_REMOVED]),
+        ("MKTV", "MKTV", []),
     ],
 )
-def test_refuses_what_is_no_fasta(tmp_path, name, data, message):
-    with pytest.raises(ValueError, match=message):
-        list(read_fasta(fasta(tmp_path, data, name)))
+def test_clean_removes_gaps_where_that_is_asked_for(written, expected, notes):
+    assert clean(written, "remove") == (expected, notes)
 
 
-ZSTD = zstandard.compress(b">a\nMKT\n" * 2000)
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        ("x.fasta.zst", ZSTD[:-6], "zstd data damaged"),
-        ("x.fasta.zst", ZSTD[:9] + b"\xff\xff\xff" + ZSTD[12:], "zstd data damaged"),
-        ("x.fasta", ZSTD, r"compressed by zstd, but not named so; rename it to x\.fasta\.zst"),
-        ("x.fasta.zst", b">a\nMKT\n", "named .zst, but not compressed by zstd"),
-    ],
-)
-def test_refuses_damaged_zstd(tmp_path, name, data, message):
-    with pytest.raises(ValueError, match=message):
-        list(read_fasta(fasta(tmp_path, data, name)))
-
-
-@given(st.lists(st.text("ACDE\n", max_size=30), min_size=1, max_size=20), st.integers(1, 64))
-def test_blocks_change_nothing(sequences, block_bytes):
-    with tempfile.TemporaryDirectory() as name:
-        path = fasta(Path(name), "\n" + "".join(f">p{n}\n{text}\n" for n, text in enumerate(sequences)))
-        found = [
-            (title, sequence) for block in text_blocks(path, block_bytes) for title, sequence in parse(path, block)
-        ]
-    assert found == [(f"p{n}", text.replace("\n", "")) for n, text in enumerate(sequences)]
-
-
-def test_refuses_missing_files_and_folders(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        list(read_fasta(tmp_path / "missing.fasta"))
-    with pytest.raises(IsADirectoryError):
-        list(read_fasta(tmp_path))
+def test_what_is_gaps_alone_is_empty():
+    with pytest.raises(NotAProtein, match="no residue"):
+        clean("-.-", "remove")
 
 
 def test_tally_counts_everything_and_names_the_first_five(tmp_path):
@@ -175,16 +132,31 @@ def test_refuses_nucleotides_only_if_all_of_ten_are(tmp_path, num_nucleotides, n
     assert tally.notes[LIKE_NUCLEOTIDES] == num_nucleotides
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path):
+@pytest.mark.parametrize(("num_gapped", "num_whole", "refused"), [(20, 1, True), (1, 0, True), (5, 5, False)])
+def test_an_alignment_is_refused_with_what_to_do(tmp_path, num_gapped, num_whole, refused):
+    path = fasta(tmp_path, ">a\nM-KT\n" * num_gapped + ">b\nMKVT\n" * num_whole, "x.a3m")
+    if refused:
+        words = f"{num_gapped} of {num_gapped + num_whole} records hold gaps .*; --gaps remove takes them out"
+        with pytest.raises(ValueError, match=words):
+            list(read_proteins(path, Tally()))
+    else:
+        assert len(list(read_proteins(path, Tally()))) == num_whole
+    assert {sequence for _, sequence in read_proteins(path, Tally(), gaps="remove")} <= {"MKT", "MKVT"}
+
+
+def test_secondary_structure_of_an_a3m_is_no_protein(tmp_path):
+    tally = Tally()
+    path = fasta(tmp_path, "#A3M#\n>ss_pred\nCCHHH\n>ss_conf\n99999\n>P1 first\nM-KTa\n", "x.a3m")
+    assert list(read_proteins(path, tally, gaps="remove")) == [("P1", "MKTA")]
+    assert tally.skipped == {"secondary structure": 2}
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     path = fasta(tmp_path, gzip.compress(f">p\n{'MKTVRQG' * 50}\n".encode() * 20_000), "x.fasta.gz")
+    monkeypatch.setattr(raw_blocks, "_BLOCK_BYTES", 1 << 15)
     tracemalloc.start()
     num_residues = sum(len(sequence) for _, sequence in read_proteins(path, Tally()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert num_residues == 7_000_000
     assert peak < 500_000
-
-
-def test_writes_lines_of_sixty(tmp_path):
-    write_fasta(tmp_path / "x.fasta", [("a first", "M" * 60), ("b", "K" * 61)])
-    assert (tmp_path / "x.fasta").read_text() == f">a first\n{'M' * 60}\n>b\n{'K' * 60}\nK\n"

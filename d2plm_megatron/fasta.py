@@ -1,5 +1,6 @@
-"""FASTA files, plain, gzip or zstd: reading, whole or in blocks for several processes, and writing."""
+"""FASTA files, plain or compressed: reading, whole or in blocks for several processes, and writing."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import NamedTuple
 
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
+from d2plm_megatron import foreign
+from d2plm_megatron.compression import open_text
 from d2plm_megatron.files import atomic
-from data_tools.compression import open_plain
 
 _LINE_RESIDUES = 60
 _BLOCK_BYTES = 1 << 15
 _LONGEST_RECORD_BYTES = 1 << 26
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_HEAD_BYTES = 1 << 10
+_BEFORE_RECORDS = re.compile(rb"(?:[^\S\n]*\n|[#;][^\n]*(?:\n|$))*")
 
 
 class TextBlock(NamedTuple):
@@ -28,19 +31,25 @@ class TextBlock(NamedTuple):
 def read_fasta(path: str | Path) -> Iterator[tuple[str, str]]:
     """Yields (id, sequence) of each record as written; the id is the first word of the header, or record_N without one.
 
-    Raises FileNotFoundError, and ValueError naming the line for an empty file, text before the first header, a record
-    of more than 64 MiB, bytes that are no UTF-8 text, damaged data, or a compression and an ending not going together.
+    Raises what read_records raises.
+    """
+    for header, sequence in read_records(path):
+        yield header.split(maxsplit=1)[0], sequence
+
+
+def read_records(path: str | Path) -> Iterator[tuple[str, str]]:
+    """Yields (header without '>', sequence as written) of each record; an empty header becomes record_N.
+
+    Raises FileNotFoundError, and ValueError naming the line for an empty file, another format, text before the first
+    header, a record of more than 64 MiB, bytes that are no UTF-8 text, and what open_text raises. Empty lines and
+    comments (# or ;) may come before the first header.
     """
     for block in text_blocks(path):
-        for title, sequence in parse(path, block):
-            yield title.split(maxsplit=1)[0], sequence
+        yield from parse(path, block)
 
 
 def parse(path: str | Path, block: TextBlock) -> Iterator[tuple[str, str]]:
-    """Yields (header without '>', sequence) of the records of a block; an empty header becomes record_N.
-
-    Raises ValueError naming the line for bytes that are no UTF-8 text.
-    """
+    """Yields the records of a block, as read_records does. Raises ValueError for bytes that are no UTF-8 text."""
     try:
         text = block.text.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -53,13 +62,12 @@ def parse(path: str | Path, block: TextBlock) -> Iterator[tuple[str, str]]:
 def text_blocks(path: str | Path, block_bytes: int = _BLOCK_BYTES) -> Iterator[TextBlock]:
     """Cuts a FASTA file into blocks of whole records, `block_bytes` or one record each, the last as it comes.
 
-    The cuts depend on the file and `block_bytes` alone. Raises what read_fasta raises, but for what parse raises.
+    The cuts depend on the file and `block_bytes` alone. Raises what read_records raises, but for what parse raises.
     """
     path = Path(path)
-    with open_plain(path) as plain:
+    with open_text(path) as plain:
         line = record = 1
         for text in _cut(plain.read, block_bytes, path):
-            text = text.removeprefix(_BYTE_ORDER_MARK) if line == 1 else text
             if record > 1 or _begins(text, line, path):
                 yield TextBlock(text, line, record, plain.file.tell())
             line += text.count(b"\n")
@@ -78,28 +86,33 @@ def write_fasta(path: str | Path, records: Iterable[tuple[str, str]]) -> None:
 
 def _cut(read: Callable[[int], bytes], block_bytes: int, path: Path) -> Iterator[bytes]:
     waiting = bytearray()
-    line = 1
+    searched, line = 0, 1
     while data := read(block_bytes):
+        if not waiting and line == 1:
+            _begins(data[:_HEAD_BYTES], line, path)  # early, since there may be gigabytes without a header
         waiting += data
-        end = waiting.rfind(b"\n>") + 1 if len(waiting) >= block_bytes else 0
+        if len(waiting) < block_bytes:
+            continue
+        end = waiting.rfind(b"\n>", searched) + 1
         if end:
             yield bytes(waiting[:end])
             line += waiting.count(b"\n", 0, end)
             del waiting[:end]
         elif len(waiting) > _LONGEST_RECORD_BYTES:
             raise ValueError(f"{path}, line {line}: a record of more than 64 MiB; is this a FASTA file of proteins?")
+        searched = max(0, len(waiting) - 1)
     if waiting:
         yield bytes(waiting)
 
 
 def _begins(text: bytes, line: int, path: Path) -> bool:
-    """Whether the first record begins in this text: lines of white space alone may come before."""
-    body = text.lstrip()
-    before = text[: len(text) - len(body)]
-    line += before.count(b"\n")
-    if body and not body.startswith(b">"):
-        first = body.splitlines()[0].decode("utf-8", "replace").strip()
-        raise ValueError(f"{path}, line {line}: {first[:40]!r} comes before the first '>' header")
-    if body and before and not before.endswith((b"\n", b"\r")):
-        raise ValueError(f"{path}, line {line}: white space before '>'; a header must begin its line, remove it")
-    return bool(body)
+    """Whether the first record begins in this text: empty lines and comments may come before."""
+    before = _BEFORE_RECORDS.match(text)
+    assert before
+    body = text[before.end() :]
+    line += before.group().count(b"\n")
+    if body.strip() and not body.startswith(b">"):
+        if body.lstrip().startswith(b">"):
+            raise ValueError(f"{path}, line {line}: white space before '>'; a header must begin its line, remove it")
+        raise ValueError(f"{path}, line {line}: {foreign.describe(text[:_HEAD_BYTES], body[:_HEAD_BYTES])}")
+    return body.startswith(b">")

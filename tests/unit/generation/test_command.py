@@ -1,0 +1,20 @@
+import pytest
+
+from d2plm_megatron.generation.__main__ import length_range
+
+
+def test_lengths():
+    assert length_range("120") == (120, 120)
+    assert length_range("1:100000") == (1, 100_000)
+
+
+@pytest.mark.parametrize("text", ["", "0", "9:3", "3:x", "a", "-1:5", "1:2:3", "1e3"])
+def test_what_is_no_range_is_refused(text):
+    with pytest.raises(ValueError, match=f"^--length {text}: write a number of residues such as 120, or a range"):
+        length_range(text)
+
+
+@pytest.mark.parametrize("text", ["100001", "100:99999999999999999999"])
+def test_what_no_protein_is_as_long_as_is_refused(text):
+    with pytest.raises(ValueError, match=f"^--length {text}: no protein has more than 100,000 residues$"):
+        length_range(text)
