@@ -191,6 +191,6 @@ def _in_words(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not in Hydra's grammar; quote a value with special characters, as in name='a=b'"
     text = str(error.__cause__ or error)
-    key = re.search(r"full_key: (\S+)", text)
-    culprit = next((o for o in overrides if key and o.lstrip("+~").startswith(key[1] + "=")), None)
+    key = re.search(r"full_key: (\S+)|(?:at|value of) '(\S+)'", text)
+    culprit = next((o for o in overrides if key and o.lstrip("+~").startswith(f"{key[1] or key[2]}=")), None)
     return f"{culprit}: {text.splitlines()[0]}" if culprit else text.splitlines()[0]

@@ -32,6 +32,8 @@ _NAMES_OF_METADATA = (
     *(b"num_entries", b"num_examples", b"num_proteins", b"num_records", b"num_samples", b"num_sequences"),
 )
 _MOST_METADATA = 1_000
+_PAGE_SIZE = slice(40, 44)
+"""Where the first page of a database says how large its pages are."""
 _MOST_NAMED = 5
 
 
@@ -242,6 +244,11 @@ def _named_metadata(cursor: Any) -> Iterator[tuple[memoryview, memoryview]]:
 def _open(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; expected an LMDB database")
+    data = data_file(path)
+    with data.open("rb") as file:
+        page_bytes = int.from_bytes(file.read(_PAGE_SIZE.stop)[_PAGE_SIZE], "little")
+    if 0 < data.stat().st_size < 2 * page_bytes:  # to read the second of its first two pages would be a bus error
+        raise ValueError(f"{data}: not an LMDB database, or cut off")
     with _naming_damage(path):
         return lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False)
 

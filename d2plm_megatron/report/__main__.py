@@ -42,7 +42,8 @@ def main(
         raise ValueError(f"--output {page}: name the HTML file; the JSON goes beside it")
     samples = samples or _if_there(folder / "samples.fasta")
     evaluation = evaluation or _if_there(folder / "evaluation.json")
-    read = [folder / "recipe.yaml", folder / "metrics.jsonl", *filter(None, (samples, evaluation, reference))]
+    kept = [folder / "recipe.yaml", folder / "metrics.jsonl", *(folder / "checkpoints").rglob("*")]
+    read = [*kept, *filter(None, (samples, evaluation, reference))]
     check_outputs([page, page.with_suffix(".json")], read)
     findings = gather(folder, samples, evaluation, reference)
     write_text(page.with_suffix(".json"), json.dumps(numbers(findings), indent=1) + "\n")

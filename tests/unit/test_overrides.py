@@ -110,6 +110,8 @@ REFUSED = {
     "data.train=[a": ["data.train=[a:", "quote"],
     "name=é": ["name=é:", "quote"],
     "=3": ["no such key", "allowed are"],
+    "+train.max_steps=3": ["+train.max_steps=3: ", "already"],
+    "~name=other": ["~name=other: ", "not other"],
     f"train.seed={'9' * 5_000}": ["train.seed=999", "a number of more than 1000 digits"],
 }
 
