@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 
 _RECORDS_AT_ONCE = 2_000
 _MAPPED_BYTES = 1 << 27
+_PAGE_SIZE = slice(40, 44)
+"""Where the first page of a database says how large its pages are."""
 _MOST_NAMED = 5
 
 
@@ -211,6 +213,11 @@ def data_file(path: Path) -> Path:
 def _open(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; expected an LMDB database")
+    data = data_file(path)
+    with data.open("rb") as file:
+        page_bytes = int.from_bytes(file.read(_PAGE_SIZE.stop)[_PAGE_SIZE], "little")
+    if 0 < data.stat().st_size < 2 * page_bytes:  # to read the second of its first two pages would be a bus error
+        raise ValueError(f"{data}: not an LMDB database, or cut off")
     with _naming_damage(path):
         return lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False)
 

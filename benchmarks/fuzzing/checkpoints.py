@@ -197,8 +197,8 @@ def _plant(folder: Path, chance: Random) -> None:
 
 
 def _misplace(folder: Path, chance: Random) -> None:
-    """Puts links, folders and pipes in the places of the run's files and folders."""
-    paths = sorted((folder / RUN).rglob("*"))
+    """Puts links, folders and pipes in places of the run; a folder of checkpoints elsewhere is a user's own wish."""
+    paths = sorted(path for path in (folder / RUN).rglob("*") if path.name != "checkpoints")
     damage.misplace(chance.choice(paths), chance)
 
 

@@ -31,7 +31,7 @@ def recipe_in(folder: Path) -> Recipe:
         name=RUN,
         output=str(folder),
         model=Model(num_layers=1, hidden_size=8, num_attention_heads=2, ffn_hidden_size=8),
-        optimizer=Optimizer(learning_rate=1e-2, warmup_steps=0),  # so that the last is the best
+        optimizer=Optimizer(learning_rate=1e-2, warmup_steps=0),
         data=Data(train=proteins, validation=proteins, max_length_residues=60, tokens_per_pack=64),
         train=Train(
             max_steps=4,
@@ -42,7 +42,7 @@ def recipe_in(folder: Path) -> Recipe:
             rehearsal_pack_tokens=None,
             background_save=False,
         ),
-        evaluate=Evaluate(every_steps=2, max_proteins=8, threshold=0.0),
+        evaluate=Evaluate(every_steps=4, max_proteins=8, threshold=0.0),  # so that the last is the best
     )
 
 

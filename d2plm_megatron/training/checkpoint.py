@@ -19,6 +19,7 @@ from d2plm_megatron.files import atomic, check_outputs
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.overrides import to_yaml
 from d2plm_megatron.parallel.processes import joined
+from d2plm_megatron.training.report import perplexity
 
 PathArgument = Annotated[
     Path, typer.Argument(metavar="PATH", help="folder of a checkpoint, or of a run (its best one)")
@@ -92,7 +93,7 @@ def _state_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "seen", f"{progress['num_proteins']:,} proteins, {progress['num_tokens']:,} tokens"
     yield "position in the data", ", ".join(f"{name} {value:,}" for name, value in progress["position"].items())
     best = progress["best_loss"]
-    yield "best validation loss", "none yet" if best is None else f"{best:.4f} nats, perplexity {math.exp(best):.3f}"
+    yield "best validation loss", "none yet" if best is None else f"{best:.4f} nats, perplexity {perplexity(best):.3f}"
     yield (
         "written",
         f"{state['date']}, by {', '.join(f'{name} {number}' for name, number in state['versions'].items())}",
