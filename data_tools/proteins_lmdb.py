@@ -213,11 +213,11 @@ def data_file(path: Path) -> Path:
 def _open(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; expected an LMDB database")
-    data = data_file(path)
-    with data.open("rb") as file:
-        page_bytes = int.from_bytes(file.read(_PAGE_SIZE.stop)[_PAGE_SIZE], "little")
-    if 0 < data.stat().st_size < 2 * page_bytes:  # to read the second of its first two pages would be a bus error
-        raise ValueError(f"{data}: not an LMDB database, or cut off")
+    if (data := data_file(path)).is_file():
+        with data.open("rb") as file:
+            page_bytes = int.from_bytes(file.read(_PAGE_SIZE.stop)[_PAGE_SIZE], "little")
+        if 0 < data.stat().st_size < 2 * page_bytes:  # to read the second of its first two pages would be a bus error
+            raise ValueError(f"{data}: not an LMDB database, or damaged (cut off)")
     with _naming_damage(path):
         return lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False)
 

@@ -77,6 +77,11 @@ def from_lmdb(folder: Path) -> Any:
     return {"found": _indexed(folder, folder / LMDB), "expected": expected}
 
 
+def from_lmdb_alone(folder: Path) -> Any:
+    """The letters of a database that the plainest way of reading might not survive."""
+    return _indexed(folder, folder / LMDB)
+
+
 def clustered(folder: Path) -> Any:
     """The clusters of each protein."""
     command(cluster.main, "--input", folder / LMDB, "--table", folder / TABLE, "--output", folder / "x.clusters.npy")
@@ -263,7 +268,7 @@ def _tamper_work(folder: Path, chance: Random) -> None:
 ATTACKS = (
     Attack("fasta", make, _tamper_fasta, (converted, reported), is_as_expected),
     Attack("lmdb-records", make, _tamper_records, (from_lmdb,), is_as_expected),
-    Attack("lmdb-file", make, _tamper_database, (from_lmdb,), is_as_expected),
+    Attack("lmdb-file", make, _tamper_database, (from_lmdb_alone,)),
     Attack("cluster-table", make, _tamper_table, (clustered,), is_as_expected),
     Attack("work-begun", make_begun, _tamper_work, (prepared,)),
 )

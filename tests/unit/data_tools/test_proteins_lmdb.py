@@ -1,6 +1,8 @@
 import json
 import pickle
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -107,6 +109,19 @@ def test_refuses_files_that_are_no_database(tmp_path, data):
     (tmp_path / "x.lmdb").write_bytes(data)
     with pytest.raises(ValueError, match=r"x\.lmdb: not an LMDB database"), ProteinsLmdb(tmp_path / "x.lmdb"):
         pass
+
+
+def test_refuses_what_ends_within_the_first_pages(tmp_path):
+    """In a process of its own, which a bus error would end."""
+    with LmdbWriter(tmp_path / "x.lmdb") as writer:
+        writer.add("p", "MKT")
+    whole = (tmp_path / "x.lmdb").read_bytes()
+    for size in (1, 40, 4096, 5000, 8191):
+        (tmp_path / "cut.lmdb").write_bytes(whole[:size])
+        code = "import sys; from data_tools.proteins_lmdb import ProteinsLmdb; ProteinsLmdb(sys.argv[1]).__enter__()"
+        command = [sys.executable, "-c", code, tmp_path / "cut.lmdb"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and "ValueError" in done.stderr and "cut.lmdb" in done.stderr, (size, done)
 
 
 def test_refuses_folders_without_database_and_missing_files(tmp_path):
