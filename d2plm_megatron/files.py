@@ -85,9 +85,10 @@ def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
         if output.exists() and not output.is_file():
             what = "is a directory" if output.is_dir() else "is no ordinary file"
             raise ValueError(f"{output}: {what}; name a file to write")
-        above = next(folder for folder in output.absolute().parents if folder.exists())
+        above = next(folder for folder in output.absolute().parents if os.path.lexists(folder))
         if not above.is_dir():
-            raise ValueError(f"{output}: {above} is a file, so that nothing can be below it; name another file")
+            what = "is a file" if above.exists() else "is a link that leads nowhere"
+            raise ValueError(f"{output}: {above} {what}, so that nothing can be below it; name another file")
         same = next((other for other in others if _are_same(output, other)), None)
         if same is not None:
             also = "is" if str(same) == str(output) else f"is {same}, which is"

@@ -68,10 +68,12 @@ def test_outputs_differ_from_each_other_though_none_is_there_yet(tmp_path, sourc
         ("d", "is a directory"),
         ("a.fasta/b", "a.fasta is a file, so that nothing can be below it"),
         ("a.fasta/b/c", "a.fasta is a file, so that nothing can be below it"),
+        ("nowhere/b/c", "nowhere is a link that leads nowhere"),
         ("pipe", "is no ordinary file"),
     ],
 )
 def test_what_cannot_be_a_file_is_refused(tmp_path, source, output, message):
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     with pytest.raises(ValueError, match=message):
         check_outputs([tmp_path / output])
