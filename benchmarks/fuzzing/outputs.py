@@ -92,7 +92,7 @@ def _put_in_place(path: Path, victim: Path, chance: Random) -> None:
             path.mkdir()
             (path / "keep").write_text("it")
         case "dangling":
-            path.symlink_to(path.parents[1].parent / "outside" / "new")
+            path.symlink_to("nowhere")  # what leads out of the folder is a user's own wish
         case "loop":
             path.symlink_to(path.name)
         case "hard":
