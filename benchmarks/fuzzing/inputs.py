@@ -14,18 +14,16 @@ import lmdb
 import numpy as np
 import zstandard
 
-from benchmarks.fuzzing import damage
+from benchmarks.fuzzing import damage, plain
 from benchmarks.fuzzing.attack import Attack, Reading, Valid
 from benchmarks.fuzzing.subjects import command, proteins
 from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.report.fasta import read_proteins
 from data_tools import cluster, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, prepare
-from data_tools.cleaning import LONGEST_RESIDUES
 from data_tools.preparation import Preparation
 from data_tools.proteins_lmdb import ProteinsLmdb
 
 FASTA, LMDB, TABLE, OUTPUT = "in.fasta", "in.lmdb", "clusters.tsv", "out"
-_NO_RESIDUE = re.compile("[^LAGVSERTIDPKQNFYMHWCXBUZO]")
 _PREPARED = ("train.bin", "train.idx", "validation.bin", "validation.idx", "rejected.tsv")
 
 
@@ -60,7 +58,7 @@ def prepared(folder: Path) -> Any:
 def converted(folder: Path) -> Any:
     """From the FASTA file, whatever its ending, by way of LMDB and indexed data back to letters."""
     [path] = folder.glob(f"{FASTA}*")
-    expected = _plain_fasta(path)
+    expected = plain.read_fasta(path)
     command(fasta_to_lmdb.main, "--input", path, "--output", folder / "new.lmdb")
     return {"found": _indexed(folder, folder / "new.lmdb"), "expected": expected}
 
@@ -68,12 +66,15 @@ def converted(folder: Path) -> Any:
 def reported(folder: Path) -> Any:
     """The letters that a report reads, which are fewer kinds of FASTA."""
     [path] = folder.glob(f"{FASTA}*")
-    return {"found": [protein.sequence for protein in read_proteins(path)], "expected": _plain_fasta(path, mends=False)}
+    return {
+        "found": [protein.sequence for protein in read_proteins(path)],
+        "expected": plain.read_fasta(path, mends=False),
+    }
 
 
 def from_lmdb(folder: Path) -> Any:
     """The letters of a database, in the order of its keys."""
-    expected = _plain_lmdb(folder / LMDB)
+    expected = plain.read_lmdb(folder / LMDB)
     return {"found": _indexed(folder, folder / LMDB), "expected": expected}
 
 
@@ -88,7 +89,7 @@ def clustered(folder: Path) -> Any:
     with ProteinsLmdb(folder / LMDB) as database:
         names = [record.protein for record in database]
     found = [sorted(names[n] for n in members) for members in _members(folder / "x.clusters.npy", len(names))]
-    return {"found": sorted(found), "expected": _plain_table(folder / TABLE, names)}
+    return {"found": sorted(found), "expected": plain.read_table(folder / TABLE, names)}
 
 
 def _members(path: Path, number: int) -> list[list[int]]:
@@ -101,41 +102,6 @@ def _indexed(folder: Path, database: Path) -> list[str]:
     command(inspect_indexed.main, folder / "new", "--fasta", folder / "out.fasta")
     text = (folder / "out.fasta").read_text(encoding="utf-8")
     return ["".join(record.split("\n")[1:]) for record in text.split(">")[1:]]
-
-
-def _plain_fasta(path: Path, mends: bool = True) -> list[str] | None:
-    """The same, read in the plainest way; None where that cannot."""
-    data = path.read_bytes()
-    try:
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-        if path.suffix == ".zst":
-            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except (OSError, EOFError, ValueError, zstandard.ZstdError, gzip.zlib.error):  # type: ignore[attr-defined]
-        return None
-    records = ["".join(record.split("\n")[1:]) for record in f"\n{text}".split("\n>")[1:]]
-    letters = ["".join(record.split()).upper().removesuffix("*") for record in records]
-    letters = [one.replace("J", "X") for one in letters if len(one) <= LONGEST_RESIDUES] if mends else letters
-    return [one for one in letters if one and not _NO_RESIDUE.search(one)]
-
-
-def _plain_lmdb(path: Path) -> list[str] | None:
-    try:
-        with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as database, database.begin() as reading:
-            items = sorted((int(key), value) for key, value in reading.cursor() if key.isdigit())
-        return [json.loads(value)["sequence"] for _, value in items]
-    except (lmdb.Error, ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-def _plain_table(path: Path, names: list[str]) -> list[list[str]] | None:
-    clusters: dict[str, set[str]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        head, _, name = line.strip().partition("\t")
-        if name in names:
-            clusters.setdefault(head, set()).add(name)
-    return sorted(sorted(members) for members in clusters.values())
 
 
 def is_as_expected(valid: Valid, reading: Reading) -> str | None:
