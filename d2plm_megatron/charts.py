@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 TREND_POINTS = 20
 """A trend is drawn from this many progress reports on, and is the mean of a twentieth of them."""
+WIDE_SPAN = 4
+"""Perplexities whose highest is more than this many times the lowest are labelled 1, 2, 5, 10, ..., others evenly."""
 
 
 def plot_perplexity(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
@@ -25,8 +28,10 @@ def plot_perplexity(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
         label = f"validation, {name.removesuffix('_perplexity').replace('elbo', 'ELBO')}"
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label, color=f"C{1 + number}")
     axes.set(xlabel="step", ylabel="perplexity", yscale="log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > WIDE_SPAN * low else MaxNLocator(5))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3, which="both")
 
 
