@@ -33,7 +33,7 @@ def main(
         Path | None, typer.Option(help="HTML file to write, with a .json beside it; default RUN/report.html")
     ] = None,
 ) -> None:
-    """Writes a report of a run as one HTML file that is whole by itself, its numbers as JSON, and prints the main ones."""
+    """Writes a report of a run as one HTML file that stands alone, its numbers as JSON, and prints the main ones."""
     begin = time.perf_counter()
     page = output or folder / "report.html"
     check_outputs([page])
