@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import check_ordinary, write_text
 from data_tools.clean_blocks import Rules
 from data_tools.homology import Homology
 from data_tools.lmdb_values import Layout
@@ -45,10 +45,13 @@ def claim(work: Path, plan: Plan, mmseqs: str | None) -> None:
 
     mmseqs    version of MMseqs2, None without
 
-    Raises ValueError if the clean blocks are of other files or rules, or if the note is damaged, FileNotFoundError for
-    a missing input.
+    Raises ValueError if the clean blocks are of other files or rules, if the note is damaged, or for what is no
+    ordinary file there, FileNotFoundError for a missing input.
     """
     now = _describe(plan, mmseqs)
+    for path in work.rglob("*"):
+        if not path.is_dir():
+            check_ordinary(path)
     (work / "blocks").mkdir(parents=True, exist_ok=True)
     note = work / "plan.json"
     before = _read(note) if note.exists() else now

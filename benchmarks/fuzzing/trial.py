@@ -20,7 +20,7 @@ PRECIOUS = {"precious.txt": "not to be touched", "folder/precious.txt": "nor thi
 
 _LONGEST_LINE = 1_800
 _LINE = re.compile(r"(error|note): [^\x00-\x1f\x7f-\x9f]+")
-_PLACE = re.compile(r"--[a-z]|[a-z0-9_.+~]+=|: no such key|\b(https?|file)://")
+_PLACE = re.compile(r"--[a-z]|[a-z0-9_.+~]+=|: no such key|\.bin is missing|\b(https?|file)://")
 
 
 @dataclass(frozen=True)

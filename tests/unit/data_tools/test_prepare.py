@@ -364,6 +364,17 @@ def test_work_that_is_damaged_is_made_anew_or_named(interrupted, data):
             assert contents(out) == whole
 
 
+@pytest.mark.parametrize("name", ["plan.json", "fates", "blocks/00000000.npz"])
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_work_that_is_no_file_is_not_waited_for(interrupted, tmp_path, name, put):
+    source, work, _ = interrupted
+    out = Path(shutil.copytree(work, tmp_path / "out"))
+    (out / ".work" / name).unlink()
+    put(out / ".work" / name)
+    with pytest.raises(ValueError, match=f"{name}: is no ordinary file"):
+        main([source], out, validation=0.2, homology=False, workers=1)
+
+
 def test_without_mmseqs_says_how_to_go_on(refused, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     source = write_records(tmp_path / "x.fasta", random_records(50))
