@@ -18,7 +18,8 @@ def plot_perplexity(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     train = [line for line in lines if line["kind"] == "train"]
     steps, perplexities = ([line[name] for line in train] for name in ("step", "perplexity"))
     has_trend = len(train) >= TREND_POINTS
-    axes.plot(steps, perplexities, color="C0", alpha=0.25 if has_trend else 1, label=None if has_trend else "training")
+    name, marker = None if has_trend else "training", "o" if len(train) == 1 else None
+    axes.plot(steps, perplexities, color="C0", alpha=0.25 if has_trend else 1, label=name, marker=marker)
     if has_trend:
         axes.plot(steps, trend(perplexities), color="C0", linewidth=1.8, label="training, smoothed")
     held_out = [line for line in lines if line["kind"] == "validation"]

@@ -74,7 +74,9 @@ def from_yaml(path: Path) -> Recipe:
         merged = OmegaConf.merge(schema, loaded)
         assert isinstance(merged, DictConfig)
         return _to_recipe(merged)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        if str(error).startswith(str(path)):
+            raise
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from d2plm_megatron.alphabet import LETTER_OF_ID
-from d2plm_megatron.console import progress
+from d2plm_megatron.console import note, progress
 from d2plm_megatron.fasta import write_fasta
 from d2plm_megatron.files import publish
 from data_tools.clean_blocks import Cleaned, CleanTask, clean_block, read_block
@@ -123,11 +123,22 @@ class Preparation:
                     search(hits, queries, targets, self.plan.homology, self.workers)
                 advance(1)
         mark_homologs(final, fates, (read_hits(self._hits(group))["number"] for group in groups))
+        self._point_out_homologs(final)
         try:
             self._check_sides(final, "that resembles no validation protein; are they one family? try --no-homology")
         except ValueError:
             final.unlink()
             raise
+
+    def _point_out_homologs(self, fates: Path) -> None:
+        """Tells when validation takes most of training away, as it does from few families."""
+        found = count_fates(fates)
+        homologs, compared = int(found[HOMOLOG]), int(found[HOMOLOG] + found[TRAINING])
+        if 2 * homologs > compared:
+            note(
+                f"{homologs:,} of {compared:,} training proteins resemble a validation protein and are left out; for a "
+                "few families give a higher --min-sequence-identity, --split-by cluster, or --no-homology"
+            )
 
     def _check_sides(self, fates: Path, why: str) -> None:
         """Raises ValueError if a side that is wanted is empty."""

@@ -98,7 +98,7 @@ def main(
     check_gaps(gaps)
     alike = Homology(min_sequence_identity, min_coverage, sensitivity, mmseqs_memory)
     layout, sources = Layout(values, field, keys), expand(inputs)
-    check_outputs([output / name for name in FILES], map(data_file, sources))
+    check_outputs([output / name for name in FILES], [*map(data_file, sources), *filter(None, [clusters])])
     split = Split(_SHARE if validation is None else validation, split_by, clusters)
     split = replace(split, share=share_to_hold_out(validation, count_records(sources, layout, _MANY)))
     plan = Plan(

@@ -10,7 +10,7 @@ from recipes import absorbing_tiny
 def recipe() -> Recipe:
     """Absorbing diffusion with 0.8 million parameters, some minutes on two cores.
 
-    The weight "linear" learns faster here than the bound itself: perplexity 13.1 instead of 16.3 after 600 steps.
+    The weight "linear" learns faster here than the bound itself.
     """
     parent = absorbing_tiny.recipe()
     return replace(

@@ -12,6 +12,8 @@ from typing import Any
 from benchmarks.fuzzing import inputs
 from benchmarks.fuzzing.attack import Attack, is_anything
 from benchmarks.fuzzing.subjects import DATA, FACTS, RUN, command, run_with_checkpoints
+from d2plm_megatron.evaluation import __main__ as evaluation
+from d2plm_megatron.generation import __main__ as generation
 from d2plm_megatron.report import __main__ as report
 from d2plm_megatron.training.checkpoint import consolidate, strip
 from data_tools import cluster, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, merge, prepare, simulate
@@ -28,6 +30,13 @@ COMMANDS: dict[str, tuple[Callable[..., Any], tuple[str, ...], str, str]] = {
     "prepare": (prepare.main, ("--no-homology", "--workers", "1", "--input", inputs.FASTA), "--output", ""),
     "consolidate": (consolidate, (RUN,), "--output", ".safetensors"),
     "strip": (strip, (RUN,), "--output", ""),
+    "evaluation": (evaluation.main, (RUN, "--data", DATA, "--draws", "1"), "--output", ".json"),
+    "generation": (
+        generation.main,
+        (RUN, "--num-sequences", "1", "--length", "9", "--steps", "1"),
+        "--output",
+        ".fasta",
+    ),
     "report": (report.main, (RUN,), "--output", ".html"),
 }
 """By name: the command, its arguments, of which those that name something in the folder, its output, and its ending."""

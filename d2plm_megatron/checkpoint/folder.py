@@ -59,6 +59,13 @@ class RunFolder:
         """Where the checkpoint of a step is written."""
         return self.checkpoints / f".{_name(step)}.incomplete"
 
+    def own_files(self) -> list[Path]:
+        """What only training writes into this run, or into that of this checkpoint; no command may replace it."""
+        run = RunFolder(self.path.parent.parent) if is_checkpoint(self.path) else self
+        of_checkpoint = (self.path / "state.json", self.path / "tensors.json", *self.path.glob("*.safetensors"))
+        found = (run.path / "recipe.yaml", run.metrics, *run.checkpoints.rglob("*"), *of_checkpoint)
+        return [path for path in found if path.name not in (self.samples.name, self.evaluation.name)]
+
     def latest(self) -> Path | None:
         """The newest complete checkpoint, if there is one."""
         return next(iter(self.newest_first()), None)
@@ -133,6 +140,8 @@ class RunFolder:
         return named if is_checkpoint(named) else None
 
     def _prune(self, keep_last: int) -> None:
+        if self.best() is None and (self.checkpoints / "best").exists():  # which one it is cannot be read: all may be
+            return
         found = self.newest_first()  # higher steps than the latest are of a branch that was given up
         kept = {*found[:keep_last], self.best()}
         for folder in found:

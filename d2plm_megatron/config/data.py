@@ -1,5 +1,6 @@
 """What a run reads."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -72,6 +73,10 @@ class Data:
             )
 
 
+_WEIGHT = re.compile(r"\d{1,12}(\.\d{1,12})?(/\d{1,12}|[eE][+-]?\d{1,2})?|\.\d{1,12}")
+"""Not all that Fraction reads: 1e99999999 would take it forever."""
+
+
 def _weights_of(train: str | None) -> dict[str, Fraction]:
     """The prefixes of `data.train` and their weights, as written: "a:0.7 b:0.3", or one prefix, whose weight is 1."""
     if train is None:
@@ -82,8 +87,8 @@ def _weights_of(train: str | None) -> dict[str, Fraction]:
     weights: dict[str, Fraction] = {}
     for prefix, _, text in words:
         try:
-            weight = Fraction(text)
-        except (ValueError, ZeroDivisionError):
+            weight = Fraction(text) if _WEIGHT.fullmatch(text) else Fraction(0)
+        except ZeroDivisionError:
             weight = Fraction(0)
         if not prefix or weight <= 0:
             raise ValueError(f"data.train={train}: write every corpus as PREFIX:WEIGHT, with a weight above 0")

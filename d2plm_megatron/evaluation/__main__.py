@@ -11,7 +11,7 @@ from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
 from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
-from d2plm_megatron.data.indexed import paths_of
+from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation, write_evaluation
 from d2plm_megatron.files import check_outputs
 
@@ -30,7 +30,7 @@ def main(
     precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
     one_of("--precision", precision, ("bf16", "fp32"))
     path = output or RunFolder(checkpoint).evaluation
-    check_outputs([path], paths_of(data))
+    check_outputs([path], [*RunFolder(checkpoint).own_files(), *files_of(data)])
     result = evaluate(Checkpoint.open(checkpoint), data, draws, max_proteins, weights, precision)
     print_evaluation(result)
     write_evaluation(result, path)

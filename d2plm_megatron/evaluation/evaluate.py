@@ -79,10 +79,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
             table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nats_per_residue']:.4f}")
     table.add_row("unigram (no context)", f"{result['unigram_perplexity']:.3f}", "", "")
     show(table)
-    print(
-        f"{result['proteins']:,} proteins, {result['residues']:,} residues, {result['draws']} draws, "
-        f"{result['seconds']:.1f} s"
-    )
+    draws = "1 draw" if result["draws"] == 1 else f"{result['draws']} draws"
+    print(f"{result['proteins']:,} proteins, {result['residues']:,} residues, {draws}, {result['seconds']:.1f} s")
 
 
 def write_evaluation(result: dict[str, Any], path: Path) -> None:

@@ -16,13 +16,18 @@ from d2plm_megatron.files import check_outputs
 from d2plm_megatron.generation.generate import Request, generate
 from d2plm_megatron.generation.summary import print_summary
 
+MOST = 10**9
+"""Proteins, or steps: more cannot be meant."""
+
 
 def main(
     checkpoint: Annotated[Path, typer.Argument(help="folder of a checkpoint, or of a run (its best checkpoint)")],
     output: Annotated[Path | None, typer.Option(help="FASTA file to write; default CHECKPOINT/samples.fasta")] = None,
-    num_sequences: Annotated[int, typer.Option(min=1, help="proteins to generate")] = 64,
+    num_sequences: Annotated[int, typer.Option(min=1, max=MOST, help="proteins to generate")] = 64,
     length: Annotated[str, typer.Option(help="residues: 120, or 100:200 for even odds between the two")] = "100:200",
-    steps: Annotated[int, typer.Option(min=1, help="steps from noise to protein; more are slower and better")] = 64,
+    steps: Annotated[
+        int, typer.Option(min=1, max=MOST, help="steps from noise to protein; more are slower and better")
+    ] = 64,
     temperature: Annotated[float, typer.Option(min=0.01, help="below 1 likelier, above 1 more diverse residues")] = 1.0,
     seed: Annotated[int, typer.Option(help="the same seed gives the same proteins")] = 0,
     weights: Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")] = AVERAGE,
@@ -35,7 +40,7 @@ def main(
     one_of("--precision", precision, ("bf16", "fp32"))
     shortest, longest = length_range(length)
     path = output or RunFolder(checkpoint).samples
-    check_outputs([path])
+    check_outputs([path], RunFolder(checkpoint).own_files())
     request = Request(
         num_sequences=num_sequences,
         shortest=shortest,

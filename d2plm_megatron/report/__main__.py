@@ -41,8 +41,7 @@ def main(
         raise ValueError(f"--output {page}: name the HTML file, as in {page.stem}.html; the JSON goes beside it")
     samples = samples or _if_there(RunFolder(folder).samples)
     evaluation = evaluation or _if_there(RunFolder(folder).evaluation)
-    kept = [folder / "recipe.yaml", folder / "metrics.jsonl", *(folder / "checkpoints").rglob("*")]
-    read = [*kept, *filter(None, (samples, evaluation, reference))]
+    read = [*RunFolder(folder).own_files(), *filter(None, (samples, evaluation, reference))]
     check_outputs([page, page.with_suffix(".json")], read)
     findings = gather(folder, samples, evaluation, reference)
     write_text(page.with_suffix(".json"), json.dumps(numbers(findings), indent=1) + "\n")

@@ -55,7 +55,8 @@ def optimizer_curve(metrics: Sequence[dict[str, Any]]) -> str:
         panels = zip(figure.subplots(2, sharex=True), ("learning_rate", "gradient_norm"), strict=True)
         for axes, name in panels:
             train = [line for line in metrics if line["kind"] == "train"]
-            axes.plot([line["step"] for line in train], [line[name] for line in train])
+            marker = "o" if len(train) == 1 else None
+            axes.plot([line["step"] for line in train], [line[name] for line in train], marker=marker)
             axes.set(ylabel=name.replace("_", " "), ylim=(0, None))
             axes.grid(axis="y")
         axes.set_xlabel("step")

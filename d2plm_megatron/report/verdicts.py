@@ -34,7 +34,8 @@ def _verdicts(findings: Findings) -> Iterator[tuple[str, Verdict]]:
     if findings.evaluation is not None:
         elbo = findings.evaluation["elbo"]
         unigram = findings.evaluation["unigram_perplexity"]
-        yield "perplexity", _of_perplexity(elbo["perplexity"], elbo["perplexity_standard_error"] or 0.0, unigram)
+        if (error := elbo["perplexity_standard_error"]) is not None:  # of one draw nobody can say
+            yield "perplexity", _of_perplexity(elbo["perplexity"], error, unigram)
     if findings.samples is not None:
         yield "samples", _of_samples(findings.samples.summary.distinct, findings.samples.summary.proteins)
     if findings.novelty is not None and findings.samples is not None and findings.reference is not None:

@@ -15,7 +15,7 @@ def draw_curve(lines: Iterable[dict[str, Any]], title: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     plot_perplexity(axes, list(lines))
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)  # a name may have dollars
     axes.legend()
     with atomic(path) as (temporary,):
         figure.savefig(temporary, format="png", dpi=120)

@@ -36,6 +36,7 @@ REFUSED = [  # part, arguments, start of the message, what else it says
     (Data, {"train": "a:1 b:-2"}, "data.train=a:1 b:-2:", "above 0"),
     (Data, {"train": "a:1 b:nan"}, "data.train=a:1 b:nan:", "above 0"),
     (Data, {"train": "a:1 b:1/0"}, "data.train=a:1 b:1/0:", "above 0"),
+    (Data, {"train": "a:1 b:1e99999999"}, "data.train=a:1 b:1e99999999:", "above 0"),
     (Data, {"train": "a:1 :2"}, "data.train=a:1 :2:", "PREFIX:WEIGHT"),
     (Data, {"train": "a:1 a:2"}, "data.train=a:1 a:2:", "names a twice"),
     (Data, {"clusters": "a.clusters.npy"}, "data.clusters=a.clusters.npy:", "none without data.train"),

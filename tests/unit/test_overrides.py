@@ -261,6 +261,13 @@ def test_interpolations_carry_nothing_of_the_environment_into_what_is_written(tm
         assert "hush" not in str(error.value)
 
 
+def test_numbers_that_python_does_not_read_are_refused(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(to_yaml(RECIPE).replace("max_steps: ", "max_steps: " + "9" * 5000))
+    with pytest.raises(ValueError, match=r"^\S*recipe\.yaml"):
+        from_yaml(path)
+
+
 @pytest.mark.timeout(20)
 def test_pipes_and_devices_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")

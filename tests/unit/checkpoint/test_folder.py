@@ -37,6 +37,28 @@ def test_new_best_lets_the_old_one_go(tmp_path: Path, write_checkpoint: Write) -
     assert _names(run) == ["step_00000004", "step_00000006"]
 
 
+def test_nothing_goes_while_nobody_can_read_which_is_the_best(tmp_path: Path, write_checkpoint: Write) -> None:
+    run = RunFolder(tmp_path)
+    write_checkpoint(run, 1, is_best=True)
+    (run.checkpoints / "best").write_bytes(b"\xff")
+    for step in (2, 3):
+        write_checkpoint(run, step, keep_last=1)
+    assert _names(run) == ["step_00000001", "step_00000002", "step_00000003"]
+    write_checkpoint(run, 4, is_best=True, keep_last=1)
+    assert _names(run) == ["step_00000004"]
+
+
+def test_own_files_are_those_that_training_writes(tmp_path: Path, write_checkpoint: Write) -> None:
+    run = RunFolder(tmp_path)
+    checkpoint = write_checkpoint(run, 1)
+    for path in (run.evaluation, run.samples, tmp_path / "report.json", RunFolder(checkpoint).evaluation):
+        path.write_text("")
+    found = {str(path.relative_to(tmp_path)) for path in run.own_files()}
+    assert found >= {"recipe.yaml", "metrics.jsonl", "checkpoints/latest", "checkpoints/step_00000001/state.json"}
+    assert not [name for name in found if name.endswith(("evaluation.json", "samples.fasta", "report.json"))]
+    assert {run.path / "recipe.yaml", checkpoint / "state.json"} <= set(RunFolder(checkpoint).own_files())
+
+
 def test_incomplete_checkpoint_is_never_taken(tmp_path: Path, write_checkpoint: Write) -> None:
     run = RunFolder(tmp_path)
     write_checkpoint(run, 1)

@@ -1,11 +1,24 @@
 import pytest
 
+from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.evaluation import __main__ as evaluation
+from d2plm_megatron.generation import __main__ as generation
 from d2plm_megatron.generation.__main__ import length_range
 
 
 def test_lengths():
     assert length_range("120") == (120, 120)
     assert length_range("1:100000") == (1, 100_000)
+
+
+def test_files_of_the_run_are_not_replaced(tmp_path, write_checkpoint):
+    run = RunFolder(tmp_path / "run")
+    state = write_checkpoint(run, 1) / "state.json"
+    for main in (generation.main, evaluation.main):
+        arguments = {"data": "none"} if main is evaluation.main else {}
+        with pytest.raises(ValueError, match="read or written by this command, too"):
+            main(run.path, output=run.path / ".." / "run" / state.relative_to(run.path), **arguments)
+    assert state.read_bytes().startswith(b"{")
 
 
 @pytest.mark.parametrize("text", ["", "0", "9:3", "3:x", "a", "-1:5", "1:2:3", "1e3"])

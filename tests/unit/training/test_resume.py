@@ -56,6 +56,13 @@ def test_other_residues_of_the_same_sizes_are_others(
     assert refused(other, one_process) == "data.train: other proteins"
 
 
+def test_residues_that_have_changed_beside_old_checksums_are_others(trained: Recipe, one_process: Processes) -> None:
+    path = Path(f"{trained.data.train}.bin")
+    residues = path.read_bytes()
+    path.write_bytes(bytes(reversed(residues)))
+    assert refused(trained, one_process) == "data.train: other proteins"
+
+
 def test_other_numbers_are_named(
     trained: Recipe, write_proteins: Callable[..., Path], one_process: Processes, tmp_path: Path
 ) -> None:
