@@ -30,7 +30,7 @@ from benchmarks.layouts import ALONE, LAYOUTS, OBJECTIVES, PRECISIONS
 from benchmarks.machine import machine
 from benchmarks.random_proteins import short_lengths, write_proteins
 from benchmarks.tiny_runs import Job, Run, train
-from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.index import AVERAGE, WEIGHTS
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import progress, run
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from benchmarks.tiny_runs import DONE, TINY
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.checkpoint.encoders import WEIGHTS
 from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.index import WEIGHTS
 from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import MixturePath

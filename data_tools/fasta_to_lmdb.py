@@ -39,7 +39,7 @@ def main(
 ) -> None:
     """Reads proteins, cleans them and writes an LMDB database; prints what happened to the records."""
     if not 0 <= holdout < 1:
-        raise ValueError(f"--holdout {holdout}: expected 0 up to but not 1")
+        raise ValueError(f"--holdout {holdout}: expected 0 up to but not 1, as 0.05 for 5%")
     if (holdout > 0) != (holdout_output is not None):
         raise ValueError("--holdout and --holdout-output go together: a share, and where to write it")
     check_gaps(gaps)

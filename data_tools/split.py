@@ -42,7 +42,7 @@ class Split:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
-            raise ValueError(f"--validation {self.share}: expected 0 up to but not 1")
+            raise ValueError(f"--validation {self.share}: expected 0 up to but not 1, as 0.05 for 5%")
         if self.by not in BY:
             raise ValueError(f"--split-by {self.by}: expected {', '.join(BY)}")
         if self.clusters and self.by != "cluster":

@@ -16,8 +16,9 @@ from benchmarks.fuzzing.attack import Attack, Reading, Valid, is_anything
 from benchmarks.fuzzing.subjects import FACTS, RUN, command, digest, facts_of, recipe_in, run_with_checkpoints
 from d2plm_megatron.checkpoint import index, integrity
 from d2plm_megatron.checkpoint.checkpoint import STATE, Checkpoint
-from d2plm_megatron.checkpoint.encoders import AVERAGE, load_encoder
+from d2plm_megatron.checkpoint.encoders import load_encoder
 from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.index import AVERAGE
 from d2plm_megatron.checkpoint.metrics import read_metrics, rewind
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import note

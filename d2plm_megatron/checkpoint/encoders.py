@@ -9,8 +9,6 @@ from d2plm_megatron.model import layer_spec
 from d2plm_megatron.model.encoder import Encoder, transformer_config
 from d2plm_megatron.model.placement import boxes_by_parameter
 
-WEIGHTS, AVERAGE = "weights", "average"
-
 
 def load_encoder(checkpoint: Checkpoint, group: str, precision: str, device: torch.device) -> Encoder:
     """The encoder of a checkpoint, ready to be called, in the layout of the present processes.

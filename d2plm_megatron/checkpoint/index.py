@@ -26,6 +26,8 @@ from d2plm_megatron.checkpoint import integrity
 from d2plm_megatron.checkpoint.integrity import Damaged
 
 NAME = "tensors.json"
+WEIGHTS, AVERAGE = "weights", "average"
+"""The groups of tensors that are an encoder: as trained, and their moving average."""
 BYTES_OF = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 """Of a number, by the dtypes of safetensors that weights, moments and averages may have."""
 

@@ -21,7 +21,7 @@ def meant_by(prefix: str) -> str:
     if path.is_file():
         command = f"python -m data_tools.prepare --input {quote(prefix)} --output {quote(_stem(path))}"
         return f"{_RULE}; {command} makes datasets of proteins, as {_stem(path)}/train and {_stem(path)}/validation"
-    return _RULE
+    return f"{_RULE}; python -m data_tools.prepare makes one of proteins"
 
 
 def _stem(path: Path) -> str:

@@ -3,18 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from d2plm_megatron.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
 from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.index import AVERAGE, WEIGHTS
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs
-from d2plm_megatron.generation.generate import Request, generate
-from d2plm_megatron.generation.summary import print_summary
 
 MOST = 10**9
 """Proteins, or steps: more cannot be meant."""
@@ -36,11 +33,16 @@ def main(
 ) -> None:
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
     one_of("--weights", weights, (AVERAGE, WEIGHTS))
-    precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
-    one_of("--precision", precision, ("bf16", "fp32"))
+    one_of("--precision", precision or "fp32", ("bf16", "fp32"))
     shortest, longest = length_range(length)
     path = output or RunFolder(checkpoint).samples
     check_outputs([path], RunFolder(checkpoint).own_files())
+    opened = Checkpoint.open(checkpoint)
+    import torch  # which takes seconds, that nobody should wait for who has mistyped something
+
+    from d2plm_megatron.generation.generate import Request, generate
+    from d2plm_megatron.generation.summary import print_summary
+
     request = Request(
         num_sequences=num_sequences,
         shortest=shortest,
@@ -49,10 +51,10 @@ def main(
         temperature=temperature,
         seed=seed,
         weights=weights,
-        precision=precision,
+        precision=precision or ("bf16" if torch.cuda.is_available() else "fp32"),
         tokens_per_pack=tokens_per_pack,
     )
-    print_summary(generate(Checkpoint.open(checkpoint), request, path))
+    print_summary(generate(opened, request, path))
 
 
 def length_range(text: str) -> tuple[int, int]:

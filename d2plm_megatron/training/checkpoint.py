@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from d2plm_megatron.checkpoint import index, tensors
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.index import AVERAGE, WEIGHTS
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import progress, run, show
 from d2plm_megatron.files import atomic, check_outputs

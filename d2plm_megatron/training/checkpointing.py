@@ -11,7 +11,7 @@ from torch import Tensor
 
 from d2plm_megatron.checkpoint import integrity, tensors
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.index import AVERAGE, WEIGHTS
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.master_weights import Shard
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 
-from d2plm_megatron.checkpoint.encoders import AVERAGE, Checkpoint, load_encoder
+from d2plm_megatron.checkpoint.checkpoint import Checkpoint
+from d2plm_megatron.checkpoint.encoders import load_encoder
 from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.checkpoint.index import AVERAGE
 from d2plm_megatron.config import Data, Model, Recipe, Train
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training.trainer import Trainer

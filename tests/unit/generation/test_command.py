@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from d2plm_megatron.checkpoint.folder import RunFolder
@@ -19,6 +22,15 @@ def test_files_of_the_run_are_not_replaced(tmp_path, write_checkpoint):
         with pytest.raises(ValueError, match="read or written by this command, too"):
             main(run.path, output=run.path / ".." / "run" / state.relative_to(run.path), **arguments)
     assert state.read_bytes().startswith(b"{")
+
+
+@pytest.mark.parametrize("arguments", [["generation", "nowhere"], ["evaluation", "nowhere", "--data", "none"]])
+def test_who_has_mistyped_does_not_wait_for_torch(arguments):
+    command = [sys.executable, "-X", "importtime", "-m", f"d2plm_megatron.{arguments[0]}", *arguments[1:]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "error: nowhere: no checkpoint" in done.stderr
+    assert " torch\n" not in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "0", "9:3", "3:x", "a", "-1:5", "1:2:3", "1e3"])

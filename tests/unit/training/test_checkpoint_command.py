@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from d2plm_megatron.checkpoint import index, tensors
 from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.encoders import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint.index import AVERAGE, WEIGHTS
 from d2plm_megatron.config import Data, Model, Parallel, Recipe, Train
 from d2plm_megatron.parallel.processes import started
 from d2plm_megatron.training.checkpoint import consolidate, inspect, strip, verify
