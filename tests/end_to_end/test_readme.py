@@ -54,7 +54,9 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     served = tmp_path_factory.mktemp("mirror")
     file = served / DATABASES["uniref50"]
     file.parent.mkdir(parents=True)
-    simulate(served / "raw.fasta", proteins=900, seed=1)
+    simulate(
+        served / "raw.fasta", proteins=900, mean_identity=0.25, seed=1
+    )  # as UniRef50, whose proteins are little alike
     file.write_bytes(gzip.compress((served / "raw.fasta").read_bytes()))
     (file.parent / "RELEASE.metalink").write_text(
         f'<metalink><version>2026_04</version><files><file name="{file.name}"><size>{file.stat().st_size}</size>'
