@@ -26,14 +26,14 @@ from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.loader_contenders import esm_tokenizer
+from benchmarks.loader_baselines import esm_tokenizer
 from benchmarks.machine import machine
-from d2plm_megatron.alphabet import encode
 from d2plm_megatron.console import run
+from d2plm_megatron.proteins.alphabet import encode
 from data_tools import fasta_to_lmdb, lmdb_to_indexed
-from data_tools.cleaning import Tally
-from data_tools.proteins_lmdb import ProteinsLmdb
-from data_tools.raw_blocks import is_lmdb
+from data_tools.formats.proteins_lmdb import ProteinsLmdb
+from data_tools.preparation.cleaning import Tally
+from data_tools.preparation.raw_blocks import is_lmdb
 
 
 def main(

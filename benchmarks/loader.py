@@ -36,16 +36,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.alternation import Figures, Timing, alternate
-from benchmarks.loader_contenders import CONTENDERS, Job
+from benchmarks.interleaved import Figures, Timing, alternate
+from benchmarks.loader_baselines import CONTENDERS, Job
 from benchmarks.machine import machine
 from benchmarks.random_proteins import natural_lengths, write_simulated
-from d2plm_megatron.alphabet import CANONICAL
 from d2plm_megatron.config import Data
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.index import HEADER, MAGIC, UINT8, VERSION
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
+from d2plm_megatron.proteins.alphabet import CANONICAL
 
 LONGEST = 30_000
 """Residues of the longest synthetic protein; longer than any crop, as in UniRef."""

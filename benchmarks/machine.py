@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from d2plm_megatron.versions import versions
+from d2plm_megatron.runs.versions import versions
 
 
 def machine(*packages: str, device: str = "cpu") -> str:

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch
 from d2plm_megatron.config import Model
+from d2plm_megatron.proteins import alphabet
 
 try:
     from torch.nn.attention import varlen

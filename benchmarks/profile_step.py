@@ -28,19 +28,19 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import machine
 from benchmarks.random_proteins import write_simulated
+from d2plm_megatron.commandline.dry_run import check_batch
 from d2plm_megatron.config import Data, Recipe, Train
+from d2plm_megatron.config.overrides import resolve
+from d2plm_megatron.config.sizing import GIB, training_flops
 from d2plm_megatron.console import run
 from d2plm_megatron.data.loader import GlobalBatch, global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.objectives import build
-from d2plm_megatron.overrides import resolve
 from d2plm_megatron.parallel.processes import Processes, started
-from d2plm_megatron.plan import check_batch
-from d2plm_megatron.sizing import GIB, training_flops
 from d2plm_megatron.training.engine import Engine
-from d2plm_megatron.training.interval import peak_flops
 from d2plm_megatron.training.step import run_packs
+from d2plm_megatron.training.throughput import peak_flops
 
 BASE = Recipe(name="profile", data=Data(tokens_per_pack=16_384), train=Train(global_batch_tokens=65_536))
 WARM_UP = 3

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.data.indexed_writer import IndexedWriter
+from d2plm_megatron.proteins import alphabet
 
 LOG_LENGTH_MEAN, LOG_LENGTH_STD = 5.55, 0.72
 """Log-normal fitted to the lengths in residues of 9,006 proteins of UniRef90 (2026), by their mean and deviation."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGES = ("data_tools", "recipes", "d2plm_megatron", "benchmarks")
+PACKAGES = ("data_tools", "recipes", "d2plm_megatron", "verification", "benchmarks")
 """In the order of their use."""
 
 _CALL_OF_A_COMMAND = re.compile(r"^ +(run\(\w|main\(recipe\))", re.MULTILINE)

@@ -1,6 +1,6 @@
-"""Proteins to LMDB, cleaned by the policy of data_tools/cleaning.py, with some held out for validation if asked.
+"""Proteins to LMDB, cleaned by the policy of preparation/cleaning.py, with some held out for validation if asked.
 
-A protein is held out by a keyed hash of its sequence alone (data_tools/split.py). The hash knows nothing of homology:
+A protein is held out by a keyed hash of its sequence alone (preparation/split.py). The hash knows nothing of homology:
 a close relative may be on the other side. data_tools/prepare.py removes those, and duplicates.
 """
 
@@ -16,13 +16,13 @@ from rich.table import Table
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.files import atomic, check_outputs
-from data_tools.cleaning import NOTES, Tally, check_gaps
-from data_tools.input_options import INPUTS, Field, Gaps
-from data_tools.inputs import expand, read_proteins
-from data_tools.lmdb_values import Layout
-from data_tools.lmdb_writer import LmdbWriter
-from data_tools.proteins_lmdb import data_file
-from data_tools.split import is_held_out
+from data_tools.formats.input_options import INPUTS, Field, Gaps
+from data_tools.formats.inputs import expand, read_proteins
+from data_tools.formats.lmdb_values import Layout
+from data_tools.formats.lmdb_writer import LmdbWriter
+from data_tools.formats.proteins_lmdb import data_file
+from data_tools.preparation.cleaning import NOTES, Tally, check_gaps
+from data_tools.preparation.split import is_held_out
 
 _RECORDS_PER_ADVANCE = 1_000
 

@@ -10,6 +10,7 @@ ROOMS = {
     "recipes": "WHICH run: a file each",
     "d2plm_megatron": "HOW: the package",
     "data_tools": "BEFORE training: no GPU, no torch",
+    "verification": "Each proves a claim by trying it",
     "benchmarks": "Each prints a table, measured in one run",
 }
 OTHER_KINDS = {

@@ -1,6 +1,6 @@
 """Absorbing diffusion, 403 million parameters."""
 
-from d2plm_megatron.app import main
+from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import MODEL_SIZES, Absorbing, Average, Data, Optimizer, Recipe, Train
 
 

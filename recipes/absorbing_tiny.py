@@ -1,6 +1,6 @@
 """Absorbing diffusion small enough for a CPU."""
 
-from d2plm_megatron.app import main
+from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import MODEL_SIZES, Absorbing, Average, Data, Evaluate, Optimizer, Recipe, Train
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from d2plm_megatron.app import main
+from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import MODEL_SIZES, Data, Parallel, Recipe
 from recipes import esm2_8m
 

@@ -1,6 +1,6 @@
 """ESM-2 with 8 million parameters, trained as in Lin et al. 2023, on packed proteins."""
 
-from d2plm_megatron.app import main
+from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import MODEL_SIZES, Average, Data, MaskedLM, Optimizer, Recipe, Train
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from d2plm_megatron.app import main
+from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import MODEL_SIZES, FlowMatching, Recipe
 from recipes import absorbing_450m
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from d2plm_megatron.app import main
+from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import FlowMatching, Recipe
 from recipes import fm_450m
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from benchmarks import random_proteins
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.parallel.processes import Processes, started
+from d2plm_megatron.proteins import alphabet
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,7 +1,8 @@
 """Tensors on disk in terms of the whole model, as safetensors: any layout reads any other's, and so can anybody.
 
 Each process writes the boxes that it holds to a file of its own, RANK.safetensors, and reads those that it needs; none
-needs the memory of the whole model. tensors.json says where everything is (see index.py). Nothing is ever unpickled.
+needs the memory of the whole model. tensors.json says where everything is (see tensor_index.py). Nothing
+is ever unpickled.
 """
 
 import errno
@@ -20,12 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from d2plm_megatron.checkpoint import index, integrity
-from d2plm_megatron.checkpoint.index import Index, Piece, Slices, Stored
-from d2plm_megatron.checkpoint.integrity import Damaged
 from d2plm_megatron.files import sync
-from d2plm_megatron.model.placement import Box
+from d2plm_megatron.model.sharding import Box
 from d2plm_megatron.parallel.agreement import failing_together
+from d2plm_megatron.runs import integrity, tensor_index
+from d2plm_megatron.runs.integrity import Damaged
+from d2plm_megatron.runs.tensor_index import Index, Piece, Slices, Stored
 
 Boxed = Iterable[tuple[Box, Tensor]]
 
@@ -91,9 +92,9 @@ def _write(
     every = {name: found for _, of_part in parts for name, found in of_part.items()}
     with failing_together(group):  # the last time that others than the main process look into the folder
         if dist.get_rank() == 0:
-            index.write(folder, _indexed(item for items, _ in parts for item in items))
-            sync(folder / index.NAME)
-            every |= integrity.describe([folder / index.NAME])
+            tensor_index.write(folder, _indexed(item for items, _ in parts for item in items))
+            sync(folder / tensor_index.NAME)
+            every |= integrity.describe([folder / tensor_index.NAME])
     return every
 
 
@@ -135,7 +136,7 @@ def load(folder: Path, groups: dict[str, Boxed]) -> None:
     are not as its index says.
     """
     copies: dict[str, list[_Copy]] = defaultdict(list)
-    found = index.read(folder)
+    found = tensor_index.read(folder)
     for group, boxed in groups.items():
         held = _held(folder, found, group)
         for box, values in boxed:
@@ -150,7 +151,7 @@ def load(folder: Path, groups: dict[str, Boxed]) -> None:
 def check(folder: Path, files: Iterable[str]) -> None:
     """Raises Damaged unless the index can be right, and these of its files have the entries that it names."""
     wanted = set(files)
-    found = index.read(folder)
+    found = tensor_index.read(folder)
     by_file: dict[str, list[tuple[str, Stored, Piece]]] = defaultdict(list)
     for group, items in found.items():
         for name, stored in items.items():
@@ -164,7 +165,7 @@ def check(folder: Path, files: Iterable[str]) -> None:
 
 def load_whole(folder: Path, group: str) -> dict[str, Tensor]:
     """Every tensor of a group by its name, whole, on the CPU. Raises ValueError when the checkpoint lacks the group."""
-    held = _held(folder, index.read(folder), group)
+    held = _held(folder, tensor_index.read(folder), group)
     whole = {name: torch.empty(stored.shape, dtype=DTYPES[stored.dtype]) for name, stored in held.items()}
     load(folder, {group: [(whole_box(name, values), values) for name, values in whole.items()]})
     return whole
@@ -196,7 +197,7 @@ def _copies(folder: Path, held: dict[str, Stored], group: str, box: Box, values:
         filled += target.numel()
         yield _Copy(piece.key(group, box.name), stored, piece, part, target)
     if filled != values.numel():
-        raise Damaged(f"{folder / index.NAME}: damaged: {group}.{box.name} is not whole")
+        raise Damaged(f"{folder / tensor_index.NAME}: damaged: {group}.{box.name} is not whole")
 
 
 @contextmanager

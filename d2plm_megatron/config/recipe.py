@@ -3,12 +3,12 @@
 import os
 from dataclasses import dataclass, field
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.config.checks import check_options, nearest_multiple, option
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.objective import Absorbing, FlowMatching, Objective, Timed
 from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
+from d2plm_megatron.proteins import alphabet
 
 LONGEST_NAME = 200
 """A file system takes 255, of which a suffix may need some."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.slices import Slices
+from d2plm_megatron.proteins import alphabet
 
 
 def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, options: Data) -> TokenBatch:

@@ -13,7 +13,7 @@ from torch import Tensor, from_numpy
 
 from d2plm_megatron.data.checksums import sample_of
 from d2plm_megatron.data.mapped import MappedFile
-from d2plm_megatron.noise import Noise, Stream
+from d2plm_megatron.rng import Noise, Stream
 
 _CLUSTERS_AT_ONCE = 1 << 20
 

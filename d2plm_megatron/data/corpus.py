@@ -13,7 +13,7 @@ from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.slices import Slices, crop
-from d2plm_megatron.noise import Noise
+from d2plm_megatron.rng import Noise
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from d2plm_megatron.alphabet import RESIDUES, SIZE, TOKENS
 from d2plm_megatron.data.checksums import Checksums, Sum, sample_of
 from d2plm_megatron.data.index import Index
 from d2plm_megatron.data.mapped import MappedFile
 from d2plm_megatron.data.meant import meant_by
+from d2plm_megatron.proteins.alphabet import RESIDUES, SIZE, TOKENS
 
 _RESIDUES_AT_ONCE = 1 << 22
 

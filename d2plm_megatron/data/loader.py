@@ -16,7 +16,7 @@ from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import crop
 from d2plm_megatron.data.stream import PackStream, Position
-from d2plm_megatron.noise import Noise, Stream, seed_for
+from d2plm_megatron.rng import Noise, Stream, seed_for
 
 Item = TypeVar("Item")
 

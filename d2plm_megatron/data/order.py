@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from d2plm_megatron.noise import Noise, Stream
+from d2plm_megatron.rng import Noise, Stream
 
 LEAST_HALF_BITS = 3
 ROUNDS, MIXED_BITS = 4, 32

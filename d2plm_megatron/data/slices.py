@@ -8,7 +8,7 @@ import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.noise import Noise, Stream
+from d2plm_megatron.rng import Noise, Stream
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from d2plm_megatron.config import Data
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
 from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import Slices, joined
-from d2plm_megatron.noise import Noise, Stream, seed_for
+from d2plm_megatron.rng import Noise, Stream, seed_for
 
 
 @dataclass(frozen=True)

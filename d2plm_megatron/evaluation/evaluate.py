@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.encoders import load_encoder
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import held_out_packs
 from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
+from d2plm_megatron.inference.encoders import load_encoder
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import started
-from d2plm_megatron.versions import versions
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.versions import versions
 
 
 def evaluate(

@@ -12,10 +12,11 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise, Stream, seed_for
 from d2plm_megatron.objectives.objective import Objective
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise, Stream, seed_for
+from d2plm_megatron.runs.metrics import perplexity
 
 SEED = seed_for(Stream.EVALUATE, 0)
 
@@ -35,7 +36,7 @@ class Estimate:
     @property
     def perplexity(self) -> float:
         """exp(nats)."""
-        return math.exp(self.nats) if self.nats < 700 else math.inf
+        return perplexity(self.nats)
 
     @property
     def perplexity_error(self) -> float | None:

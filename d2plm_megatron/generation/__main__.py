@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from d2plm_megatron.alphabet import LONGEST_RESIDUES
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.checkpoint.index import AVERAGE, WEIGHTS
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs
+from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
 
 MOST = 10**9
 """Proteins, or steps: more cannot be meant."""

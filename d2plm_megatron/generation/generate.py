@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from d2plm_megatron import alphabet
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.encoders import load_encoder
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import note, progress
 from d2plm_megatron.files import write_text
 from d2plm_megatron.generation.sampler import Sampler, blank_pack
-from d2plm_megatron.noise import Noise, Stream, seed_for
+from d2plm_megatron.inference.encoders import load_encoder
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise, Stream, seed_for
+from d2plm_megatron.runs.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise, Stream
 from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise, Stream
 
 Denoiser = Callable[[NoisyBatch], Tensor]
 """Corrupted pack in, logits [1, T, V] out."""

@@ -4,9 +4,9 @@ import math
 
 from rich.table import Table
 
-from d2plm_megatron.composition import entropy
 from d2plm_megatron.console import show
 from d2plm_megatron.generation.generate import Generated
+from d2plm_megatron.proteins.composition import entropy
 
 
 def print_summary(generated: Generated) -> None:

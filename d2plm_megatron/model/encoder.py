@@ -9,12 +9,12 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch
 from d2plm_megatron.config import Model, Parallel
-from d2plm_megatron.model import layer_spec, sequence_parallel
+from d2plm_megatron.model import backend, sequence_parallel
 from d2plm_megatron.model.attention import packed_proteins
 from d2plm_megatron.model.time_conditioning import Modulation, modulate, time_features
+from d2plm_megatron.proteins import alphabet
 
 MAX_POSITIONS = 1 << 16
 """Only a bound that Megatron asks for: rotary positions have none."""
@@ -75,7 +75,7 @@ class Encoder(GPTModel):
     def __init__(self, model: Model, config: TransformerConfig, kernels: str) -> None:
         super().__init__(
             config,
-            layer_spec.block_spec(model, kernels, model.num_layers // config.pipeline_model_parallel_size),
+            backend.block_spec(model, kernels, model.num_layers // config.pipeline_model_parallel_size),
             vocab_size=alphabet.PADDED_SIZE,
             max_sequence_length=MAX_POSITIONS,
             pre_process=parallel_state.is_pipeline_first_stage(),

@@ -14,9 +14,9 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
+from d2plm_megatron.config.sizing import TIME_FEATURES
 from d2plm_megatron.model import sequence_parallel
 from d2plm_megatron.model.attention import PackedProteins
-from d2plm_megatron.sizing import TIME_FEATURES
 
 TIME_SCALE = 1000.0
 """Scales t in [0, 1] up before the sinusoids, whose frequencies go from 1 down to 1e-4: else they are near linear."""

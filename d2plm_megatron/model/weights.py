@@ -8,8 +8,8 @@ from torch import Tensor
 
 from d2plm_megatron.config import Model
 from d2plm_megatron.model.encoder import Encoder
-from d2plm_megatron.model.placement import Box, boxes_by_parameter
-from d2plm_megatron.noise import Stream, hash_integers, to_unit
+from d2plm_megatron.model.sharding import Box, boxes_by_parameter
+from d2plm_megatron.rng import Stream, hash_integers, to_unit
 
 ONES = ("layer_norm_weight", "layernorm.weight", "norm.weight")
 ZEROS = ("bias", "modulation.linear.weight")

@@ -13,12 +13,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet, config
+from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 
 @dataclass(frozen=True)

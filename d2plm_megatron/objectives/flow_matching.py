@@ -16,13 +16,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet, config
+from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.uniform_bound import markov_bound
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 
 def generalised_kl(log_posterior: Tensor, x1: Tensor, xt: Tensor, rate: Tensor) -> Tensor:

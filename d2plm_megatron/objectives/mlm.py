@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet, config
+from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise, Stream
 from d2plm_megatron.objectives.absorbing import any_mask_likelihood
 from d2plm_megatron.objectives.objective import Objective, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise, Stream
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 
 class Objective(Protocol):

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.special import entr
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.noise import Noise, Stream
 from d2plm_megatron.objectives.schedules import Schedule
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise, Stream
 
 LIKELIHOOD_EPSILON = 1e-6
 """Share of kappa next to 1 that a reported likelihood does not ask the encoder about: see `last_nats`."""

@@ -10,12 +10,11 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
-from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.launched import check_layout, world_size
 from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
+from d2plm_megatron.parallel.launched import check_layout, world_size
+from d2plm_megatron.parallel.megatron import model_parallel_cuda_manual_seed, parallel_state
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.console import run, show
 from d2plm_megatron.files import check_outputs, write_text
-from d2plm_megatron.report import wording
-from d2plm_megatron.report.findings import Findings, gather, numbers
+from d2plm_megatron.report import formatting
 from d2plm_megatron.report.page import render
+from d2plm_megatron.report.results import Findings, gather, numbers
 from d2plm_megatron.report.run_record import measures
+from d2plm_megatron.runs.folder import RunFolder
 
 
 def main(
@@ -74,16 +74,16 @@ def _if_there(path: Path) -> Path | None:
 
 def _run_rows(found: dict[str, Any]) -> dict[str, str]:
     return {
-        "objective": wording.objective(found["objective"]),
+        "objective": formatting.objective(found["objective"]),
         "parameters": f"{found['parameters']:,}",
         "trained": f"{found['steps']:,} steps, {found['tokens']:,} tokens",
-        **({"checkpoints": of} if (of := wording.of_checkpoints(found["checkpoints"])) else {}),
+        **({"checkpoints": of} if (of := formatting.of_checkpoints(found["checkpoints"])) else {}),
     }
 
 
 def _evaluation_rows(found: dict[str, Any]) -> dict[str, str]:
     rows = {
-        f"perplexity ({name})": wording.with_error(measure["perplexity"], measure["perplexity_standard_error"])
+        f"perplexity ({name})": formatting.with_error(measure["perplexity"], measure["perplexity_standard_error"])
         for name, measure in measures(found).items()
     }
     return {**rows, "perplexity (unigram, no context)": f"{found['unigram_perplexity']:.2f}"}
@@ -104,12 +104,13 @@ def _novelty_rows(found: dict[str, Any], num_samples: int) -> dict[str, str]:
     families = [name for name, count in found["families"].items() if count]
     return {
         "identity to nearest reference": (
-            f"{wording.percent(found['median_identity'])} median, {wording.percent(found['highest_identity'])} highest"
+            f"{formatting.percent(found['median_identity'])} median, "
+            f"{formatting.percent(found['highest_identity'])} highest"
         ),
-        "the same, shuffled samples": f"{wording.percent(shuffled)} median",
-        "the same, references among themselves": f"{wording.percent(natural)} median",
+        "the same, shuffled samples": f"{formatting.percent(shuffled)} median",
+        "the same, references among themselves": f"{formatting.percent(natural)} median",
         "recognised (identity above chance)": (
-            f"{found['recognised']:,} of {num_samples:,}, above {wording.percent(found['chance_identity'])}"
+            f"{found['recognised']:,} of {num_samples:,}, above {formatting.percent(found['chance_identity'])}"
         ),
         "families among them": f"{len(families):,} of {len(found['families']):,}",
         "copies of a reference": f"{found['copies']:,}",

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.charts import plot_perplexity
-from d2plm_megatron.report import chemistry
+from d2plm_megatron.proteins import residue_classes
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.report.sample_quality import Family, Novelty, Summary
+from d2plm_megatron.runs.charts import plot_perplexity
 
 SAMPLES, REFERENCE, CHANCE = "#1f6fae", "#d98a1c", "#9a9a9a"
 """Colours of the generated, the real and the shuffled proteins."""
@@ -88,7 +88,7 @@ def length_histogram(samples: Summary, reference: Summary | None) -> str:
 
 def composition_bars(samples: Summary, reference: Summary | None) -> str:
     """Share of each canonical residue, by chemistry, in samples and reference."""
-    order = [CANONICAL_LETTERS.index(letter) for letter in chemistry.ORDER]
+    order = [CANONICAL_LETTERS.index(letter) for letter in residue_classes.ORDER]
     places = np.arange(len(order))
 
     def draw(axes: Axes) -> None:
@@ -97,9 +97,9 @@ def composition_bars(samples: Summary, reference: Summary | None) -> str:
         else:
             axes.bar(places - 0.2, 100 * samples.composition[order], 0.4, color=SAMPLES, label="generated")
             axes.bar(places + 0.2, 100 * reference.composition[order], 0.4, color=REFERENCE, label="reference")
-        axes.set_xticks(places, list(chemistry.ORDER), fontfamily="monospace")
-        for tick, letter in zip(axes.get_xticklabels(), chemistry.ORDER, strict=True):
-            tint = chemistry.KINDS[chemistry.kind_of(letter) or 0].tint
+        axes.set_xticks(places, list(residue_classes.ORDER), fontfamily="monospace")
+        for tick, letter in zip(axes.get_xticklabels(), residue_classes.ORDER, strict=True):
+            tint = residue_classes.KINDS[residue_classes.kind_of(letter) or 0].tint
             tick.set_bbox({"facecolor": tint, "edgecolor": "none", "boxstyle": "round,pad=0.15"})
         axes.tick_params(axis="x", length=0, pad=6)
         axes.set(xlabel="residue", ylabel="share (%)")

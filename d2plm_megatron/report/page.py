@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from d2plm_megatron.composition import entropy
-from d2plm_megatron.report import chemistry, figures, wording
-from d2plm_megatron.report.alignment import GAP, Alignment
-from d2plm_megatron.report.findings import Findings, numbers
+from d2plm_megatron.proteins import residue_classes
+from d2plm_megatron.proteins.alignment import GAP, Alignment
+from d2plm_megatron.proteins.composition import entropy
+from d2plm_megatron.report import figures, formatting
+from d2plm_megatron.report.results import Findings, numbers
 from d2plm_megatron.report.run_record import measures
 from d2plm_megatron.report.sample_quality import count_families
 from d2plm_megatron.report.verdicts import verdicts
@@ -24,7 +25,7 @@ MAX_SAMPLES = 20
 _GROUP_RESIDUES = 10
 _LINE_COLUMNS = 60
 Runs = list[tuple[int | None, str]]
-"""Letters cut where the kind of residue changes; see chemistry.runs."""
+"""Letters cut where the kind of residue changes; see residue_classes.runs."""
 
 
 def render(findings: Findings, page: Path) -> str:
@@ -37,7 +38,7 @@ def render(findings: Findings, page: Path) -> str:
         lstrip_blocks=True,
     )
     unigram = findings.unigram_perplexity
-    environment.filters |= {"in_words": wording.in_words, "percent": wording.percent}
+    environment.filters |= {"in_words": formatting.in_words, "percent": formatting.percent}
     return environment.get_template("page.html").render(
         **_texts(findings),
         numbers=numbers(findings),
@@ -48,19 +49,19 @@ def render(findings: Findings, page: Path) -> str:
         samples_link=_link(findings.samples.path, page) if findings.samples else None,
         alignments=list(_alignments(findings)),
         left_out=findings.left_out,
-        kinds=chemistry.KINDS,
+        kinds=residue_classes.KINDS,
         recipe=findings.run.recipe_text,
     )
 
 
 def _texts(findings: Findings) -> dict[str, Any]:
     return {
-        "objective": wording.objective(findings.run.recipe.objective.name),
+        "objective": formatting.objective(findings.run.recipe.objective.name),
         "perplexities": {
-            name: wording.with_error(found["perplexity"], found["perplexity_standard_error"])
+            name: formatting.with_error(found["perplexity"], found["perplexity_standard_error"])
             for name, found in measures(findings.evaluation or {}).items()
         },
-        "checkpoints": wording.of_checkpoints(findings.checkpoints),
+        "checkpoints": formatting.of_checkpoints(findings.checkpoints),
         "written": _date(datetime.now(UTC).isoformat()),
         "trained": _date(findings.run.last_activity),
         "evaluated": _date(findings.evaluation["date"] if findings.evaluation else None),
@@ -106,7 +107,7 @@ def _sample_rows(findings: Findings) -> Iterator[dict[str, Any]]:
     for number in (findings.novelty.ranked() if findings.novelty else by_entropy)[:MAX_SAMPLES]:
         sample, letters = proteins[number], proteins[number].sequence
         groups = [letters[i : i + _GROUP_RESIDUES] for i in range(0, len(letters), _GROUP_RESIDUES)]
-        row = {"name": sample.name, "length": len(letters), "groups": [chemistry.runs(group) for group in groups]}
+        row = {"name": sample.name, "length": len(letters), "groups": [residue_classes.runs(group) for group in groups]}
         if findings.novelty is not None and findings.reference is not None:
             found = findings.novelty.nearest[number]
             row["identity"] = found.alignment.identity
@@ -154,7 +155,7 @@ def _lines(alignment: Alignment) -> Iterator[Line]:
         columns = slice(begin, begin + _LINE_COLUMNS)
         sample, reference = (row[columns] for row in alignment.rows)
         after = (first[0] + _num_residues(sample), first[1] + _num_residues(reference))
-        rows = (chemistry.runs(sample), chemistry.runs(reference))
+        rows = (residue_classes.runs(sample), residue_classes.runs(reference))
         yield Line(first, rows, alignment.midline[columns], (after[0] - 1, after[1] - 1))
         first = after
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from d2plm_megatron.alphabet import CANONICAL, SIZE
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.checkpoint.integrity import Damaged
-from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Recipe
+from d2plm_megatron.config.overrides import from_yaml
 from d2plm_megatron.console import note
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.overrides import from_yaml
+from d2plm_megatron.proteins.alphabet import CANONICAL, SIZE
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.runs.integrity import Damaged
+from d2plm_megatron.runs.metrics import read_metrics
 
 _EVALUATED = ("step", "draws", "proteins", "residues", "unigram_perplexity", "machine", "versions", "date")
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2plm_megatron.composition import composition, entropy
-from d2plm_megatron.report.fasta import Protein
-from d2plm_megatron.report.nearest import Nearest, References
+from d2plm_megatron.proteins.composition import composition, entropy
+from d2plm_megatron.proteins.nearest import Nearest, References
+from d2plm_megatron.report.named_proteins import Protein
 
 NUM_BASELINE = 256
 """Shuffled samples, and references looked up among the others, at most."""

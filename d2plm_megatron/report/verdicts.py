@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from d2plm_megatron.report.findings import Findings
+from d2plm_megatron.report.results import Findings
 from d2plm_megatron.report.sample_quality import CHANCE_QUANTILE
 
 DEVIATIONS = 2

@@ -9,9 +9,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from d2plm_megatron.checkpoint import integrity, tensors
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.index import AVERAGE, WEIGHTS
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.runs import integrity
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.master_weights import Shard
 

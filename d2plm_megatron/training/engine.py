@@ -17,12 +17,12 @@ from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
 from d2plm_megatron.config import Optimizer, Recipe
-from d2plm_megatron.model import layer_spec, weights
+from d2plm_megatron.model import backend, weights
 from d2plm_megatron.model.encoder import Encoder, transformer_config
-from d2plm_megatron.model.placement import boxes_by_parameter
+from d2plm_megatron.model.sharding import boxes_by_parameter
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
-from d2plm_megatron.training.moving_average import MovingAverage
+from d2plm_megatron.training.ema import MovingAverage
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Engine:
 
     def __init__(self, recipe: Recipe, processes: Processes) -> None:
         self.recipe, self.processes = recipe, processes
-        kernels = layer_spec.choose(recipe.model.layer_spec, recipe.train.precision)
+        kernels = backend.choose(recipe.model.layer_spec, recipe.train.precision)
         config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, kernels)
         self.encoder = Encoder(recipe.model, config, kernels).to(processes.device)
         weights.initialise(self.encoder, recipe.model, recipe.train.seed)

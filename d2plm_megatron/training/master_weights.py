@@ -14,7 +14,7 @@ from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataPa
 from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
-from d2plm_megatron.model.placement import Box
+from d2plm_megatron.model.sharding import Box
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.data.stream import Position
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.fingerprint import OBJECTIVE, VALIDATION, changes
 from d2plm_megatron.training.progress import Progress

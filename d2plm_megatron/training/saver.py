@@ -11,12 +11,12 @@ from typing import Self
 import torch.distributed as dist
 
 from d2plm_megatron import console
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.checkpoint.tensors import Write
 from d2plm_megatron.files import remove
 from d2plm_megatron.parallel.agreement import failing_together
 from d2plm_megatron.parallel.processes import use
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.engine import Engine
 

@@ -13,8 +13,8 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.objective import Objective
+from d2plm_megatron.rng import Noise
 
 Sums = dict[str, tuple[float, float]]
 """By name, (sum, count): "loss" and the metrics of the objective."""

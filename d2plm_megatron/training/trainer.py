@@ -7,30 +7,31 @@ from pathlib import Path
 from typing import NoReturn
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
+from d2plm_megatron.config.overrides import to_yaml
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.files import write_text
-from d2plm_megatron.interruption import Interruption
 from d2plm_megatron.model.encoder import DTYPES
-from d2plm_megatron.noise import Stream, seed_for
 from d2plm_megatron.objectives import build
-from d2plm_megatron.overrides import to_yaml
+from d2plm_megatron.parallel.preemption import Interruption
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.rng import Stream, seed_for
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.runs.metrics import perplexity
+from d2plm_megatron.runs.versions import versions
 from d2plm_megatron.training import checkpointing
-from d2plm_megatron.training.diagnosis import broken_proteins, describe
 from d2plm_megatron.training.engine import Engine, Update, learning_rate
 from d2plm_megatron.training.fingerprint import fingerprint
-from d2plm_megatron.training.interval import Interval, peak_flops
+from d2plm_megatron.training.non_finite import broken_proteins, describe
 from d2plm_megatron.training.progress import Progress
-from d2plm_megatron.training.report import Reporter, perplexity
+from d2plm_megatron.training.reporter import Reporter
 from d2plm_megatron.training.resume import newest_checkpoint, progress_of
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import LocalSums, averages, run_packs
-from d2plm_megatron.versions import versions
+from d2plm_megatron.training.throughput import Interval, peak_flops
 
 VALIDATION_SEED = seed_for(Stream.VALIDATE, 0)
 """Held-out proteins meet the same noise at every evaluation, so that only the weights make the difference."""

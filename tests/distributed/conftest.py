@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.random_proteins import short_lengths, write_proteins
-from benchmarks.tiny_runs import Run, train
 from tests.distributed.wanted import jobs
+from verification.tiny_runs import Run, train
 
 
 @pytest.fixture(scope="session")

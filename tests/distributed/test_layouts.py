@@ -1,11 +1,11 @@
-"""Every layout trains the same: what goes in to the bit, what comes out but for rounding. See benchmarks.parity."""
+"""Every layout trains the same: what goes in to the bit, what comes out but for rounding. See verification.parity."""
 
 import pytest
 
-from benchmarks.layouts import ALONE, LAYOUTS
-from benchmarks.parity import judge
-from benchmarks.tiny_runs import TINY, Run
 from tests.distributed.wanted import CELLS, COMPARED_STEPS, HARDEST, name
+from verification.layouts import ALONE, LAYOUTS
+from verification.parity import judge
+from verification.tiny_runs import TINY, Run
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for all runs
 

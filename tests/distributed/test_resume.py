@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from benchmarks.tiny_runs import Run, without_clocks
-from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.runs.folder import RunFolder
 from tests.distributed.wanted import HARDEST, MOVED, RESUMED, SAVED, name
+from verification.tiny_runs import Run, without_clocks
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for all runs
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from benchmarks.layouts import ALONE, LAYOUTS, OBJECTIVES
-from benchmarks.tiny_runs import Job
+from verification.layouts import ALONE, LAYOUTS, OBJECTIVES
+from verification.tiny_runs import Job
 
 HARDEST = "fm-uniform+t"
 """With time conditioning and a loss that uses it: what most easily goes wrong meets every layout."""
@@ -14,7 +14,7 @@ CELLS = [
     *((objective, layout, "fp32") for objective in ("absorbing", "mlm") for layout in (ALONE, "PP2")),
     *((HARDEST, layout, "bf16") for layout in (ALONE, "DP2+FSDP", "TP2+SP", "PP2")),
 ]
-"""The part of the matrix of `benchmarks.parity` that is compared here, and for how long."""
+"""The part of the matrix of `verification.parity` that is compared here, and for how long."""
 COMPARED_STEPS = 6
 
 RESUMED = [

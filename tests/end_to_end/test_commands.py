@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from d2plm_megatron import alphabet
-from d2plm_megatron.checkpoint.folder import RunFolder
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SMALL = "train.max_steps=6 train.global_batch_tokens=2048 evaluate.every_steps=3 train.log_every_steps=2"

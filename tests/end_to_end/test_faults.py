@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.checkpoint.metrics import read_metrics
-from d2plm_megatron.interruption import SAVED_AND_STOPPED
+from d2plm_megatron.parallel.preemption import SAVED_AND_STOPPED
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.runs.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 SMALL = [

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.config import Recipe
+from d2plm_megatron.config.overrides import from_yaml, resolve
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.objectives import build
-from d2plm_megatron.overrides import from_yaml, resolve
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")

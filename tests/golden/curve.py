@@ -12,13 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from d2plm_megatron.alphabet import encode
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import Processes, started
+from d2plm_megatron.proteins.alphabet import encode
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import averages, run_packs
 from recipes import absorbing_tiny

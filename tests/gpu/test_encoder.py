@@ -9,10 +9,11 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Model, Parallel
-from d2plm_megatron.model import layer_spec, weights
+from d2plm_megatron.model import backend as layer_spec
+from d2plm_megatron.model import weights
 from d2plm_megatron.model.attention import PackedAttention, PackedProteins, packed_proteins
 from d2plm_megatron.model.encoder import Encoder, transformer_config
-from d2plm_megatron.model.placement import boxes_by_parameter
+from d2plm_megatron.model.sharding import boxes_by_parameter
 from d2plm_megatron.parallel.processes import Processes
 
 pytestmark = pytest.mark.gpu

@@ -10,11 +10,11 @@ import torch
 
 from benchmarks.profile_step import host_waits
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.model.layer_spec import HAVE_TE
+from d2plm_megatron.model.backend import HAVE_TE
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.runs.metrics import read_metrics
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
 from d2plm_megatron.training.trainer import Trainer

@@ -10,13 +10,13 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
 
 # The same examples in every run, and no limit to the time of one, which a busy machine would exceed.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from d2plm_megatron.sizing import num_parameters
+from d2plm_megatron.config.sizing import num_parameters
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.conversion import main
-from d2plm_megatron.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 
 
 def test_all_contenders_run_and_ours_writes_what_megatrons_builder_writes(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.alternation import Timing
-from benchmarks.contenders import CONTENDERS, IGNORED, Job
+from benchmarks.baselines import CONTENDERS, IGNORED, Job
+from benchmarks.interleaved import Timing
 from benchmarks.random_proteins import write_simulated
 from benchmarks.training import REFERENCE, main, num_tokens, padding_shares, summary
-from d2plm_megatron import alphabet
 from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.proteins import alphabet
 
 
 @pytest.fixture

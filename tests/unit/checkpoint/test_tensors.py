@@ -13,10 +13,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from d2plm_megatron.checkpoint import index, tensors
-from d2plm_megatron.checkpoint.integrity import Damaged
-from d2plm_megatron.model.placement import Box
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.model.sharding import Box
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.runs import tensor_index as index
+from d2plm_megatron.runs.integrity import Damaged
 
 FILE = "00000.safetensors"
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
@@ -15,7 +14,8 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.slices import Slices, crop, joined
 from d2plm_megatron.data.stream import PackStream
-from d2plm_megatron.noise import Noise
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 OPTIONS = Data(max_length_residues=30, tokens_per_pack=64, window_proteins=10)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.data.clusters import Clusters
-from d2plm_megatron.noise import Noise
+from d2plm_megatron.rng import Noise
 
 
 def members_of(clusters: Clusters) -> list[list[int]]:

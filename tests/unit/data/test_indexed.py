@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS, SIZE, encode
 from d2plm_megatron.data import index, indexed
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
+from d2plm_megatron.proteins.alphabet import RESIDUE_LETTERS, SIZE, encode
 
 SEQUENCES = ["MKTVRQG", "L", "ACDEFGHIKLMNPQRSTVWYXBUZO", "GGGG"]
 HEADER_BYTES = 34

@@ -6,7 +6,6 @@ from itertools import count, islice
 import pytest
 import torch
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
@@ -15,6 +14,7 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
 from d2plm_megatron.data.stream import PackStream, Position
+from d2plm_megatron.proteins import alphabet
 
 OPTIONS = Data(max_length_residues=30, tokens_per_pack=64, window_proteins=10)
 

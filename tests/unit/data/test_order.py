@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron.data.order import permuted
-from d2plm_megatron.noise import Noise
+from d2plm_megatron.rng import Noise
 
 PINNED = [
     [0, 0, 0],

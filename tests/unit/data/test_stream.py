@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.corpus import Corpus
@@ -19,9 +18,10 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.slices import Slices
 from d2plm_megatron.data.stream import PackStream, Position
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 OPTIONS = Data(max_length_residues=30, tokens_per_pack=64, window_proteins=10)
 PINNED_ORDER = "cb9c675dd95afa47c329b74cccad26d6218aca728307e58a1d42aba23561a57a"

@@ -11,7 +11,7 @@ import zstandard
 
 from d2plm_megatron.data.clusters import Clusters
 from data_tools import cluster
-from data_tools.lmdb_writer import LmdbWriter, to_value
+from data_tools.formats.lmdb_writer import LmdbWriter, to_value
 
 TABLE = "P1\tP1\nP1\tP4\nP2\tP2/10-200\nP3\tP3\nP3\tP5\n"
 

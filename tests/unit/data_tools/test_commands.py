@@ -7,10 +7,10 @@ from typing import get_args, get_type_hints
 import pytest
 import typer
 
-from d2plm_megatron.alphabet import encode
 from d2plm_megatron.data.indexed_writer import IndexedWriter
+from d2plm_megatron.proteins.alphabet import encode
 from data_tools import cluster, download, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, merge, prepare, simulate
-from data_tools.lmdb_writer import LmdbWriter
+from data_tools.formats.lmdb_writer import LmdbWriter
 
 COMMANDS = [prepare, download, fasta_to_lmdb, lmdb_to_indexed, merge, inspect_indexed, cluster, simulate]
 

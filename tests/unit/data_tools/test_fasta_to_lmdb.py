@@ -7,8 +7,8 @@ import pytest
 
 from data_tools import fasta_to_lmdb
 from data_tools.fasta_to_lmdb import main
-from data_tools.proteins_lmdb import ProteinsLmdb
-from data_tools.split import is_held_out
+from data_tools.formats.proteins_lmdb import ProteinsLmdb
+from data_tools.preparation.split import is_held_out
 
 REPOSITORY = Path(__file__).parents[3]
 

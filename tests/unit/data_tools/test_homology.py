@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.fasta import write_fasta
-from data_tools import preparation, raw_blocks
-from data_tools.homology import Homology, read_hits, search
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.proteins.fasta import write_fasta
+from d2plm_megatron.proteins.mmseqs import Homology, read_hits, search
+from data_tools.preparation import raw_blocks
+from data_tools.preparation import stages as preparation
 from data_tools.prepare import main
 
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2plm_megatron.alphabet import CANONICAL_LETTERS, encode
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
-from d2plm_megatron.fasta import read_fasta
-from data_tools import ngrams
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, encode
+from d2plm_megatron.proteins.fasta import read_fasta
 from data_tools.inspect_indexed import length_quantiles, main
-from data_tools.ngrams import entropies, ngram_counts
+from data_tools.simulation import ngrams
+from data_tools.simulation.ngrams import entropies, ngram_counts
 
 
 def dataset(folder: Path, sequences: list[str]) -> Path:

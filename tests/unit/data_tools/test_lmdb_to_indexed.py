@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS
-from d2plm_megatron.fasta import read_fasta, write_fasta
+from d2plm_megatron.proteins.alphabet import RESIDUE_LETTERS
+from d2plm_megatron.proteins.fasta import read_fasta, write_fasta
 from data_tools import fasta_to_lmdb, inspect_indexed
-from data_tools.cleaning import Tally
+from data_tools.formats.lmdb_writer import LmdbWriter
 from data_tools.lmdb_to_indexed import convert, main
-from data_tools.lmdb_writer import LmdbWriter
+from data_tools.preparation.cleaning import Tally
 
 
 def database_of(folder: Path, sequences: list[str]) -> Path:

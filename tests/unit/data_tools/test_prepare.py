@@ -17,14 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
-from d2plm_megatron.alphabet import CANONICAL_LETTERS, decode
-from data_tools import clean_blocks, fates, preparation, raw_blocks
-from data_tools.chunks import chunk_bounds
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, decode
+from data_tools.formats.lmdb_values import Layout, Record
+from data_tools.formats.proteins_lmdb import ProteinsLmdb
 from data_tools.lmdb_to_indexed import convert
-from data_tools.lmdb_values import Layout, Record
+from data_tools.preparation import clean_blocks, raw_blocks
+from data_tools.preparation import outcomes as fates
+from data_tools.preparation import stages as preparation
+from data_tools.preparation.chunks import chunk_bounds
+from data_tools.preparation.split import is_held_out
 from data_tools.prepare import main, share_to_hold_out
-from data_tools.proteins_lmdb import ProteinsLmdb
-from data_tools.split import is_held_out
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -212,7 +214,10 @@ def test_goes_on_after_a_kill(command, tmp_path, small_pieces, monkeypatch):
     source = write_records(tmp_path / "x.fasta", records)
     num_blocks, clean = len(list(raw_blocks.pieces_of(source, Layout()))), clean_blocks._clean
     assert command(*arguments(source, tmp_path / "whole"))[0] == 0
-    code = "from data_tools import prepare, raw_blocks; raw_blocks._BLOCK_BYTES = 2000; prepare.run(prepare.main)"
+    code = (
+        "from data_tools import prepare; from data_tools.preparation import raw_blocks; "
+        "raw_blocks._BLOCK_BYTES = 2000; prepare.run(prepare.main)"
+    )
     words = [str(word) for word in arguments(source, tmp_path / "killed")[1:]]
     process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=REPOSITORY)
     blocks = tmp_path / "killed" / ".work" / "blocks"

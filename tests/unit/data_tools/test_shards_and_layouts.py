@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
-from d2plm_megatron.alphabet import RESIDUE_LETTERS, decode
+from d2plm_megatron.proteins.alphabet import RESIDUE_LETTERS, decode
 from data_tools import merge
+from data_tools.formats.lmdb_values import Layout
+from data_tools.formats.lmdb_writer import LmdbWriter, to_value
+from data_tools.formats.proteins_lmdb import ProteinsLmdb
 from data_tools.lmdb_to_indexed import Shard, convert, main, parse_shard, shard_prefix
-from data_tools.lmdb_values import Layout
-from data_tools.lmdb_writer import LmdbWriter, to_value
-from data_tools.proteins_lmdb import ProteinsLmdb
-from data_tools.raw_blocks import pieces_of
+from data_tools.preparation.raw_blocks import pieces_of
 
 
 def database_of(path: Path, items: list[tuple[bytes, bytes]]) -> Path:
@@ -200,8 +200,8 @@ def test_pickled_values_are_refused_in_any_layout(refused, tmp_path):
 
 
 def test_reading_goes_on_when_the_map_is_closed_in_between(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_tools.proteins_lmdb._MAPPED_BYTES", 100)
-    monkeypatch.setattr("data_tools.proteins_lmdb._RECORDS_AT_ONCE", 7)
+    monkeypatch.setattr("data_tools.formats.proteins_lmdb._MAPPED_BYTES", 100)
+    monkeypatch.setattr("data_tools.formats.proteins_lmdb._RECORDS_AT_ONCE", 7)
     items = [(b"%08d" % n, b"M" + b"K" * n) for n in range(100)]
     for keys, path in (("stored", tmp_path / "x.lmdb"), ("numbers", tmp_path / "y.lmdb")):
         named = items if keys == "stored" else [(b"%d" % n, value) for n, (_, value) in enumerate(items)]
@@ -210,7 +210,7 @@ def test_reading_goes_on_when_the_map_is_closed_in_between(tmp_path, monkeypatch
 
 
 def test_pieces_of_stored_keys_know_where_they_begin(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_tools.raw_blocks._BLOCK_RECORDS", 7)
+    monkeypatch.setattr("data_tools.preparation.raw_blocks._BLOCK_RECORDS", 7)
     items = [(b"%08d" % (3 * n), b"M" + b"K" * n) for n in range(30)]
     database = database_of(tmp_path / "x.lmdb", items)
     pieces = list(pieces_of(database, Layout(values="raw", keys="stored")))

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.fasta import read_fasta
-from data_tools.cleaning import Tally
-from data_tools.inputs import read_proteins
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.proteins.fasta import read_fasta
+from data_tools.formats.inputs import read_proteins
+from data_tools.preparation.cleaning import Tally
 from data_tools.simulate import main, read_ancestors
 
 MOTIFS = {  # length of the sequence in ancestors.fasta, and what textbooks know: position (from 1) and residues there

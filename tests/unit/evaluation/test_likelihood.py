@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from d2plm_megatron import alphabet, config
+from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import held_out_packs
 from d2plm_megatron.evaluation.likelihood import Estimate, estimate, unigram_perplexity
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives import build
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 OPTIONS = config.Data(max_length_residues=100, tokens_per_pack=8000)
 

@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.evaluation import __main__ as evaluation
 from d2plm_megatron.generation import __main__ as generation
 from d2plm_megatron.generation.__main__ import length_range
+from d2plm_megatron.runs.folder import RunFolder
 
 
 def test_lengths():

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2plm_megatron import alphabet
-from d2plm_megatron.checkpoint.checkpoint import Checkpoint
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import MODEL_SIZES, Data, Recipe
 from d2plm_megatron.generation import generate as generation
 from d2plm_megatron.generation.generate import Request, generate
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.folder import RunFolder
 
 REQUEST = Request(
     num_sequences=3, shortest=20, longest=30, num_steps=4, temperature=1.0, seed=0, weights="average",

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.generation.sampler import Sampler, blank_pack, draw
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 CPU = torch.device("cpu")
 NOISE = Noise(seed=3, epoch=0)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.proteins import alphabet
 
 LENGTHS = [9, 1, 30, 17]
 

@@ -10,10 +10,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import EsmConfig, EsmForMaskedLM
 
 from benchmarks.plain_encoder import PlainEncoder
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Model
 from d2plm_megatron.model.encoder import Encoder
+from d2plm_megatron.proteins import alphabet
 
 MODEL = Model(**{**vars(MODEL_SIZES["esm2_8m"]), "num_layers": 2})
 LENGTHS = [34, 7, 1, 60, 21]

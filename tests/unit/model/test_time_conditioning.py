@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from d2plm_megatron import alphabet
+from d2plm_megatron.config.sizing import TIME_FEATURES
 from d2plm_megatron.model.time_conditioning import modulate, time_features
-from d2plm_megatron.sizing import TIME_FEATURES
+from d2plm_megatron.proteins import alphabet
 
 
 def test_layers_are_the_identity_at_first(build, make_pack, logits_of) -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective
+from d2plm_megatron.proteins import alphabet
 
 
 @pytest.fixture

@@ -6,15 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron import alphabet, config
+from d2plm_megatron import config
 from d2plm_megatron.batch import NoisyBatch
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives import build
 from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion, any_mask_likelihood
 from d2plm_megatron.objectives.flow_matching import FlowMatching
 from d2plm_megatron.objectives.objective import canonical_log_posterior
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), min_size=1, max_size=6)
 

@@ -10,15 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron import alphabet, config
+from d2plm_megatron import config
 from d2plm_megatron.batch import NoisyBatch
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives import build
 from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion
 from d2plm_megatron.objectives.flow_matching import FlowMatching, generalised_kl
 from d2plm_megatron.objectives.objective import canonical_log_posterior, log_probability
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 CONFORMANCE = Path(__file__).with_name("discrete_flow_matching.json")
 SHARES = (0.4, 0.3, 0.2, 0.1)

@@ -5,11 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron import alphabet, config
-from d2plm_megatron.noise import Noise
+from d2plm_megatron import config
 from d2plm_megatron.objectives import build
 from d2plm_megatron.objectives.absorbing import any_mask_likelihood
 from d2plm_megatron.objectives.mlm import MaskedLanguageModel
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 MLM = MaskedLanguageModel(config.MaskedLM())
 NOISE = Noise(seed=5, epoch=2)

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from d2plm_megatron import alphabet
 from d2plm_megatron.objectives.objective import canonical_log_posterior, hits, log_probability
+from d2plm_megatron.proteins import alphabet
 
 
 def test_all_probability_is_on_the_canonical_residues():

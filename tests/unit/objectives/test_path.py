@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron import alphabet
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Cosine, Cubic, Polynomial
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 MASKS = MixturePath(Polynomial(), uniform_source=False, time_epsilon=1e-3)
 RESIDUES = MixturePath(Polynomial(), uniform_source=True, time_epsilon=1e-3)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2plm_megatron import alphabet
-from d2plm_megatron.noise import Noise
 from d2plm_megatron.objectives.flow_matching import FlowMatching, generalised_kl
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
 from d2plm_megatron.objectives.uniform_bound import markov_bound
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import Noise
 
 FOUR = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
 SCHEDULES = ["linear", "cosine", "polynomial:2", "cubic:0:2"]

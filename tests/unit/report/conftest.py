@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from d2plm_megatron.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.checkpoint import metrics
-from d2plm_megatron.checkpoint.folder import RunFolder
 from d2plm_megatron.config import MODEL_SIZES, Data, Recipe
-from d2plm_megatron.overrides import to_yaml
+from d2plm_megatron.config.overrides import to_yaml
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.runs import metrics
+from d2plm_megatron.runs.folder import RunFolder
 
 MOMENT = "2026-11-20T13:43:00+00:00"
 _EVALUATION = {

@@ -15,11 +15,12 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import held_out_packs
 from d2plm_megatron.evaluation.likelihood import unigram_perplexity
 from d2plm_megatron.report import __main__ as report
-from d2plm_megatron.report import figures, wording
-from d2plm_megatron.report.fasta import read_proteins
-from d2plm_megatron.report.findings import gather
+from d2plm_megatron.report import figures
+from d2plm_megatron.report import formatting as wording
+from d2plm_megatron.report.formatting import in_words, percent, with_error
+from d2plm_megatron.report.named_proteins import read_proteins
+from d2plm_megatron.report.results import gather
 from d2plm_megatron.report.sample_quality import summarise
-from d2plm_megatron.report.wording import in_words, percent, with_error
 
 VOID = {"meta", "img", "br", "col", "link", "input", "hr"}
 

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from d2plm_megatron.alphabet import CANONICAL_LETTERS, NUM_CANONICAL
-from d2plm_megatron.composition import composition, entropy
-from d2plm_megatron.report.alignment import align
-from d2plm_megatron.report.fasta import Protein
-from d2plm_megatron.report.nearest import References
+from d2plm_megatron.proteins.alignment import align
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, NUM_CANONICAL
+from d2plm_megatron.proteins.composition import composition, entropy
+from d2plm_megatron.proteins.nearest import References
+from d2plm_megatron.report.named_proteins import Protein
 from d2plm_megatron.report.sample_quality import (
     NUM_BASELINE,
     UNNAMED,

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2plm_megatron import alphabet
-from d2plm_megatron.checkpoint.folder import RunFolder
-from d2plm_megatron.checkpoint.metrics import read_metrics
 from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.runs.metrics import read_metrics
 from d2plm_megatron.training.engine import Update
 from d2plm_megatron.training.trainer import Trainer
 

@@ -23,10 +23,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Absorbing, Data, FlowMatching, MaskedLM, Model, Parallel, Recipe, Train
-from d2plm_megatron.interruption import Interruption
 from d2plm_megatron.model import attention
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel import cuda_on_cpu
+from d2plm_megatron.parallel.preemption import Interruption
 from d2plm_megatron.parallel.processes import Processes, grouped
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs

@@ -1,0 +1,118 @@
+"""python -m d2plm_megatron.checkpoint inspect|verify|strip|consolidate PATH"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from safetensors.torch import save_file
+
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.config import one_of
+from d2plm_megatron.config.overrides import to_yaml
+from d2plm_megatron.console import progress, run, show
+from d2plm_megatron.files import atomic, check_outputs
+from d2plm_megatron.model.encoder import DTYPES
+from d2plm_megatron.parallel.processes import joined
+from d2plm_megatron.runs import tensor_index
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.metrics import perplexity
+from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
+
+PathArgument = Annotated[
+    Path, typer.Argument(metavar="PATH", help="folder of a checkpoint, or of a run (its best one)")
+]
+GroupOption = Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")]
+
+
+def inspect(path: PathArgument) -> None:
+    """Shows where a run stood, what the checkpoint holds, and how large it is."""
+    checkpoint = Checkpoint.open(path)
+    table = Table(title=str(checkpoint.path), show_header=False)
+    for name, value in (*_state_rows(checkpoint), *_tensor_rows(checkpoint)):
+        table.add_row(name, value)
+    show(table)
+
+
+def verify(path: PathArgument) -> None:
+    """Reads all files and compares with the checksums in state.json; exit code 2 when something has changed."""
+    checkpoint = Checkpoint.open(path)
+    files = checkpoint.state["files"]
+    size = sum(file["bytes"] for file in files.values())
+    with progress("verifying", size, "bytes") as advance:
+        checkpoint.check_whole(advance)
+    print(f"{checkpoint.path}: whole, {len(files)} files, {size:,} bytes")
+
+
+def strip(
+    path: PathArgument,
+    output: Annotated[Path, typer.Option(help="folder to write, which must not exist")],
+    keep: GroupOption = AVERAGE,
+) -> None:
+    """Writes a checkpoint of the weights or the average alone, to evaluate and sample from, a quarter of the size."""
+    one_of("--keep", keep, (AVERAGE, WEIGHTS))
+    if output.exists():
+        raise ValueError(f"--output {output}: exists already; choose another, or remove it")
+    check_outputs([output])
+    checkpoint = Checkpoint.open(path)
+    checkpoint.check_whole()
+    with atomic(output) as (folder,), joined():
+        folder.mkdir()
+        whole = tensors.load_whole(checkpoint.path, keep)
+        files = tensors.save(folder, {keep: [(tensors.whole_box(*item), item[1]) for item in whole.items()]})
+        replace(checkpoint, path=folder, state={**checkpoint.state, "files": files}).write()
+    print(f"{output}: {_size(output):,} bytes instead of {_size(checkpoint.path):,}")
+
+
+def consolidate(
+    path: PathArgument,
+    output: Annotated[Path, typer.Option(help="safetensors file to write; replaced if it exists")],
+    group: GroupOption = AVERAGE,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
+) -> None:
+    """Writes the weights or the average as one safetensors file, with the recipe in its header."""
+    one_of("--group", group, (AVERAGE, WEIGHTS))
+    one_of("--precision", precision, tuple(DTYPES))
+    checkpoint = Checkpoint.open(path)
+    check_outputs([output], checkpoint.path.iterdir())
+    checkpoint.check_whole()
+    with atomic(output) as (temporary,):
+        held = tensors.load_whole(checkpoint.path, group)
+        whole = {name: tensor.to(DTYPES[precision]) for name, tensor in held.items()}
+        header = {"recipe": to_yaml(checkpoint.recipe), "step": str(checkpoint.state["progress"]["step"])}
+        save_file(whole, temporary, {**header, "group": group, "format": "pt"})
+    print(f"{output}: {len(whole)} tensors, {output.stat().st_size:,} bytes")
+
+
+def _state_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    state, progress = checkpoint.state, checkpoint.state["progress"]
+    yield "run", f"{checkpoint.recipe.name}, {checkpoint.recipe.objective.name}"
+    yield "step", f"{progress['step']:,}, of which {progress['step'] - progress['num_updates']:,} were skipped"
+    yield "seen", f"{progress['num_proteins']:,} proteins, {progress['num_tokens']:,} tokens"
+    yield "position in the data", ", ".join(f"{name} {value:,}" for name, value in progress["position"].items())
+    best = progress["best_loss"]
+    yield "best validation loss", "none yet" if best is None else f"{best:.4f} nats, perplexity {perplexity(best):.3f}"
+    yield (
+        "written",
+        f"{state['date']}, by {', '.join(f'{name} {number}' for name, number in state['versions'].items())}",
+    )
+    yield "layout then", ", ".join(f"{name} {value}" for name, value in state["layout"].items() if name != "timeout_s")
+
+
+def _tensor_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    for group, found in tensor_index.read(checkpoint.path).items():
+        numbers = sum(math.prod(item.shape) for item in found.values())
+        dtypes = {str(tensors.DTYPES[item.dtype]).removeprefix("torch.") for item in found.values()}
+        yield group, f"{len(found)} tensors, {numbers:,} numbers, {', '.join(sorted(dtypes))}"
+    yield "size", f"{_size(checkpoint.path):,} bytes in {len(checkpoint.state['files']) + 1} files"
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+if __name__ == "__main__":
+    run(inspect, verify, strip, consolidate)

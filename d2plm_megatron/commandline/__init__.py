@@ -1,0 +1,1 @@
+"""What users type: recipes run from the command line, and what is said before anything is trained."""

@@ -1,0 +1,178 @@
+"""The dry run: whether a recipe can work, here or on a cluster, and what it takes."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from d2plm_megatron.config import Recipe, at_least, between, nearest_multiple
+from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, training_flops
+from d2plm_megatron.console import counted, show
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.parallel.launched import check_layout, world_size
+
+TYPICAL_LENGTH = 300
+"""Tokens of a protein where there are no data to ask: about UniRef50's mean."""
+
+MARGIN = 0.1
+"""Share of a GPU's memory that is left to what `sizing.memory` does not count."""
+
+LARGEST_GPU_GIB = 10_000.0
+
+ADVICE = (
+    ("activations", "data.tokens_per_pack={half_pack}, or parallel.tensor={twice}"),
+    ("optimizer", "parallel.sharding=optimizer with more GPUs, or parallel.sharding=parameters"),
+    ("gradients", "parallel.sharding=parameters, or parallel.tensor={twice}"),
+    ("weights", "parallel.sharding=parameters, or parallel.tensor={twice}"),
+    ("average", "parallel.sharding=optimizer with more GPUs"),
+)
+"""What to change, by what takes most of the memory."""
+
+
+def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | None) -> None:
+    """Prints sizes, layout, memory per GPU and length of the run.
+
+    Args:
+        recipe: to check.
+        num_processes: of the run; None for as many as torchrun started.
+        gpu_memory: GiB of a GPU; None for that of the one here, if any.
+
+    Raises ValueError saying what to change when the recipe cannot work.
+    """
+    at_least("--world-size", num_processes, 1)
+    if gpu_memory is not None:
+        between("--gpu-memory", gpu_memory, 1.0, LARGEST_GPU_GIB)
+    num_processes = num_processes or world_size()
+    data_size = check_layout(recipe.parallel, num_processes)
+    check_batch(recipe, data_size)
+    table = Table(title=f"{recipe.name}: dry run", show_header=False)
+    for name, value in (*_model_rows(recipe), *_run_rows(recipe, num_processes, data_size), *_data_rows(recipe)):
+        table.add_row(name, value)
+    needed = memory(recipe, data_size)
+    for name in vars(needed):
+        table.add_row(f"memory per GPU: {name}", f"{getattr(needed, name) / GIB:.1f} GiB")
+    gpu_memory = gpu_memory or _gpu_memory_here()
+    table.add_row("memory per GPU, about", _judged(needed, gpu_memory))
+    show(table, width=100)
+    _check_memory(recipe, needed, gpu_memory)
+
+
+def opening(recipe: Recipe, num_proteins: int, num_processes: int, device: str) -> str:
+    """What is about to be trained, on what, and where it goes: the line that comes before all steps."""
+    return (
+        f"{recipe.name}: {num_parameters(recipe.model):,} parameters, {counted(num_proteins, 'protein')}, "
+        f"{counted(num_processes, 'process')} on {device}, {counted(recipe.train.max_steps, 'step')} of "
+        f"{counted(recipe.train.global_batch_tokens, 'token')}, into {recipe.output}/{recipe.name}"
+    )
+
+
+def check_batch(recipe: Recipe, data_size: int) -> None:
+    """Raises ValueError unless the packs of a global batch can be dealt out evenly."""
+    tokens, pack = recipe.train.global_batch_tokens, recipe.data.tokens_per_pack
+    unit = pack * data_size
+    if tokens % unit:
+        smaller = _pack_that_fits(recipe, data_size)
+        instead = f", or data.tokens_per_pack={smaller}" if smaller else ""
+        raise ValueError(
+            f"train.global_batch_tokens={tokens}: must be a multiple of {unit}, which is data.tokens_per_pack={pack} "
+            f"times {data_size} data-parallel ranks; set train.global_batch_tokens={nearest_multiple(tokens, unit)}"
+            + instead
+        )
+
+
+def _pack_that_fits(recipe: Recipe, data_size: int) -> int | None:
+    """The recipe's pack, halved until every rank gets as many; None where proteins no longer fit into it."""
+    pack = recipe.data.tokens_per_pack
+    while recipe.train.global_batch_tokens % (pack * data_size) and pack % 2 == 0:
+        pack //= 2
+    split = recipe.parallel.tensor if recipe.parallel.sequence else 1
+    fits = pack >= recipe.data.max_length_residues + 2 and pack % split == 0
+    return pack if fits and recipe.train.global_batch_tokens % (pack * data_size) == 0 else None
+
+
+def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    model = recipe.model
+    yield "parameters", f"{num_parameters(model):,}"
+    yield (
+        "layers x hidden x heads x ffn",
+        " x ".join(
+            f"{size:,}"
+            for size in (model.num_layers, model.hidden_size, model.num_attention_heads, model.ffn_hidden_size)
+        ),
+    )
+    yield "objective", recipe.objective.name
+
+
+def _run_rows(recipe: Recipe, num_processes: int, data_size: int) -> Iterator[tuple[str, str]]:
+    parallel, train = recipe.parallel, recipe.train
+    yield (
+        "processes",
+        (
+            f"{num_processes:,} = tensor {parallel.tensor} x pipeline {parallel.pipeline} x data {data_size}, "
+            f"sharding {parallel.sharding}"
+        ),
+    )
+    packs = train.global_batch_tokens // recipe.data.tokens_per_pack // data_size
+    yield (
+        "step",
+        f"{train.global_batch_tokens:,} tokens, {counted(packs, 'pack')} of {recipe.data.tokens_per_pack:,} "
+        "per data rank",
+    )
+    tokens = train.max_steps * train.global_batch_tokens
+    yield "run", f"{train.max_steps:,} steps, {tokens:,} tokens"
+    flops = training_flops(recipe.model, tokens, tokens * TYPICAL_LENGTH)
+    yield "operations", f"{flops:.2e} for proteins of about {TYPICAL_LENGTH} residues"
+
+
+def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    if recipe.data.validation is not None:
+        yield "validation", f"{counted(len(IndexedProteins(recipe.data.validation)), 'protein')} held out"
+    if recipe.data.train is None:
+        yield "data", "none given (data.train=PREFIX)"
+        return
+    from d2plm_megatron.data.corpus import open_corpora  # with torch, whose import takes seconds
+
+    corpora = open_corpora(recipe.data)
+    tokens = [corpus.num_tokens(recipe.data.max_length_residues) for corpus in corpora]
+    tokens_per_draw = sum(
+        float(corpus.share) * number / len(corpus) for corpus, number in zip(corpora, tokens, strict=True)
+    )
+    for corpus, source, number in zip(corpora, recipe.data.sources, tokens, strict=True):
+        what = counted(len(corpus.proteins), "protein")
+        if corpus.clusters is not None:
+            what = f"one of each of {counted(len(corpus), 'cluster')} of {what}"
+        tokens_to_pass = tokens_per_draw * len(corpus) / float(corpus.share)
+        steps = tokens_to_pass / recipe.train.global_batch_tokens
+        share = f"{float(corpus.share):.1%} of the draws: " if len(corpora) > 1 else ""
+        yield "data", f"{share}{what} in {source.prefix}, {number:,.0f} tokens"
+        yield "epoch", f"{steps:,.1f} steps; the run sees the data {recipe.train.max_steps / steps:,.2f} times"
+
+
+def _judged(needed: Memory, gpu_memory: float | None) -> str:
+    if gpu_memory is None:
+        return f"{needed.total / GIB:.1f} GiB"
+    verdict = "fits" if _fits(needed, gpu_memory) else "too much"
+    return (
+        f"{verdict}: {needed.total / GIB:.0f} of {gpu_memory:.0f} GiB (up to {(1 - MARGIN) * gpu_memory:.0f} would fit)"
+    )
+
+
+def _fits(needed: Memory, gpu_memory: float) -> bool:
+    return needed.total / GIB <= (1 - MARGIN) * gpu_memory
+
+
+def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> None:
+    if gpu_memory is None or _fits(needed, gpu_memory):
+        return
+    name, advice = max(ADVICE, key=lambda item: getattr(needed, item[0]))
+    changes = advice.format(half_pack=recipe.data.tokens_per_pack // 2, twice=2 * recipe.parallel.tensor)
+    raise ValueError(
+        f"{needed.total / GIB:.0f} GiB per GPU are needed and there are {gpu_memory:.0f}, of which {MARGIN:.0%} are "
+        f"left to kernels and NCCL; most of it is {name}: set {changes}"
+    )
+
+
+def _gpu_memory_here() -> float | None:
+    """GiB of the first GPU, if there is one."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None

@@ -1,0 +1,204 @@
+"""From a recipe and what the user typed to the recipe of this run, by Hydra's grammar; and recipes as YAML.
+
+train.max_steps=20      a value
+objective=mlm           one of a group: objective, or model (a named size)
+parallel.tensor=2       ...
+
+A text that the grammar does not take, such as a path with brackets, an umlaut or an equals sign, is taken as it stands.
+"""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe, one_of
+from d2plm_megatron.config.other_names import advice_for
+from d2plm_megatron.files import check_ordinary
+
+GROUPS: dict[str, dict[str, Any]] = {
+    "model": MODEL_SIZES,
+    "objective": {name: objective() for name, objective in OBJECTIVES.items()},
+}
+INTERPOLATION = "${"
+LARGEST_RECIPE_BYTES, DEEPEST_RECIPE = 1 << 20, 8
+
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false"}
+_HOME = re.compile(r"(?<!\S)~(?=/)")
+
+
+def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe after the user's overrides: first the choices of groups, then the values, whatever their order.
+
+    Raises ValueError in one line: an unknown key with what to write instead, a value of the wrong type, or one that
+    the recipe refuses.
+    """
+    typed = [_split(override) for override in overrides]
+    parts = dict(vars(recipe)) | {key: _choice(key, text) for key, text in typed if key in GROUPS}
+    changes: dict[str, dict[str, Any]] = {}
+    for key, text in typed:
+        if key not in GROUPS:
+            part, _, name = key.rpartition(".")
+            changes.setdefault(part, {})[name] = _value(key, text, _kind_of(key, parts))
+    parts |= changes.pop("", {})
+    return Recipe(**parts | {part: dataclasses.replace(parts[part], **values) for part, values in changes.items()})
+
+
+def keys_of(recipe: Recipe) -> dict[str, tuple[Any, str]]:
+    """Every key that can be overridden, as a user types it, with its value and help text."""
+    return {key: (value, item.metadata["help"]) for key, value, item in _keys(vars(recipe))}
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML, which `from_yaml` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.structured(recipe))
+
+
+def from_yaml(path: Path) -> Recipe:
+    """Reads a recipe that `to_yaml` wrote. Raises ValueError when the file holds something else."""
+    try:
+        loaded = _plain_yaml(path)
+        name = OmegaConf.select(loaded, "objective.name")
+        if name not in OBJECTIVES:
+            raise ValueError(f"{path}: objective.name={name}: allowed are {', '.join(OBJECTIVES)}")
+        schema = _writable(Recipe(objective=OBJECTIVES[name]()))
+        merged = OmegaConf.merge(schema, loaded)
+        assert isinstance(merged, DictConfig)
+        return _to_recipe(merged)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _plain_yaml(path: Path) -> DictConfig:
+    """A YAML file of keys and values. Raises ValueError, without reading on, for what can only do harm in a recipe.
+
+    Aliases make a small file large, deep nesting ends the process, and an interpolation could carry a secret of the
+    reader's environment into what is written next.
+    """
+    check_ordinary(path)
+    if path.stat().st_size > LARGEST_RECIPE_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too many for a recipe")
+    text, depth = path.read_text(encoding="utf-8"), 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        line = f"{path}, line {event.start_mark.line + 1}"
+        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_RECIPE:
+            raise ValueError(f"{line}: aliases and deep nesting do not belong in a recipe")
+        if isinstance(event, yaml.ScalarEvent) and INTERPOLATION in event.value:
+            raise ValueError(f"{line}: {INTERPOLATION}...}} is not resolved here; write the value itself")
+    loaded = OmegaConf.create(text)
+    if not isinstance(loaded, DictConfig):
+        raise ValueError(f"{path}: not a recipe")
+    return loaded
+
+
+def _writable(value: Any) -> DictConfig:
+    """A typed OmegaConf of a frozen dataclass, which would otherwise be read-only."""
+    config = OmegaConf.structured(value)
+
+    def unlock(node: DictConfig) -> None:
+        OmegaConf.set_readonly(node, False)
+        for key in node:
+            child = node._get_node(key)
+            if isinstance(child, DictConfig):
+                unlock(child)
+
+    unlock(config)
+    return config
+
+
+def _to_recipe(config: DictConfig) -> Recipe:
+    parts = {
+        str(key): OmegaConf.to_object(config[key]) if OmegaConf.is_config(config[key]) else config[key]
+        for key in config
+    }
+    return Recipe(**parts)  # type: ignore[arg-type]
+
+
+def _split(override: str) -> tuple[str, str]:
+    """(key, text of the value). Raises ValueError for what is no override, or asks for more than a value."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"{override}: not an override; write key=value, for example train.max_steps=20")
+    if INTERPOLATION in text:
+        raise ValueError(f"{override}: {INTERPOLATION}...}} is not resolved here; write the value itself")
+    return key, text
+
+
+def _choice(group: str, name: str) -> Any:
+    one_of(group, name, tuple(GROUPS[group]))
+    return GROUPS[group][name]
+
+
+def _keys(parts: Mapping[str, Any]) -> Iterator[tuple[str, Any, dataclasses.Field]]:
+    """(key, value, field) of everything in a recipe that has these parts."""
+    for part in dataclasses.fields(Recipe):
+        value = parts[part.name]
+        if dataclasses.is_dataclass(value):
+            for item in dataclasses.fields(value):
+                yield f"{part.name}.{item.name}", getattr(value, item.name), item
+        else:
+            yield part.name, value, part
+
+
+def _kind_of(key: str, parts: Mapping[str, Any]) -> Any:
+    """The type of a key's value. Raises ValueError, with what to write instead, where there is no such key."""
+    kinds = {known: item.type for known, _, item in _keys(parts)}
+    if key in kinds:
+        return kinds[key]
+    part, _, name = key.partition(".")
+    owners = [other for other, kind in OBJECTIVES.items() if name in _names(kind)]
+    if part == "objective" and owners:
+        raise ValueError(f"{key}: belongs to objective={' or '.join(owners)}, not to {parts['objective'].name}")
+    allowed = ", ".join([known for known in kinds if known.startswith(f"{part}.")] or parts)
+    if key in parts:
+        raise ValueError(f"{key}: no such key, but a part of the recipe; its keys are {allowed}")
+    raise ValueError(f"{key}: no such key; {advice_for(key, [*kinds, *GROUPS]) or f'allowed are {allowed}'}")
+
+
+def _names(kind: type[Objective]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def _value(key: str, text: str, kind: Any) -> Any:
+    """What was typed, as a value of this type. Raises ValueError when it is none."""
+    optional = type(None) in typing.get_args(kind)
+    [kind] = {*typing.get_args(kind)} - {type(None)} or {kind}
+    parsed = _parsed(text)
+    if parsed is None and optional:
+        return None
+    if kind is str:
+        return _HOME.sub(str(Path.home()), parsed if isinstance(parsed, str) else text)
+    if kind is bool and parsed in (True, False):
+        return bool(parsed)
+    number = parsed if isinstance(parsed, int | float) and not isinstance(parsed, bool) else None
+    if kind is float and number is not None:
+        return float(str(number))  # an integer of any size: what float() refuses becomes infinite, and is refused later
+    if kind is int and (isinstance(number, int) or (isinstance(number, float) and number.is_integer())):
+        return int(number)
+    raise ValueError(f"{key}={text}: must be {_WANTED[kind]}{' or null' if optional else ''}")
+
+
+def _parsed(text: str) -> Any:
+    """The value that Hydra's grammar finds in a text; the text itself where that is none, or several."""
+    try:
+        override = _parser().parse_override(f"key={text}")
+        return text if override.is_sweep_override() else override.value()
+    except (HydraException, ValueError, RecursionError):  # ValueError: a number of too many digits
+        return text
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()

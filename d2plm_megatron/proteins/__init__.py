@@ -1,0 +1,1 @@
+"""Proteins as letters: alphabet, FASTA, composition, alignment, MMseqs2. Neither torch nor Megatron is known here."""

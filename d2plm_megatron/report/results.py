@@ -1,0 +1,190 @@
+"""All that a report tells about a run, as values: gathered once, then printed, drawn and saved."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import numpy as np
+
+from d2plm_megatron.config.sizing import num_parameters
+from d2plm_megatron.console import progress
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.report.named_proteins import Protein, read_proteins
+from d2plm_megatron.report.run_record import RunRecord, read_evaluation
+from d2plm_megatron.report.sample_quality import (
+    Novelty,
+    Summary,
+    count_families,
+    divergence,
+    measure_novelty,
+    num_lookups,
+    summarise,
+)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Proteins of a FASTA file, with their summary."""
+
+    path: Path
+    proteins: list[Protein]
+    summary: Summary
+
+    @classmethod
+    def read(cls, path: Path) -> "Collection":
+        """Reads the file; raises ValueError where it is damaged or holds no canonical residue."""
+        proteins = read_proteins(path)
+        try:
+            return cls(path, proteins, summarise([protein.sequence for protein in proteins]))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @property
+    def sequences(self) -> list[str]:
+        """The residues of each protein."""
+        return [protein.sequence for protein in self.proteins]
+
+    @property
+    def step(self) -> int | None:
+        """Of the checkpoint that generated all of them; None where headers tell none, or not the same."""
+        steps = {protein.step for protein in self.proteins}
+        return steps.pop() if len(steps) == 1 else None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found; None for what there was nothing to find in.
+
+    Attributes:
+        run: the run itself.
+        evaluation: as `python -m d2plm_megatron.evaluation` wrote it.
+        samples: the generated proteins.
+        reference: real proteins to compare them with.
+        novelty: of the samples against the reference.
+    """
+
+    run: RunRecord
+    evaluation: dict[str, Any] | None
+    samples: Collection | None
+    reference: Collection | None
+    novelty: Novelty | None
+
+    @property
+    def checkpoints(self) -> dict[str, int]:
+        """Steps of the checkpoints that were evaluated and that the samples are from, where they are known."""
+        steps = {
+            "evaluation": self.evaluation["step"] if self.evaluation else None,
+            "samples": self.samples.step if self.samples else None,
+        }
+        return {what: step for what, step in steps.items() if step is not None}
+
+    @property
+    def unigram_perplexity(self) -> float | None:
+        """Of the held-out proteins, as evaluated; else counted, where they can be read; else None."""
+        if self.evaluation is not None:
+            return float(self.evaluation["unigram_perplexity"])
+        return self.run.unigram_perplexity()
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the report cannot show, and the command that makes it."""
+        run, held_out = quote(str(self.run.path)), quote(self.run.recipe.data.validation or "PREFIX")
+        commands = {
+            "evaluation": f"python -m d2plm_megatron.evaluation {run} --data {held_out}",
+            "generation": f"python -m d2plm_megatron.generation {run}",
+            "report": f"python -m d2plm_megatron.report {run} --reference FASTA",
+        }
+        absent = {
+            "the learning curve (no metrics.jsonl in the run)": not self.run.metrics,
+            f"perplexity (no evaluation; make one with: {commands['evaluation']})": self.evaluation is None,
+            f"generated proteins (no samples; make some with: {commands['generation']})": self.samples is None,
+            f"novelty and families (no --reference; give real proteins with: {commands['report']})": (
+                self.samples is not None and self.reference is None
+            ),
+        }
+        return [text for text, is_absent in absent.items() if is_absent]
+
+
+def gather(run: Path, samples: Path | None, evaluation: Path | None, reference: Path | None) -> Findings:
+    """Reads everything and compares samples with reference. Raises ValueError or OSError for what cannot be read."""
+    record = RunRecord.read(run)
+    evaluated = read_evaluation(evaluation) if evaluation else None
+    generated = Collection.read(samples) if samples else None
+    real = Collection.read(reference) if reference else None
+    novelty = _compare(generated, real) if generated and real else None
+    return Findings(record, evaluated, generated, real, novelty)
+
+
+def _compare(samples: Collection, reference: Collection) -> Novelty:
+    if len(reference.proteins) < 2:
+        raise ValueError(f"{reference.path}: one protein alone is no reference; give at least two")
+    total = num_lookups(len(samples.proteins), len(reference.proteins))
+    with progress("comparing", total, "proteins") as advance:
+        return measure_novelty(samples.sequences, reference.sequences, advance)
+
+
+def numbers(findings: Findings) -> dict[str, Any]:
+    """The findings as JSON: shares and identities from 0 to 1, entropies in nats, lengths in residues."""
+    result: dict[str, Any] = {"run": {**_run_numbers(findings.run), "checkpoints": findings.checkpoints}}
+    if findings.evaluation is not None:
+        result["evaluation"] = findings.evaluation
+    for name, collection in (("samples", findings.samples), ("reference", findings.reference)):
+        if collection is not None:
+            result[name] = {"file": str(collection.path), **_summary_numbers(collection.summary)}
+    if findings.novelty is not None and findings.reference is not None and findings.samples is not None:
+        result["novelty"] = _novelty_numbers(findings.novelty, findings.samples, findings.reference)
+    return result
+
+
+def _run_numbers(run: RunRecord) -> dict[str, Any]:
+    return {
+        "name": run.recipe.name,
+        "objective": run.recipe.objective.name,
+        "parameters": num_parameters(run.recipe.model),
+        **run.trained,
+        "last_activity": run.last_activity,
+        "versions": run.state["versions"] if run.state else None,
+    }
+
+
+def _summary_numbers(summary: Summary) -> dict[str, Any]:
+    return {
+        "proteins": summary.proteins,
+        "distinct": summary.distinct,
+        "residues": sum(summary.lengths),
+        "shortest": min(summary.lengths),
+        "median_length": float(np.median(summary.lengths)),
+        "longest": max(summary.lengths),
+        "entropy": summary.entropy,
+        "entropy_within": summary.entropy_within,
+        "composition": dict(zip(CANONICAL_LETTERS, summary.composition.tolist(), strict=True)),
+    }
+
+
+def _novelty_numbers(novelty: Novelty, samples: Collection, reference: Collection) -> dict[str, Any]:
+    known = set(reference.sequences)
+    families = count_families(novelty, reference.proteins)
+    rows = zip(samples.proteins, novelty.nearest, novelty.is_recognised.tolist(), strict=True)
+    return {
+        "composition_divergence": divergence(samples.summary.composition, reference.summary.composition),
+        "median_identity": float(np.median(novelty.identities)),
+        "highest_identity": float(novelty.identities.max()),
+        "median_identity_shuffled": float(np.median(novelty.shuffled)),
+        "median_identity_reference": float(np.median(novelty.natural)),
+        "chance_identity": novelty.chance,
+        "recognised": int(novelty.is_recognised.sum()),
+        "copies": sum(sequence in known for sequence in samples.sequences),
+        "families": {family.name: family.samples for family in families},
+        "nearest": [
+            {
+                "sample": sample.name,
+                "length": len(sample.sequence),
+                "reference": reference.proteins[found.number].name,
+                "family": reference.proteins[found.number].family,
+                "identity": found.alignment.identity,
+                "recognised": recognised,
+            }
+            for sample, found, recognised in rows
+        ],
+    }

@@ -1,0 +1,1 @@
+"""What a run keeps on disk, and what can be told from it without torch or Megatron."""

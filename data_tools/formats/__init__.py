@@ -1,0 +1,1 @@
+"""The forms in which proteins come: LMDB, tables, alignments, tables of clusters."""

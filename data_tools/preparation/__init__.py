@@ -1,0 +1,1 @@
+"""From raw proteins to clean, split training data, piece by piece."""

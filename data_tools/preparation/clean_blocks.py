@@ -1,0 +1,153 @@
+"""Clean blocks: what becomes of a piece of raw input, written to a file of its own, so that a kill costs one piece.
+
+A block is a .npz of arrays, n proteins that passed the cleaning policy and the rules:
+
+    ids        uint8 [residues of all]    lengths    int32 [n]         names   their ids, UTF-8, a line each
+    digests    uint8 [n, 16]              held_out   bool [n]          records int64 [n], numbers in the input, from 1
+    rejected   lines for rejected.tsv     tally      JSON, see cleaning.Tally     piece   which it is of which input
+"""
+
+import json
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from d2plm_megatron.files import atomic
+from d2plm_megatron.proteins.alphabet import ID_OF_BYTE
+from data_tools.preparation.cleaning import NotAProtein, Tally, clean_records
+from data_tools.preparation.raw_blocks import Piece
+from data_tools.preparation.split import Split
+
+DIGEST_BYTES = 16
+_ARRAYS = ("ids", "lengths", "names", "digests", "held_out", "records", "rejected", "tally")
+_DAMAGE = (ValueError, OSError, EOFError, KeyError, IndexError, RuntimeError, MemoryError, BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which proteins stay, beyond the cleaning policy, and on which side: the same for all blocks.
+
+    Attributes:
+        min_length: residues; shorter ones are rejected.
+        max_length: residues; longer ones are rejected, None for no limit.
+        gaps: one of cleaning.GAPS.
+        split: how the sides are chosen.
+    """
+
+    min_length: int
+    max_length: int | None
+    gaps: str
+    split: Split
+
+
+@dataclass(frozen=True)
+class CleanTask:
+    """A piece of raw input, the file for its clean block, and the rules."""
+
+    piece: Piece
+    target: Path
+    rules: Rules
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What came of a task: its source and share of it, what happened to the records, how many proteins it holds."""
+
+    source: Path
+    num_bytes: int
+    tally: Tally
+    num_proteins: int
+
+
+def clean_block(task: CleanTask) -> Cleaned:
+    """Cleans a piece and writes its block, unless that is there already. Raises what reading the piece raises."""
+    if not _is_done(task):
+        arrays = _clean(task.piece, task.rules)
+        with atomic(task.target) as (temporary,), temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+    tally, lengths = read_block(task.target, "tally", "lengths")
+    fields = json.loads(tally.tobytes())
+    own = Tally(**fields | {name: Counter(fields[name]) for name in ("notes", "skipped")})
+    return Cleaned(task.piece.path, task.piece.num_bytes, own, len(lengths))
+
+
+def read_block(path: Path, *names: str) -> list[np.ndarray]:
+    """Arrays of a block. Raises ValueError naming it if it is damaged or gone."""
+    try:
+        with np.load(path) as arrays:
+            return [arrays[name] for name in names]
+    except _DAMAGE:
+        raise ValueError(f"{path}: damaged; remove it, and the same command makes it again") from None
+
+
+def block_names(path: Path) -> list[str]:
+    """The ids of the proteins of a block. Raises what read_block raises."""
+    [text] = read_block(path, "names")
+    return text.tobytes().decode().split("\n") if text.size else []
+
+
+def rejected_line(source: str, record: int, name: str, reason: str, detail: str) -> str:
+    """A line of rejected.tsv: input, number of the record in it from 1, id, reason, detail."""
+    return f"{source}\t{record}\t{name}\t{reason}\t{detail}\n"
+
+
+def _is_done(task: CleanTask) -> bool:
+    """Whether the block is there, of this piece, and whole: every array is read, so that zip compares its checksum."""
+    try:
+        piece, *_ = read_block(task.target, "piece", *_ARRAYS)
+    except ValueError:
+        return False
+    return piece.tobytes() == _piece(task.piece).tobytes()
+
+
+def _piece(piece: Piece) -> np.ndarray:
+    return _bytes(json.dumps([str(piece.path), piece.first_record, piece.num_records]))
+
+
+def _clean(piece: Piece, rules: Rules) -> dict[str, np.ndarray]:
+    tally, rejected = Tally(), list[str]()
+
+    def reject(header: str, error: NotAProtein) -> None:
+        number = piece.first_record + tally.read - 1
+        rejected.append(rejected_line(str(piece.path), number, header.split()[0], error.reason, str(error)))
+
+    def check(residues: str) -> None:
+        _check_length(len(residues), rules)
+
+    clean = clean_records(piece.records(), tally, reject, check, rules.gaps)
+    kept = [(header, residues, piece.first_record + tally.read - 1) for header, residues in clean]
+    return {
+        **_arrays(kept, rules.split),
+        "rejected": _bytes("".join(rejected)),
+        "tally": _bytes(json.dumps(vars(tally))),
+        "piece": _piece(piece),
+    }
+
+
+def _check_length(length: int, rules: Rules) -> None:
+    if length < rules.min_length:
+        raise NotAProtein("too short", f"{length} residues, fewer than {rules.min_length}")
+    if rules.max_length and length > rules.max_length:
+        raise NotAProtein("too long", f"{length:,} residues, more than {rules.max_length:,}")
+
+
+def _arrays(kept: list[tuple[str, str, int]], split: Split) -> dict[str, np.ndarray]:
+    sequences = [sequence.encode() for _, sequence, _ in kept]
+    digests = b"".join(blake2b(sequence, digest_size=DIGEST_BYTES).digest() for sequence in sequences)
+    return {
+        "ids": ID_OF_BYTE[np.frombuffer(b"".join(sequences), dtype=np.uint8)],
+        "lengths": np.array([len(sequence) for sequence in sequences], dtype=np.int32),
+        "names": _bytes("\n".join(header.split()[0] for header, _, _ in kept)),
+        "digests": np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
+        "held_out": np.array([split.holds_out(header, sequence) for header, sequence, _ in kept], dtype=bool),
+        "records": np.array([record for _, _, record in kept], dtype=np.int64),
+    }
+
+
+def _bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), dtype=np.uint8)

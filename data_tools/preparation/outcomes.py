@@ -1,0 +1,201 @@
+"""The fate of each protein that passed cleaning, a byte in a file: memory does not grow with the number of proteins.
+
+After the fates is their BLAKE2b, 16 bytes. Exact duplicates are found by digest: the digests are spread over files
+by their first bits, so that all equal ones meet in one file and each file fits in memory. Of equal sequences the first
+stays. A table of clusters is joined to the ids in the same way.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from d2plm_megatron.files import atomic
+from data_tools.formats.cluster_table import check_one_cluster_each, key, pairs
+from data_tools.preparation.clean_blocks import block_names, read_block
+from data_tools.preparation.split import Split, is_held_out
+
+_NUM_FATES = 4
+TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(_NUM_FATES)
+
+_DIGEST = np.dtype([("key", ">u8"), ("rest", ">u8"), ("number", "<i8")])
+_MEMBER = np.dtype([("key", ">u8"), ("cluster", ">u8"), ("held_out", "u1")])
+_ROWS_PER_FILE = 2_000_000
+_MOST_FILES = 512
+_WINDOW = 1 << 26
+_LINES_AT_ONCE = 20_000
+_SEAL_BYTES = 16
+
+
+def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> None:
+    """Writes a byte per protein of the clean blocks: TRAINING, VALIDATION or DUPLICATE; `sizes` are proteins per block.
+
+    Raises ValueError naming a protein that the table of clusters lacks or has in two, and what reading it raises.
+    """
+    total = sum(sizes)
+    with atomic(path) as (temporary,):
+        with temporary.open("wb") as file:
+            for block in blocks:
+                [held_out] = read_block(block, "held_out")
+                file.write(held_out.astype(np.uint8).tobytes())
+        if split.clusters:
+            for numbers in _held_out_members(path.parent, blocks, sizes, split):
+                _set(temporary, numbers, VALIDATION)
+        for numbers in _duplicates(path.parent, blocks, total):
+            _set(temporary, numbers, DUPLICATE)
+        _seal(temporary)
+
+
+def read_fates(path: Path, start: int, count: int) -> np.ndarray:
+    """The fates of `count` proteins from number `start` on, uint8."""
+    return np.fromfile(path, dtype=np.uint8, count=count, offset=start)
+
+
+def count_fates(path: Path) -> np.ndarray:
+    """How many proteins have which fate, int64 [4]."""
+    counts = np.zeros(_NUM_FATES, dtype=np.int64)
+    for piece in _pieces(path, path.stat().st_size - _SEAL_BYTES):
+        counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
+    return counts
+
+
+def are_fates(path: Path, total: int) -> bool:
+    """Whether a file holds a fate for each of so many proteins, as they were written."""
+    try:
+        if path.stat().st_size != total + _SEAL_BYTES:
+            return False
+        with path.open("rb") as file:
+            file.seek(total)
+            return file.read() == _digest(path, total)
+    except OSError:
+        return False
+
+
+def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
+    """Writes the fates of `before` to `path`, with HOMOLOG for these proteins."""
+    with atomic(path) as (temporary,):
+        with temporary.open("wb") as target:
+            target.writelines(_pieces(before, before.stat().st_size - _SEAL_BYTES))
+        for homologs in numbers:
+            _set(temporary, homologs, HOMOLOG)
+        _seal(temporary)
+
+
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    """The first `size` bytes of a file, in windows."""
+    with path.open("rb") as file:
+        for start in range(0, size, _WINDOW):
+            yield file.read(min(_WINDOW, size - start))
+
+
+def _digest(path: Path, size: int) -> bytes:
+    digest = blake2b(digest_size=_SEAL_BYTES)
+    for piece in _pieces(path, size):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _seal(path: Path) -> None:
+    digest = _digest(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(digest)
+
+
+def _set(path: Path, numbers: np.ndarray, fate: int) -> None:
+    """Sets the fates of these proteins, in windows, since the pages of a mapped file count as memory."""
+    size = path.stat().st_size
+    numbers = np.sort(numbers)
+    for start in range(0, size, _WINDOW):
+        stop = min(start + _WINDOW, size)
+        here = numbers[np.searchsorted(numbers, start) : np.searchsorted(numbers, stop)]
+        if here.size:
+            fates = np.memmap(path, dtype=np.uint8, mode="r+", offset=start, shape=(stop - start,))
+            fates[here - start] = fate
+
+
+def _duplicates(folder: Path, blocks: Sequence[Path], total: int) -> Iterator[np.ndarray]:
+    """Numbers of proteins whose sequence came before, in groups."""
+
+    def rows() -> Iterator[np.ndarray]:
+        start = 0
+        for block in blocks:
+            [digests] = read_block(block, "digests")
+            halves = digests.view(">u8").reshape(-1, 2)
+            table = np.empty(len(halves), dtype=_DIGEST)
+            table["key"], table["rest"] = halves[:, 0], halves[:, 1]
+            table["number"] = np.arange(start, start + len(halves))
+            start += len(halves)
+            yield table
+
+    for (table,) in _grouped(folder, total, [(_DIGEST, rows)]):
+        table = table[np.lexsort((table["number"], table["rest"], table["key"]))]
+        same = (table["key"][1:] == table["key"][:-1]) & (table["rest"][1:] == table["rest"][:-1])
+        yield table["number"][1:][same]
+
+
+def _held_out_members(folder: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> Iterator[np.ndarray]:
+    """Numbers of proteins whose cluster, by the table, is held out, in groups."""
+    clusters = split.clusters
+    assert clusters
+
+    def proteins() -> Iterator[np.ndarray]:
+        start = 0
+        for block in blocks:
+            names = block_names(block)
+            table = np.zeros(len(names), dtype=_DIGEST)
+            table["key"] = np.array([key(name) for name in names], dtype=np.uint64)
+            table["number"] = np.arange(start, start + len(names))
+            start += len(names)
+            yield table
+
+    def members() -> Iterator[np.ndarray]:
+        return _read_clusters(clusters, split.share)
+
+    for ours, known in _grouped(folder, sum(sizes), [(_DIGEST, proteins), (_MEMBER, members)]):
+        known = known[np.argsort(known["key"], kind="stable")]
+        check_one_cluster_each(clusters, known["key"], known["cluster"])
+        places = np.searchsorted(known["key"], ours["key"])
+        found = np.append(known["key"], 0)[places] == ours["key"] if len(known) else np.zeros(len(ours), dtype=bool)
+        if not found.all():
+            name = _name_of(int(ours["number"][~found].min()), blocks, sizes)
+            raise ValueError(f"{clusters}: protein {name} is in no cluster; make the table from all of the input")
+        yield ours["number"][known["held_out"][places] == 1]
+
+
+def _grouped(
+    folder: Path, total: int, sources: list[tuple[np.dtype, Callable[[], Iterator[np.ndarray]]]]
+) -> Iterator[list[np.ndarray]]:
+    """The rows of all sources, in groups such that equal keys are in the same group; spilled to files in between."""
+    num_groups = min(_MOST_FILES, -(-total // _ROWS_PER_FILE) or 1)
+    paths = [[folder / f"rows-{place}-{group}" for group in range(num_groups)] for place in range(len(sources))]
+    try:
+        for own, (_, rows) in zip(paths, sources, strict=True):
+            with ExitStack() as stack:
+                files = [stack.enter_context(path.open("wb")) for path in own]
+                for table in rows():
+                    groups = (table["key"] >> np.uint64(32)).astype(np.int64) * num_groups >> 32
+                    for group in np.unique(groups):
+                        files[group].write(table[groups == group].tobytes())
+        for group in range(num_groups):
+            yield [np.fromfile(own[group], dtype=dtype) for own, (dtype, _) in zip(paths, sources, strict=True)]
+    finally:
+        for path in (path for own in paths for path in own):
+            path.unlink(missing_ok=True)
+
+
+def _read_clusters(path: Path, share: float) -> Iterator[np.ndarray]:
+    rows = pairs(path)
+    while some := list(islice(rows, _LINES_AT_ONCE)):
+        members = [(key(member), key(cluster), is_held_out(cluster, share)) for cluster, member in some]
+        yield np.array(members, dtype=_MEMBER)
+
+
+def _name_of(number: int, blocks: Sequence[Path], sizes: Sequence[int]) -> str:
+    for block, size in zip(blocks, sizes, strict=True):
+        if number < size:
+            return block_names(block)[number]
+        number -= size
+    raise AssertionError("no protein has this number")

@@ -1,0 +1,1 @@
+"""Proteins that evolved on the computer."""

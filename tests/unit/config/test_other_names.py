@@ -1,0 +1,50 @@
+"""Names from other frameworks, and slips of the pen, are answered with the keys that there are."""
+
+import re
+
+import pytest
+
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.config.other_names import FOREIGN, advice_for
+from d2plm_megatron.config.overrides import keys_of
+
+KEYS = list(keys_of(Recipe()))
+
+
+@pytest.mark.parametrize("advice", FOREIGN)
+def test_advice_names_keys_that_there_are(advice):
+    named = re.findall(r"\b[a-z]+\.[a-z_0-9]+", advice) + re.findall(r"^write (\w+)\b(?!\.)", advice)
+    assert set(named) <= set(KEYS)
+    assert named or not advice.startswith("write")
+
+
+def test_no_name_has_two_meanings():
+    names = [name for words in FOREIGN.values() for name in words.split()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("lr", "write optimizer.learning_rate"),
+        ("optimizer.lr", "write optimizer.learning_rate"),
+        ("--lr", "write optimizer.learning_rate"),
+        ("learning_rate", "did you mean optimizer.learning_rate?"),
+        ("train.learning_rate", "did you mean optimizer.learning_rate?"),
+        ("trainer.max_epochs", "write train.max_steps (--dry-run says how many times that shows the data)"),
+        ("--batch-size", "write train.global_batch_tokens, the tokens of a step over all processes"),
+        ("hidden_dim", "write model.hidden_size"),
+        ("n_layers", "write model.num_layers"),
+        ("optimizer.warmup", "write optimizer.warmup_steps"),
+        ("fp16", "write train.precision=bf16 or train.precision=fp32"),
+        ("trainer.devices", "processes are counted by the launcher: torchrun --nproc-per-node 8, or srun"),
+        ("model.dropout", "the encoder has no dropout"),
+        ("modle.num_layer", "did you mean model.num_layers?"),
+        ("evaluate.every_step", "did you mean evaluate.every_steps?"),
+        ("optimizer.foo", None),
+        ("optimizer", None),
+        ("", None),
+    ],
+)
+def test_what_to_write_instead(typed, advice):
+    assert advice_for(typed, KEYS) == advice

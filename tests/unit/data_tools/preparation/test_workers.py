@@ -1,0 +1,13 @@
+"""How many processes there are when nobody says."""
+
+import os
+
+import pytest
+
+from data_tools.preparation.workers import available_cores
+
+
+def test_cores_are_those_allowed_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert available_cores() == os.cpu_count()

@@ -1,0 +1,95 @@
+"""From real proteins to trained models and new proteins, with the commands that a user types.
+
+    python -m verification.uniref --input uniref90.fasta.gz
+
+Converts, holds out a tenth, trains a tiny model per objective on two processes, evaluates the averaged weights on the
+tenth, samples, and compares with the unigram perplexity, which a model without context reaches. Fails when a model does
+not get below it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from d2plm_megatron.console import run
+
+RECIPES = {"absorbing_tiny": "elbo", "fm_tiny": "elbo", "mlm_tiny": "masked"}
+"""Of each recipe the measure that must end below the unigram perplexity."""
+
+RECIPE_FOLDER = Path(__file__).parent.parent / "recipes"
+
+
+def main(
+    source: Annotated[Path, typer.Option("--input", help="FASTA or FASTA.gz with some thousand proteins")],
+    output: Annotated[Path, typer.Option(help="folder for data and runs")] = Path("runs/uniref"),
+    steps: Annotated[int, typer.Option(min=1, help="optimizer steps of each model")] = 600,
+    processes: Annotated[int, typer.Option(min=1, help="data-parallel processes")] = 2,
+) -> None:
+    """Trains a tiny model per objective on real proteins and compares it with a model without context."""
+    train, held_out = output / "train", output / "held_out"
+    _python("data_tools.fasta_to_lmdb", "--input", source, "--output", f"{train}.lmdb", *_holdout(held_out))
+    for prefix in (train, held_out):
+        _python("data_tools.lmdb_to_indexed", "--input", f"{prefix}.lmdb", "--output", prefix)
+    results = {}
+    for recipe in RECIPES:
+        _train(recipe, train, held_out, output, steps, processes)
+        evaluation = output / recipe / "evaluation.json"
+        _python("d2plm_megatron.evaluation", output / recipe, "--data", held_out, "--output", evaluation)
+        _python("d2plm_megatron.generation", output / recipe, "--output", output / recipe / "samples.fasta")
+        results[recipe] = json.loads(evaluation.read_text(encoding="utf-8"))
+    _print(results)
+    above = [name for name, measure in RECIPES.items() if not _is_below_unigram(results[name], measure)]
+    if above:
+        raise ValueError(f"not below the unigram perplexity after {steps} steps: {', '.join(above)}")
+
+
+def _holdout(prefix: Path) -> list[str]:
+    return ["--holdout", "0.1", "--holdout-output", f"{prefix}.lmdb"]
+
+
+def _train(recipe: str, train: Path, held_out: Path, output: Path, steps: int, processes: int) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    overrides = {"data.train": train, "data.validation": held_out, "output": output, "train.max_steps": steps}
+    command = [*torchrun, str(RECIPE_FOLDER / f"{recipe}.py"), *(f"{key}={value}" for key, value in overrides.items())]
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    _run(command, {"OMP_NUM_THREADS": str(threads)})
+
+
+def _python(module: str, *arguments: Any) -> None:
+    _run([sys.executable, "-m", module, *map(str, arguments)], {})
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    print("$", *command[1:], flush=True)
+    done = subprocess.run(command, env={**os.environ, **environment})
+    if done.returncode:
+        raise ValueError(f"failed with exit code {done.returncode}: {' '.join(command)}")
+
+
+def _is_below_unigram(result: dict[str, Any], measure: str) -> bool:
+    return bool(result[measure]["perplexity"] < result["unigram_perplexity"])
+
+
+def _print(results: dict[str, dict[str, Any]]) -> None:
+    table = Table(title="held-out perplexity of the averaged weights")
+    for column in ("recipe", "steps", "elbo", "masked 15%", "unigram"):
+        table.add_column(column, justify="left" if column == "recipe" else "right")
+    for recipe, result in results.items():
+        shown = [_with_error(result[measure]) if measure in result else "" for measure in ("elbo", "masked")]
+        table.add_row(recipe, str(result["step"]), *shown, f"{result['unigram_perplexity']:.3f}")
+    Console().print(table)
+
+
+def _with_error(found: dict[str, float]) -> str:
+    return f"{found['perplexity']:.3f} +- {found['perplexity_standard_error']:.3f}"
+
+
+if __name__ == "__main__":
+    run(main)
