@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.interleaved import Contender, Step
+from benchmarks.interleaved import Baseline, Step
 from benchmarks.plain_encoder import PlainEncoder
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Optimizer, Recipe
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
 from recipes import esm2_8m
@@ -31,7 +31,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Job:
-    """What every contender trains on, and how.
+    """What every baseline trains on, and how.
 
     Attributes:
         size: of the model, one of the esm2_ sizes.
@@ -104,7 +104,7 @@ class Job:
 @contextmanager
 def ours(job: Job) -> Iterator[Step]:
     """What a recipe runs: the engine on packs, moving average included."""
-    with started(job.recipe.parallel) as processes:
+    with parallel_context(job.recipe.parallel) as processes:
         engine, objective = Engine(job.recipe, processes), build(job.recipe.objective)
 
         def step(number: int) -> None:
@@ -125,7 +125,7 @@ def plain(job: Job) -> Iterator[Step]:
 
     def step(number: int) -> None:
         pack = job.packs[number].to(device)
-        noisy = objective.corrupt(pack, Noise(job.recipe.train.seed, pack.epoch))
+        noisy = objective.corrupt(pack, KeyedRng(job.recipe.train.seed, pack.epoch))
         with job.autocast():
             logits = encoder(noisy)
         terms = objective.loss(logits, noisy)
@@ -137,7 +137,7 @@ def plain(job: Job) -> Iterator[Step]:
 @contextmanager
 def hugging_face(job: Job) -> Iterator[Step]:
     """EsmForMaskedLM with the settings of facebook/esm2_t6_8M_UR50D and its relatives, on padded batches."""
-    from transformers import EsmConfig, EsmForMaskedLM  # only this contender needs it
+    from transformers import EsmConfig, EsmForMaskedLM  # only this baseline needs it
 
     model = job.recipe.model
     config = EsmConfig(
@@ -168,7 +168,7 @@ def hugging_face(job: Job) -> Iterator[Step]:
     yield step
 
 
-CONTENDERS: dict[str, Contender] = {
+BASELINES: dict[str, Baseline] = {
     "ours": ours,
     "plain PyTorch, packed": plain,
     "Hugging Face, padded": hugging_face,
@@ -179,7 +179,7 @@ CONTENDERS: dict[str, Contender] = {
 def adamw(encoder: torch.nn.Module, options: Optimizer) -> torch.optim.AdamW:
     """torch's, in one kernel."""
     betas = (options.beta1, options.beta2)
-    return torch.optim.AdamW(encoder.parameters(), options.learning_rate, betas, fused=True)
+    return torch.optim.AdamW(encoder.parameters(), options.lr, betas, fused=True)
 
 
 def update(encoder: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, options: Optimizer) -> None:

@@ -49,17 +49,17 @@ def main(
             fasta_to_lmdb.convert([source], [database], 0.0, Tally())
         with ProteinsLmdb(database) as proteins:
             lengths = [len(record.sequence) for record in proteins]
-        contenders: dict[str, tuple[Callable[[], object], int]] = {
+        baselines: dict[str, tuple[Callable[[], object], int]] = {
             "scan": (lambda: _scan(database), sum(lengths)),
             "scan + JSON": (lambda: _parse(database), sum(lengths)),
             "this package": (lambda: lmdb_to_indexed.convert(database, folder / "ours"), sum(lengths)),
             "Megatron's builder": (lambda: _build(database, folder / "theirs"), sum(lengths)),
             "EsmTokenizer": (lambda: _tokenize(database, tokenizer, sample), sum(lengths[:sample])),
         }
-        times = {name: [_seconds(work) for _ in range(rounds)] for name, (work, _) in contenders.items()}
+        times = {name: [_seconds(work) for _ in range(rounds)] for name, (work, _) in baselines.items()}
         if (folder / "ours.bin").read_bytes() != (folder / "theirs.bin").read_bytes():
             raise ValueError("this package and Megatron's builder do not write the same residues")
-    _print({name: num / min(times[name]) for name, (_, num) in contenders.items()}, len(lengths), sum(lengths))
+    _print({name: num / min(times[name]) for name, (_, num) in baselines.items()}, len(lengths), sum(lengths))
 
 
 def _open(database: Path) -> lmdb.Environment:

@@ -1,4 +1,4 @@
-"""Contenders that take turns, each in a process of its own, so that the machine's moods and caches favour none."""
+"""Baselines that take turns, each in a process of its own, so that the machine's moods and caches favour none."""
 
 import multiprocessing
 import resource
@@ -21,7 +21,7 @@ Step = Callable[[int], object]
 
 
 class Job(Protocol):
-    """What the contenders are given; it travels to their processes."""
+    """What the baselines are given; it travels to their processes."""
 
     @property
     def num_batches(self) -> int:
@@ -32,13 +32,13 @@ class Job(Protocol):
         """Either cpu or cuda."""
 
 
-Contender = Callable[[Any], AbstractContextManager[Step]]
+Baseline = Callable[[Any], AbstractContextManager[Step]]
 """Makes ready for a job; a function of a module, since it is called in another process."""
 
 
 @dataclass
 class Timing:
-    """What was measured of one contender.
+    """What was measured of one baseline.
 
     Attributes:
         seconds: of each round, which is one step on every batch.
@@ -55,19 +55,19 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a table shows of a contender.
+    """What a table shows of a baseline.
 
     Attributes:
-        contender: its name.
+        baseline: its name.
         tokens_per_second: without padding; the median over the rounds.
         slowest_round: likewise, of that round.
         fastest_round: likewise.
-        ratio: to another contender, as the table's heading says.
+        ratio: to another baseline, as the table's heading says.
         padding: share of the batches.
         peak_gib: memory.
     """
 
-    contender: str
+    baseline: str
     tokens_per_second: float
     slowest_round: float
     fastest_round: float
@@ -76,10 +76,10 @@ class Figures:
     peak_gib: float
 
     @classmethod
-    def of(cls, contender: str, timing: Timing, num_tokens: int, **others: float) -> Self:
+    def of(cls, baseline: str, timing: Timing, num_tokens: int, **others: float) -> Self:
         """From the timing of rounds of that many tokens; `others` are the fields that it does not tell."""
         return cls(
-            contender=contender,
+            baseline=baseline,
             tokens_per_second=num_tokens / median(timing.seconds),
             slowest_round=num_tokens / max(timing.seconds),
             fastest_round=num_tokens / min(timing.seconds),
@@ -93,18 +93,18 @@ class Figures:
 
 
 def alternate(
-    job: Job, contenders: Mapping[str, Contender], num_rounds: int, advance: Callable[[], object]
+    job: Job, baselines: Mapping[str, Baseline], num_rounds: int, advance: Callable[[], object]
 ) -> dict[str, Timing]:
-    """Warms every contender up with one round, then lets them take rounds in turn, a different one first each time.
+    """Warms every baseline up with one round, then lets them take rounds in turn, a different one first each time.
 
-    `advance` is called after every round and warm-up. Raises RuntimeError when a contender fails.
+    `advance` is called after every round and warm-up. Raises RuntimeError when a baseline fails.
     """
-    names = list(contenders)
+    names = list(baselines)
     timings = {name: Timing() for name in names}
     with ExitStack() as stack:
         processes: dict[str, Connection] = {}
         for name in names:
-            processes[name] = stack.enter_context(_started(contenders[name], job))
+            processes[name] = stack.enter_context(_started(baselines[name], job))
             _receive(processes[name], name)
             advance()
         for number in range(num_rounds):
@@ -120,10 +120,10 @@ def alternate(
 
 
 @contextmanager
-def _started(contender: Contender, job: Job) -> Iterator[Connection]:
+def _started(baseline: Baseline, job: Job) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, contender, job), daemon=True)
+    process = context.Process(target=_serve, args=(there, baseline, job), daemon=True)
     process.start()
     there.close()  # so that the end of the process is the end of the connection
     try:
@@ -137,13 +137,13 @@ def _receive(connection: Connection, name: str) -> Any:
     try:
         return connection.recv()
     except EOFError:
-        raise RuntimeError(f"the contender '{name}' failed; its error is above") from None
+        raise RuntimeError(f"the baseline '{name}' failed; its error is above") from None
 
 
-def _serve(connection: Connection, contender: Contender, job: Job) -> None:
-    """In the process of a contender: a message when warm, then for each order the seconds, at last the peak."""
+def _serve(connection: Connection, baseline: Baseline, job: Job) -> None:
+    """In the process of a baseline: a message when warm, then for each order the seconds, at last the peak."""
     before = _largest_resident()
-    with contender(job) as step:
+    with baseline(job) as step:
         _round(step, job)
         connection.send(None)
         while connection.recv():

@@ -2,7 +2,7 @@
 
     python -m benchmarks.loader --data PREFIX --json figures.json
 
-Every contender delivers all proteins once per round, in another order each time, as tensors that are ready for the
+Every baseline delivers all proteins once per round, in another order each time, as tensors that are ready for the
 device: ours as packs with all that a TokenBatch holds; the others as ids and attention mask, padded to the longest of
 the batch by DataCollatorWithPadding, with as many proteins as a pack holds on average and no worker processes.
 
@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.interleaved import Figures, Timing, alternate
-from benchmarks.loader_baselines import CONTENDERS, Job
+from benchmarks.loader_baselines import BASELINES, Job
 from benchmarks.machine import machine
 from benchmarks.random_proteins import natural_lengths, write_simulated
 from d2plm_megatron.config import Data
@@ -73,7 +73,7 @@ def main(
         str | None, typer.Option(help="prefix of real proteins (default: random ones with UniRef90's lengths)")
     ] = None,
     tokens_per_pack: Annotated[int, typer.Option(min=1024, help="tokens of a pack")] = 16384,
-    rounds: Annotated[int, typer.Option(min=1, help="of every contender; the table shows medians")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="of every baseline; the table shows medians")] = 5,
     proteins: Annotated[int, typer.Option(min=1, help="of the synthetic corpus whose start is timed")] = 65_000_000,
     output: Annotated[Path | None, typer.Option("--json", help="file to write the figures to, as JSON")] = None,
 ) -> None:
@@ -84,9 +84,9 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         prefix = data or write_simulated(Path(folder) / "proteins")
         job = Job(prefix, Data(train=prefix, tokens_per_pack=tokens_per_pack))
-        with progress("rounds", total=(rounds + 1) * len(CONTENDERS)) as advance:
-            timings = alternate(job, CONTENDERS, rounds, lambda: advance(1))
-        figures = [summary(name, timings, job) for name in CONTENDERS]
+        with progress("rounds", total=(rounds + 1) * len(BASELINES)) as advance:
+            timings = alternate(job, BASELINES, rounds, lambda: advance(1))
+        figures = [summary(name, timings, job) for name in BASELINES]
         started = start(Path(folder) / "large", proteins, Data(tokens_per_pack=tokens_per_pack))
     note = f"{len(job.lengths):,} proteins, {job.num_tokens:,} tokens a round; median of {rounds} rounds"
     show(f"batches on one core: {note}", figures)
@@ -104,7 +104,7 @@ def main(
 
 
 def summary(name: str, timings: dict[str, Timing], job: Job) -> Figures:
-    """Of one contender; the ratio is how many times faster ours is."""
+    """Of one baseline; the ratio is how many times faster ours is."""
     padding = job.padding_of_packs() if name == "ours" else job.padding_of_padded()
     ratio = timings["ours"].times_faster_than(timings[name])
     return Figures.of(name, timings[name], job.num_tokens, ratio=ratio, padding=padding)
@@ -155,13 +155,11 @@ def own_bytes() -> int:
 def show(title: str, figures: list[Figures]) -> None:
     """Prints the table."""
     table = Table(title=title)
-    columns = ("contender", "tokens/s", "slowest", "fastest", "ours is faster", "padding", "memory")
+    columns = ("baseline", "tokens/s", "slowest", "fastest", "ours is faster", "padding", "memory")
     for column in columns:
-        table.add_column(column, justify="left" if column == "contender" else "right")
+        table.add_column(column, justify="left" if column == "baseline" else "right")
     for row in figures:
-        table.add_row(
-            row.contender, *row.rates(), f"{row.ratio:.1f} x", f"{row.padding:.1%}", f"{row.peak_gib:.2f} GiB"
-        )
+        table.add_row(row.baseline, *row.rates(), f"{row.ratio:.1f} x", f"{row.padding:.1%}", f"{row.peak_gib:.2f} GiB")
     Console(width=130).print(table)
 
 

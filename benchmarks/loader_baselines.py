@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from benchmarks.interleaved import Contender, Step
+from benchmarks.interleaved import Baseline, Step
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import global_batches
@@ -23,7 +23,7 @@ from d2plm_megatron.proteins import alphabet
 
 @dataclass(frozen=True)
 class Job:
-    """What every contender reads.
+    """What every baseline reads.
 
     Attributes:
         prefix: of the proteins.
@@ -109,7 +109,7 @@ def beforehand(job: Job) -> Iterator[Step]:
         yield _loader_step(ready, tokenizer, job)
 
 
-CONTENDERS: dict[str, Contender] = {
+BASELINES: dict[str, Baseline] = {
     "ours": ours,
     "DataLoader + datasets, tokenised on the fly": on_the_fly,
     "DataLoader + datasets, tokenised beforehand": beforehand,
@@ -118,7 +118,7 @@ CONTENDERS: dict[str, Contender] = {
 
 
 def _dataset(job: Job) -> Any:
-    from datasets import Dataset, disable_progress_bars  # only these contenders need it
+    from datasets import Dataset, disable_progress_bars  # only these baselines need it
 
     disable_progress_bars()
     proteins = IndexedProteins(job.prefix)

@@ -37,7 +37,7 @@ from d2plm_megatron.data.loader import GlobalBatch, global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.processes import Processes, started
+from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
 from d2plm_megatron.training.throughput import peak_flops
@@ -87,7 +87,7 @@ def main(
 ) -> None:
     """Profiles the training step of a recipe."""
     chosen = resolve(BASE, overrides or [])
-    with tempfile.TemporaryDirectory() as folder, started(chosen.parallel) as processes:
+    with tempfile.TemporaryDirectory() as folder, parallel_context(chosen.parallel) as processes:
         prefix = chosen.data.train or write_simulated(Path(folder) / "proteins")
         recipe = replace(chosen, data=replace(chosen.data, train=prefix))
         check_batch(recipe, processes.data_size)

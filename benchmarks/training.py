@@ -2,7 +2,7 @@
 
     python -m benchmarks.training --data PREFIX --json figures.json
 
-Every contender trains the same model on the same proteins, drawn at random and cropped to 1022 residues, in fp32 or
+Every baseline trains the same model on the same proteins, drawn at random and cropped to 1022 residues, in fp32 or
 bf16; a step is forward, backward, clipping to norm 1 and AdamW on one batch. Reading is left out: batches are in memory
 before the clock starts.
 
@@ -34,7 +34,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.baselines import CONTENDERS, Job
+from benchmarks.baselines import BASELINES, Job
 from benchmarks.interleaved import Figures, Timing, alternate
 from benchmarks.machine import machine
 from benchmarks.random_proteins import write_simulated
@@ -42,7 +42,7 @@ from d2plm_megatron.config import MODEL_SIZES, Parallel, one_of
 from d2plm_megatron.config.sizing import training_flops
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.model.encoder import DTYPES
-from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.training.throughput import peak_flops
 
 SIZES = tuple(name for name in MODEL_SIZES if name.startswith("esm2_"))
@@ -51,7 +51,7 @@ REFERENCE = "Hugging Face, padded"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFigures(Figures):
-    """Of a contender; the ratio is to Hugging Face, mfu the share of the machine's best rate."""
+    """Of a baseline; the ratio is to Hugging Face, mfu the share of the machine's best rate."""
 
     mfu: float
 
@@ -60,7 +60,7 @@ def main(
     device: Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one)")] = None,
     size: Annotated[str, typer.Option(help=f"of the model: {', '.join(SIZES)}")] = "esm2_8m",
     steps: Annotated[int, typer.Option(min=1, help="batches, each trained on once per round")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="of every contender; the table shows medians")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="of every baseline; the table shows medians")] = 5,
     tokens_per_pack: Annotated[int, typer.Option(min=1024, help="tokens of a pack, the batch of a step")] = 16384,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16 (default: bf16 on a GPU, else fp32)")] = None,
     data: Annotated[
@@ -80,10 +80,10 @@ def main(
         job = Job(size, prefix, tokens_per_pack, steps, precision, device)
         num_proteins, padding = len(job.proteins), padding_shares(job)
         peak_before = measured_peak(job)
-        with progress("rounds", total=(rounds + 1) * len(CONTENDERS)) as advance:
-            timings = alternate(job, CONTENDERS, rounds, lambda: advance(1))
+        with progress("rounds", total=(rounds + 1) * len(BASELINES)) as advance:
+            timings = alternate(job, BASELINES, rounds, lambda: advance(1))
     peak = max(peak_before, measured_peak(job))
-    figures = [summary(name, timings, job, peak, padding[name]) for name in CONTENDERS]
+    figures = [summary(name, timings, job, peak, padding[name]) for name in BASELINES]
     note = f"{steps} batches, {num_proteins} proteins, {num_tokens(job):,} tokens a round; median of {rounds} rounds"
     show(f"training {size}, {precision}: {note}", figures)
     where = machine("torch", "megatron-core", "transformers", device=device)
@@ -112,20 +112,20 @@ def num_tokens(job: Job) -> int:
 
 
 def padding_shares(job: Job) -> dict[str, float]:
-    """Of each contender the share of its batches that is padding."""
+    """Of each baseline the share of its batches that is padding."""
     packed = job.num_batches * job.tokens_per_pack
     padded = sum(inputs.numel() for inputs, _ in job.padded())
-    return {name: 1 - num_tokens(job) / (padded if name == REFERENCE else packed) for name in CONTENDERS}
+    return {name: 1 - num_tokens(job) / (padded if name == REFERENCE else packed) for name in BASELINES}
 
 
 def measured_peak(job: Job) -> float:
     """Operations per second of the machine, at best."""
-    with started(Parallel()) as processes:
+    with parallel_context(Parallel()) as processes:
         return peak_flops(processes.device, DTYPES[job.precision])
 
 
 def summary(name: str, timings: dict[str, Timing], job: Job, peak: float, padding: float) -> TrainingFigures:
-    """Of one contender."""
+    """Of one baseline."""
     own, tokens = timings[name], num_tokens(job)
     operations = training_flops(job.recipe.model, tokens, sum_squared_lengths(job))
     ratio, mfu = own.times_faster_than(timings[REFERENCE]), operations / median(own.seconds) / peak
@@ -140,12 +140,12 @@ def sum_squared_lengths(job: Job) -> int:
 def show(title: str, figures: list[TrainingFigures]) -> None:
     """Prints the table."""
     table = Table(title=title)
-    columns = ("contender", "tokens/s", "slowest", "fastest", "to Hugging Face", "MFU", "padding", "peak memory")
+    columns = ("baseline", "tokens/s", "slowest", "fastest", "to Hugging Face", "MFU", "padding", "peak memory")
     for column in columns:
-        table.add_column(column, justify="left" if column == "contender" else "right")
+        table.add_column(column, justify="left" if column == "baseline" else "right")
     for row in figures:
         shares = (f"{row.ratio:.2f} x", f"{row.mfu:.1%}", f"{row.padding:.1%}", f"{row.peak_gib:.2f} GiB")
-        table.add_row(row.contender, *row.rates(), *shares)
+        table.add_row(row.baseline, *row.rates(), *shares)
     Console(width=110).print(table)
 
 

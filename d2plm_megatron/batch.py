@@ -24,7 +24,7 @@ class TokenBatch:
         sequence_T: which protein of the pack it belongs to, int64.
         scored_T: bool, true where a canonical residue stands, which may be corrupted and scored.
         sample_ids_S: key of the protein's noise, int64.
-        ordinals_S: place of the protein in the stream of the epoch, int64; times are stratified along it.
+        stream_index_S: place of the protein in the stream of the epoch, int64; times are stratified along it.
         lengths_S: tokens of each protein, on the host, so that no kernel waits for the device to tell them.
         epoch: the pass over the data that the pack belongs to.
     """
@@ -34,7 +34,7 @@ class TokenBatch:
     sequence_T: Tensor
     scored_T: Tensor
     sample_ids_S: Tensor
-    ordinals_S: Tensor
+    stream_index_S: Tensor
     lengths_S: tuple[int, ...]
     epoch: int
 

@@ -86,7 +86,7 @@ def to_unit(bits: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Noise:
+class KeyedRng:
     """The noise of one pass over the data.
 
     Args:

@@ -1,7 +1,7 @@
 """Absorbing diffusion, 403 million parameters."""
 
 from d2plm_megatron.commandline.main import main
-from d2plm_megatron.config import MODEL_SIZES, Absorbing, Average, Data, Optimizer, Recipe, Train
+from d2plm_megatron.config import EMA, MODEL_SIZES, Absorbing, Data, Optimizer, Recipe, Train
 
 
 def recipe() -> Recipe:
@@ -14,8 +14,8 @@ def recipe() -> Recipe:
         model=MODEL_SIZES["450m"],
         objective=Absorbing(),
         data=Data(max_length_residues=1022, tokens_per_pack=8192),
-        optimizer=Optimizer(learning_rate=4e-4, warmup_steps=2000, beta2=0.98, weight_decay=0.01),
-        average=Average(decay=0.9999),
+        optimizer=Optimizer(lr=4e-4, warmup_steps=2000, beta2=0.98, weight_decay=0.01),
+        ema=EMA(decay=0.9999),
         train=Train(max_steps=100_000, global_batch_tokens=1_048_576),
     )
 

@@ -1,7 +1,7 @@
 """Absorbing diffusion small enough for a CPU."""
 
 from d2plm_megatron.commandline.main import main
-from d2plm_megatron.config import MODEL_SIZES, Absorbing, Average, Data, Evaluate, Optimizer, Recipe, Train
+from d2plm_megatron.config import EMA, MODEL_SIZES, Absorbing, Data, Optimizer, Recipe, Train, Validation
 
 
 def recipe() -> Recipe:
@@ -11,16 +11,16 @@ def recipe() -> Recipe:
         model=MODEL_SIZES["tiny"],
         objective=Absorbing(),
         data=Data(max_length_residues=510, tokens_per_pack=1024),
-        optimizer=Optimizer(learning_rate=4e-3, warmup_steps=30, beta2=0.95),
-        average=Average(decay=0.99),
+        optimizer=Optimizer(lr=4e-3, warmup_steps=30, beta2=0.95),
+        ema=EMA(decay=0.99),
         train=Train(
             max_steps=400,
             global_batch_tokens=4096,
-            rehearsal_pack_tokens=None,
+            smoke_pack_tokens=None,
             precision="fp32",
             save_every_steps=100,
         ),
-        evaluate=Evaluate(every_steps=100, max_proteins=512),
+        validation=Validation(every_steps=100, max_proteins=512),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from d2plm_megatron.commandline.main import main
-from d2plm_megatron.config import Absorbing, Average, Evaluate, Recipe
+from d2plm_megatron.config import EMA, Absorbing, Recipe, Validation
 from recipes import absorbing_tiny
 
 
@@ -18,10 +18,10 @@ def recipe() -> Recipe:
         name="demo",
         objective=Absorbing(weight="linear"),
         data=replace(parent.data, max_length_residues=254, tokens_per_pack=2048),
-        optimizer=replace(parent.optimizer, learning_rate=5e-3),
-        average=Average(decay=0.98),
+        optimizer=replace(parent.optimizer, lr=5e-3),
+        ema=EMA(decay=0.98),
         train=replace(parent.train, max_steps=1200, global_batch_tokens=2048, save_every_steps=300),
-        evaluate=Evaluate(every_steps=100, max_proteins=128),
+        validation=Validation(every_steps=100, max_proteins=128),
     )
 
 

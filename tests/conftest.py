@@ -9,7 +9,7 @@ import torch
 from benchmarks import random_proteins
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.parallel.processes import Processes, started
+from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
 
 
@@ -37,7 +37,7 @@ def make_pack() -> Callable[..., TokenBatch]:
             sequence_T=sequence_T,
             scored_T=torch.ones(size, dtype=torch.bool),
             sample_ids_S=first_sample + torch.arange(len(lengths)),
-            ordinals_S=first_sample + torch.arange(len(lengths)),
+            stream_index_S=first_sample + torch.arange(len(lengths)),
             lengths_S=tuple(lengths),
             epoch=0,
         )
@@ -58,5 +58,5 @@ def write_proteins(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def one_process() -> Iterator[Processes]:
     """Megatron in this process alone."""
-    with started(Parallel()) as processes:
+    with parallel_context(Parallel()) as processes:
         yield processes

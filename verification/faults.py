@@ -51,8 +51,8 @@ SMALL = {
     "optimizer.decay_steps": 1000,
     "train.log_every_steps": 1,
     "train.save_every_steps": SAVE_EVERY,
-    "evaluate.every_steps": 50,
-    "evaluate.max_proteins": 16,
+    "validation.every_steps": 50,
+    "validation.max_proteins": 16,
 }
 ENDLESS = 1_000_000
 TAIL_BYTES = 4096
@@ -83,7 +83,7 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         data = write_proteins(folder / "proteins", short_lengths(300))
-        tally = torment(data, folder, kills, random.Random(seed))
+        tally = inject_faults(data, folder, kills, random.Random(seed))
         untouched, killed = (RunFolder(folder / name) for name in ("untouched", "killed"))
         max_steps = last_step(killed) + SAVE_EVERY
         for name in ("killed", "untouched"):
@@ -99,7 +99,7 @@ def main(
 def start(data: Path, folder: Path, name: str, max_steps: int, background: bool) -> "subprocess.Popen[str]":
     """The run, as a user starts it."""
     options = {**SMALL, "data.train": data, "data.validation": data, "output": folder, "name": name}
-    options |= {"train.max_steps": max_steps, "train.background_save": str(background).lower()}
+    options |= {"train.max_steps": max_steps, "train.async_save": str(background).lower()}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.Popen(
         [*torchrun, str(RECIPE), *(f"{key}={value}" for key, value in options.items())],
@@ -117,30 +117,30 @@ def finish(process: "subprocess.Popen[str]") -> None:
         raise RuntimeError(f"the run failed by itself:\n{printed[-4000:]}")
 
 
-def torment(data: Path, folder: Path, num_kills: int, chance: random.Random) -> Tally:
+def inject_faults(data: Path, folder: Path, num_kills: int, chance: random.Random) -> Tally:
     """Starts and kills the run."""
-    victim, tally = RunFolder(folder / "killed"), Tally()
+    target, tally = RunFolder(folder / "killed"), Tally()
     with progress("killing", num_kills, "kills") as advance:
         for _ in range(num_kills):
             background, whole = chance.random() < 0.5, chance.random() < 0.5
             in_save = chance.random() < 0.5
-            old, begun = identity(victim), time.monotonic()
+            old, begun = identity(target), time.monotonic()
             process = start(data, folder, "killed", ENDLESS, background)
-            wait(process, partial(has_begun, victim, old))
+            wait(process, partial(has_begun, target, old))
             tally.starts.append(time.monotonic() - begun)
-            let_live(process, victim, last_step(victim) + chance.randrange(STEPS_PER_KILL), in_save)
+            let_live(process, target, last_step(target) + chance.randrange(STEPS_PER_KILL), in_save)
             kill(process, whole, chance)
             tally.kills[f"{'all processes' if whole else 'one process'}, in a {'save' if in_save else 'step'}"] += 1
-            tally.lost.append(lost_steps(victim, background))
+            tally.lost.append(lost_steps(target, background))
             advance(1)
     return tally
 
 
-def let_live(process: "subprocess.Popen[str]", victim: RunFolder, step: int, in_save: bool) -> None:
+def let_live(process: "subprocess.Popen[str]", target: RunFolder, step: int, in_save: bool) -> None:
     """Returns once the run has come to a step, and, if so wished, is writing the next checkpoint."""
-    wait(process, lambda: last_step(victim) >= step)
+    wait(process, lambda: last_step(target) >= step)
     if in_save:
-        wait(process, lambda: any(victim.checkpoints.glob(".*.incomplete")))
+        wait(process, lambda: any(target.checkpoints.glob(".*.incomplete")))
 
 
 def wait(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> None:
@@ -158,8 +158,8 @@ def kill(process: "subprocess.Popen[str]", whole: bool, chance: random.Random) -
     """SIGKILL to everything, or to one process of the run, whereupon torchrun ends the other."""
     torchrun = psutil.Process(process.pid)
     trainers = torchrun.children()  # each leads a session of its own, and would live on without torchrun
-    for victim in (torchrun, *trainers) if whole else (chance.choice(trainers),):
-        victim.kill()
+    for target in (torchrun, *trainers) if whole else (chance.choice(trainers),):
+        target.kill()
     process.communicate()
 
 

@@ -30,7 +30,7 @@ from benchmarks.machine import machine
 from benchmarks.random_proteins import short_lengths, write_proteins
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import progress, run
-from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
+from d2plm_megatron.runs.tensor_index import EMA, RAW
 from verification.layouts import ALONE, LAYOUTS, OBJECTIVES, PRECISIONS
 from verification.tiny_runs import Job, Run, train
 
@@ -43,18 +43,18 @@ class Differences:
         loss: of every step.
         gradient_norm: likewise, before clipping.
         weights: by name, after the last step.
-        average: likewise, of the moving average.
-        whole_average: of the moving average, all names together.
+        ema: likewise, of the EMA.
+        whole_ema: of the EMA, all names together.
     """
 
     loss: float
     gradient_norm: float
     weights: float
-    average: float
-    whole_average: float
+    ema: float
+    whole_ema: float
 
 
-ROUNDING = Differences(loss=1e-6, gradient_norm=1e-5, weights=1e-5, average=1e-5, whole_average=1e-6)
+ROUNDING = Differences(loss=1e-6, gradient_norm=1e-5, weights=1e-5, ema=1e-5, whole_ema=1e-6)
 """What fp32 may differ by."""
 
 OWN_ERRORS = 2
@@ -99,9 +99,9 @@ def compare(found: Run, wanted: Run) -> Differences:
     return Differences(
         loss=_largest(found.losses, wanted.losses),
         gradient_norm=_largest(found.gradient_norms, wanted.gradient_norms),
-        weights=_largest_by_name(found.tensors, wanted.tensors, WEIGHTS),
-        average=_largest_by_name(found.tensors, wanted.tensors, AVERAGE),
-        whole_average=_relative(_joined(found.tensors, AVERAGE), _joined(wanted.tensors, AVERAGE)),
+        weights=_largest_by_name(found.tensors, wanted.tensors, RAW),
+        ema=_largest_by_name(found.tensors, wanted.tensors, EMA),
+        whole_ema=_relative(_joined(found.tensors, EMA), _joined(wanted.tensors, EMA)),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.config import Absorbing, Average, Data, Evaluate, Model, Optimizer, Recipe, Train
+from d2plm_megatron.config import EMA, Absorbing, Data, Model, Optimizer, Recipe, Train, Validation
 from d2plm_megatron.runs import tensor_index as index
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.metrics import read_metrics
@@ -28,17 +28,17 @@ TINY = Recipe(
     objective=Absorbing(),
     data=Data(max_length_residues=80, tokens_per_pack=256, window_proteins=64),
     # Adam divides a gradient by its size plus epsilon: a small epsilon would make steps of what is rounding alone.
-    optimizer=Optimizer(learning_rate=2e-3, warmup_steps=2, decay_steps=12, epsilon=1e-5),
-    average=Average(decay=0.9),
+    optimizer=Optimizer(lr=2e-3, warmup_steps=2, decay_steps=12, eps=1e-5),
+    ema=EMA(decay=0.9),
     train=Train(
         max_steps=10,
         global_batch_tokens=1024,
-        rehearsal_pack_tokens=None,
+        smoke_pack_tokens=None,
         precision="fp32",
         log_every_steps=1,
         save_every_steps=100,
     ),
-    evaluate=Evaluate(every_steps=100, max_proteins=12),
+    validation=Validation(every_steps=100, max_proteins=12),
 )
 DONE = "tiny run done"
 """What the worker prints after each job."""
@@ -101,9 +101,9 @@ class Run:
         return int(self.witnessed[0]["began_at"])
 
     @property
-    def average_bytes(self) -> list[int]:
+    def ema_bytes(self) -> list[int]:
         """Memory of the moving average, of each process."""
-        return [process["average_bytes"] for process in self.witnessed]
+        return [process["ema_bytes"] for process in self.witnessed]
 
     @property
     def num_buckets(self) -> list[int]:

@@ -26,10 +26,10 @@ from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.parallel.processes import Processes, grouped, joined
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.parallel.processes import Processes, model_parallel, process_group
+from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.tensor_index import WEIGHTS
+from d2plm_megatron.runs.tensor_index import RAW
 from d2plm_megatron.training import engine
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.trainer import Trainer
@@ -40,7 +40,7 @@ SMALL_BUCKETS = partial(DistributedDataParallelConfig, bucket_size=16_384)
 
 
 @dataclass
-class Witness:
+class Recorder:
     """An objective that notes what it makes of every pack that is trained on, and leaves it as it is.
 
     Attributes:
@@ -51,9 +51,9 @@ class Witness:
     objective: Objective
     noisy_packs: list[list[str]] = field(default_factory=list)
 
-    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+    def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """As the objective does."""
-        noisy = self.objective.corrupt(batch, noise)
+        noisy = self.objective.corrupt(batch, rng)
         self.noisy_packs.append(digests(noisy))
         return noisy
 
@@ -73,7 +73,7 @@ class Witness:
 def digests(noisy: NoisyBatch) -> list[str]:
     """One entry per protein of a pack: which it is, and a digest of its clean and noisy tokens, places and time."""
     pack, found, start = noisy.clean, [], 0
-    proteins = zip(pack.sample_ids_S.tolist(), pack.ordinals_S.tolist(), pack.lengths_S, noisy.times_S, strict=True)
+    proteins = zip(pack.sample_ids_S.tolist(), pack.stream_index_S.tolist(), pack.lengths_S, noisy.times_S, strict=True)
     for sample_id, ordinal, length, time in proteins:
         place = slice(start, start + length)
         of_tokens = (pack.tokens_T, noisy.tokens_T, noisy.predicted_T, pack.positions_T)
@@ -90,7 +90,7 @@ def save_initial_weights(engine: Engine, folder: Path) -> None:
         folder.mkdir()
     dist.barrier()
     shards = engine.masters.shards
-    tensors.save(folder, {WEIGHTS: [boxed for shard in shards for boxed in shard.cut(shard.weight)]})
+    tensors.save(folder, {RAW: [boxed for shard in shards for boxed in shard.cut(shard.weight)]})
     dist.barrier()
 
 
@@ -103,15 +103,15 @@ def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
         copy_killed(Path(job["continues"]), folder)
     dist.barrier()
     small_buckets = patch.object(engine, "DistributedDataParallelConfig", SMALL_BUCKETS)
-    with grouped(recipe.parallel, device) as processes, small_buckets:
+    with model_parallel(recipe.parallel, device) as processes, small_buckets:
         trainer = Trainer(recipe, processes)
         began_at = trainer.progress.step
         save_initial_weights(trainer.engine, folder / "initial")
-        trainer.objective = witness = Witness(trainer.objective)
+        trainer.objective = witness = Recorder(trainer.objective)
         trainer.fit()
         seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
         seen["num_buckets"] = len(getattr(trainer.engine.wrapped, "bucket_groups", []))
-        seen["average_bytes"] = sum(value.nbytes for value in trainer.engine.average.values)
+        seen["ema_bytes"] = sum(value.nbytes for value in trainer.engine.ema.values)
         (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 
 
@@ -132,7 +132,7 @@ def numbered(noisy_packs: list[list[str]], processes: Processes) -> dict[int, li
 def train_apart(number: int, job: dict[str, Any], proteins: str) -> None:
     """In a forked process: joins its fellows and trains."""
     os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)  # as if started again: apart from those before, in the store
-    with joined() as device:
+    with process_group() as device:
         train(job, proteins, device)
         dist.barrier()
         if dist.get_rank() == 0:

@@ -16,16 +16,16 @@ from d2plm_megatron.config.overrides import to_yaml
 from d2plm_megatron.console import progress, run, show
 from d2plm_megatron.files import atomic, check_outputs
 from d2plm_megatron.model.encoder import DTYPES
-from d2plm_megatron.parallel.processes import joined
+from d2plm_megatron.parallel.processes import process_group
 from d2plm_megatron.runs import tensor_index
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.metrics import perplexity
-from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
+from d2plm_megatron.runs.tensor_index import EMA, RAW
 
 PathArgument = Annotated[
     Path, typer.Argument(metavar="PATH", help="folder of a checkpoint, or of a run (its best one)")
 ]
-GroupOption = Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")]
+WeightsOption = Annotated[str, typer.Option(help="ema (moving average) or raw (as trained)")]
 
 
 def inspect(path: PathArgument) -> None:
@@ -50,19 +50,19 @@ def verify(path: PathArgument) -> None:
 def strip(
     path: PathArgument,
     output: Annotated[Path, typer.Option(help="folder to write, which must not exist")],
-    keep: GroupOption = AVERAGE,
+    weights: WeightsOption = EMA,
 ) -> None:
-    """Writes a checkpoint of the weights or the average alone, to evaluate and sample from, a quarter of the size."""
-    one_of("--keep", keep, (AVERAGE, WEIGHTS))
+    """Writes a checkpoint of the EMA or the raw weights alone, to evaluate and sample from, a quarter of the size."""
+    one_of("--weights", weights, (EMA, RAW))
     if output.exists():
         raise ValueError(f"--output {output}: exists already; choose another, or remove it")
     check_outputs([output])
     checkpoint = Checkpoint.open(path)
     checkpoint.check_whole()
-    with atomic(output) as (folder,), joined():
+    with atomic(output) as (folder,), process_group():
         folder.mkdir()
-        whole = tensors.load_whole(checkpoint.path, keep)
-        files = tensors.save(folder, {keep: [(tensors.whole_box(*item), item[1]) for item in whole.items()]})
+        whole = tensors.load_whole(checkpoint.path, weights)
+        files = tensors.save(folder, {weights: [(tensors.whole_slice(*item), item[1]) for item in whole.items()]})
         replace(checkpoint, path=folder, state={**checkpoint.state, "files": files}).write()
     print(f"{output}: {_size(output):,} bytes instead of {_size(checkpoint.path):,}")
 
@@ -70,20 +70,20 @@ def strip(
 def consolidate(
     path: PathArgument,
     output: Annotated[Path, typer.Option(help="safetensors file to write; replaced if it exists")],
-    group: GroupOption = AVERAGE,
+    weights: WeightsOption = EMA,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
 ) -> None:
-    """Writes the weights or the average as one safetensors file, with the recipe in its header."""
-    one_of("--group", group, (AVERAGE, WEIGHTS))
+    """Writes the EMA or the raw weights as one safetensors file, with the recipe in its header."""
+    one_of("--weights", weights, (EMA, RAW))
     one_of("--precision", precision, tuple(DTYPES))
     checkpoint = Checkpoint.open(path)
     check_outputs([output], checkpoint.path.iterdir())
     checkpoint.check_whole()
     with atomic(output) as (temporary,):
-        held = tensors.load_whole(checkpoint.path, group)
+        held = tensors.load_whole(checkpoint.path, weights)
         whole = {name: tensor.to(DTYPES[precision]) for name, tensor in held.items()}
         header = {"recipe": to_yaml(checkpoint.recipe), "step": str(checkpoint.state["progress"]["step"])}
-        save_file(whole, temporary, {**header, "group": group, "format": "pt"})
+        save_file(whole, temporary, {**header, "weights": weights, "format": "pt"})
     print(f"{output}: {len(whole)} tensors, {output.stat().st_size:,} bytes")
 
 

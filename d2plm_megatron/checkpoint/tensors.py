@@ -22,13 +22,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from d2plm_megatron.files import sync
-from d2plm_megatron.model.sharding import Box
+from d2plm_megatron.model.sharding import TensorSlice
 from d2plm_megatron.parallel.agreement import failing_together
 from d2plm_megatron.runs import integrity, tensor_index
 from d2plm_megatron.runs.integrity import Damaged
 from d2plm_megatron.runs.tensor_index import Index, Piece, Slices, Stored
 
-Boxed = Iterable[tuple[Box, Tensor]]
+Boxed = Iterable[tuple[TensorSlice, Tensor]]
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -167,14 +167,14 @@ def load_whole(folder: Path, group: str) -> dict[str, Tensor]:
     """Every tensor of a group by its name, whole, on the CPU. Raises ValueError when the checkpoint lacks the group."""
     held = _held(folder, tensor_index.read(folder), group)
     whole = {name: torch.empty(stored.shape, dtype=DTYPES[stored.dtype]) for name, stored in held.items()}
-    load(folder, {group: [(whole_box(name, values), values) for name, values in whole.items()]})
+    load(folder, {group: [(whole_slice(name, values), values) for name, values in whole.items()]})
     return whole
 
 
-def whole_box(name: str, values: Tensor) -> Box:
+def whole_slice(name: str, values: Tensor) -> TensorSlice:
     """The box that is all of a tensor."""
     shape = tuple(values.shape)
-    return Box(name, 0, shape, shape, (0,) * len(shape), (0,))
+    return TensorSlice(name, 0, shape, shape, (0,) * len(shape), (0,))
 
 
 def _held(folder: Path, found: Index, group: str) -> dict[str, Stored]:
@@ -183,7 +183,7 @@ def _held(folder: Path, found: Index, group: str) -> dict[str, Stored]:
     return found[group]
 
 
-def _copies(folder: Path, held: dict[str, Stored], group: str, box: Box, values: Tensor) -> Iterator[_Copy]:
+def _copies(folder: Path, held: dict[str, Stored], group: str, box: TensorSlice, values: Tensor) -> Iterator[_Copy]:
     """All that fills a box."""
     if (stored := held.get(box.name)) is None:
         raise ValueError(f"{folder}: does not fit this model: it lacks {group}.{box.name}")

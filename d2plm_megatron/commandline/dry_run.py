@@ -23,7 +23,7 @@ ADVICE = (
     ("optimizer", "parallel.sharding=optimizer with more GPUs, or parallel.sharding=parameters"),
     ("gradients", "parallel.sharding=parameters, or parallel.tensor={twice}"),
     ("weights", "parallel.sharding=parameters, or parallel.tensor={twice}"),
-    ("average", "parallel.sharding=optimizer with more GPUs"),
+    ("ema", "parallel.sharding=optimizer with more GPUs"),
 )
 """What to change, by what takes most of the memory."""
 

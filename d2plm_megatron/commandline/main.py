@@ -22,7 +22,7 @@ from d2plm_megatron.config.overrides import GROUPS, keys_of, resolve, to_yaml
 from d2plm_megatron.console import errors_as_one_line, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, world_size
-from d2plm_megatron.parallel.preemption import Interruption, end_interrupted
+from d2plm_megatron.parallel.preemption import PreemptionHandler, end_interrupted
 from d2plm_megatron.runs.folder import RunFolder
 
 
@@ -48,27 +48,27 @@ def main(recipe: Callable[[], Recipe]) -> None:
 
 
 def train(recipe: Recipe) -> bool:
-    """Trains as the recipe says, in as many processes as were started; without a GPU only to rehearse.
+    """Trains as the recipe says, in as many processes as were started; without a GPU only as a smoke run.
 
     Returns false when the run was interrupted and saved.
     """
     data_size = check_layout(recipe.parallel, world_size())
     num_proteins = sum(len(IndexedProteins(source.prefix)) for source in recipe.data.sources)
-    with Interruption() as interruption:
+    with PreemptionHandler() as interruption:
         import torch
 
-        from d2plm_megatron.parallel.processes import started
+        from d2plm_megatron.parallel.processes import parallel_context
         from d2plm_megatron.training.trainer import Trainer
 
-        rehearses = not torch.cuda.is_available() and recipe.train.rehearsal_pack_tokens is not None
-        if rehearses:
-            recipe = rehearsal(recipe, data_size)
+        is_smoke_run = not torch.cuda.is_available() and recipe.train.smoke_pack_tokens is not None
+        if is_smoke_run:
+            recipe = smoke_run(recipe, data_size)
         check_batch(recipe, data_size)
-        with started(recipe.parallel) as processes:
-            if rehearses and processes.is_main:
+        with parallel_context(recipe.parallel) as processes:
+            if is_smoke_run and processes.is_main:
                 print(
-                    f"no GPU: rehearsing in {recipe.output}/{recipe.name} with {recipe.train.global_batch_tokens:,} "
-                    "tokens per step (train.rehearsal_pack_tokens=null trains with the recipe's own batch)",
+                    f"no GPU: a smoke run in {recipe.output}/{recipe.name} with {recipe.train.global_batch_tokens:,} "
+                    "tokens per step (train.smoke_pack_tokens=null trains with the recipe's own batch)",
                     flush=True,
                 )
             if processes.is_main and num_proteins:
@@ -78,14 +78,14 @@ def train(recipe: Recipe) -> bool:
                 return Trainer(recipe, processes, interruption).fit()
 
 
-def rehearsal(recipe: Recipe, data_size: int) -> Recipe:
+def smoke_run(recipe: Recipe, data_size: int) -> Recipe:
     """The recipe with one small pack per rank and step, to try it where there is no GPU, in a run folder of its own."""
-    tokens = recipe.train.rehearsal_pack_tokens
+    tokens = recipe.train.smoke_pack_tokens
     assert tokens is not None
     longest = min(recipe.data.max_length_residues, tokens - 2)
     return replace(
         recipe,
-        name=f"{recipe.name}-rehearsal",
+        name=f"{recipe.name}-smoke",
         data=replace(recipe.data, tokens_per_pack=tokens, max_length_residues=longest),
         train=replace(recipe.train, global_batch_tokens=tokens * data_size),
     )

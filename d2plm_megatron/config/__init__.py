@@ -9,15 +9,14 @@ from d2plm_megatron.config.data import Data, Source
 from d2plm_megatron.config.model import MODEL_SIZES, Model
 from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective, parse_schedule
 from d2plm_megatron.config.recipe import Recipe
-from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
+from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Track, Train, Validation
 
 __all__ = [
+    "EMA",
     "MODEL_SIZES",
     "OBJECTIVES",
     "Absorbing",
-    "Average",
     "Data",
-    "Evaluate",
     "FlowMatching",
     "MaskedLM",
     "Model",
@@ -28,6 +27,7 @@ __all__ = [
     "Source",
     "Track",
     "Train",
+    "Validation",
     "at_least",
     "between",
     "nearest_multiple",

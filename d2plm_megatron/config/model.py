@@ -21,7 +21,7 @@ class Model:
     head: str = option("linear", "linear, or esm: dense, GELU, LayerNorm and the tied embedding", ("linear", "esm"))
     time_conditioning: bool = option(False, "adaLN-zero: every layer sees the time t of its protein")
     init_std: float = option(0.02, "standard deviation of the initial weights", (1e-6, 10.0))
-    layer_spec: str = option(
+    backend: str = option(
         "auto",
         "kernels: te (Transformer Engine), torch, or auto (te for bf16 where it can run)",
         ("auto", "te", "torch"),

@@ -34,7 +34,7 @@ class Absorbing(Timed):
     name: str = option("absorbing", "which objective this is", ("absorbing",))
     schedule: str = option(
         "linear",
-        "linear or cosine: how the visible fraction grows from t = 0 (noise) to 1 (data)",
+        "linear or cosine: how the visible fraction grows from t = 0 (rng) to 1 (data)",
         ("linear", "cosine"),
     )
     weight: str = option(
@@ -70,12 +70,14 @@ class MaskedLM(Objective):
 
     name: str = option("mlm", "which objective this is", ("mlm",))
     mask_probability: float = option(0.15, "share of the residues that is chosen and predicted", (0.001, 1.0))
-    mask_share: float = option(0.8, "of the chosen: become a mask", (0.0, 1.0))
-    random_share: float = option(0.1, "of the chosen: become a random canonical residue; the rest stay", (0.0, 1.0))
+    mask_fraction: float = option(0.8, "of the chosen: become a mask", (0.0, 1.0))
+    random_fraction: float = option(0.1, "of the chosen: become a random canonical residue; the rest stay", (0.0, 1.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        between("objective.mask_share + objective.random_share", self.mask_share + self.random_share, 0.0, 1.0)
+        between(
+            "objective.mask_fraction + objective.random_fraction", self.mask_fraction + self.random_fraction, 0.0, 1.0
+        )
 
 
 NUMBERS_OF_SCHEDULES = {"linear": 0, "cosine": 0, "polynomial": 1, "cubic": 2}

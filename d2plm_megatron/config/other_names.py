@@ -7,16 +7,16 @@ ALIKE = 0.75
 """From this similarity on, by difflib, a name is taken for a slip of another."""
 
 FOREIGN = {
-    "write optimizer.learning_rate": "lr max_lr peak_lr base_lr init_lr",
+    "write optimizer.lr": "learning_rate max_lr peak_lr base_lr init_lr",
     "write optimizer.warmup_steps": "warmup warmup_ratio num_warmup_steps lr_warmup_iters lr_warmup_steps",
-    "write optimizer.decay_steps and optimizer.floor_ratio": "scheduler lr_scheduler min_lr lr_decay_iters t_max",
+    "write optimizer.decay_steps and optimizer.min_lr_ratio": "scheduler lr_scheduler min_lr lr_decay_iters t_max",
     "write optimizer.beta1 and optimizer.beta2": "betas adam_beta1 adam_beta2",
-    "write optimizer.epsilon": "eps adam_eps adam_epsilon",
+    "write optimizer.eps": "epsilon adam_eps adam_epsilon",
     "write optimizer.weight_decay": "wd",
     "write optimizer.clip_norm": (
         "clip clip_grad grad_clip max_grad_norm gradient_clip_val clip_grad_norm gradient_clipping"
     ),
-    "write average.decay": "ema ema_decay",
+    "write ema.decay": "ema_decay average moving_average",
     "write train.max_steps (--dry-run says how many times that shows the data)": (
         "epochs n_epochs num_epochs max_epochs num_train_epochs steps num_steps total_steps max_iters train_iters"
         " iterations num_iterations"
@@ -34,8 +34,8 @@ FOREIGN = {
     "write train.log_every_steps": "log_interval logging_steps log_every_n_steps log_every",
     "write train.seed": "random_seed manual_seed",
     "write train.resume": "resume_from resume_from_checkpoint ckpt_path load",
-    "write evaluate.every_steps": "eval_steps eval_interval eval_every val_check_interval eval_iters",
-    "write evaluate.patience": "early_stopping early_stopping_patience",
+    "write validation.every_steps": "eval_steps eval_interval eval_every val_check_interval eval_iters",
+    "write validation.patience": "early_stopping early_stopping_patience",
     "write data.train": "dataset data_path data_dir train_data train_path train_file input path",
     "write data.validation": "val valid val_data valid_data val_path valid_path eval_data",
     "write data.max_length_residues": (
@@ -59,6 +59,26 @@ FOREIGN = {
 }
 """What to do instead, and the names that people type, without the part before the last point."""
 
+RENAMED = {
+    "average": "ema",
+    "average.decay": "ema.decay",
+    "average.ramp": "ema.ramp",
+    "evaluate": "validation",
+    "evaluate.every_steps": "validation.every_steps",
+    "evaluate.max_proteins": "validation.max_proteins",
+    "evaluate.patience": "validation.patience",
+    "evaluate.threshold": "validation.min_delta",
+    "model.layer_spec": "model.backend",
+    "objective.mask_share": "objective.mask_fraction",
+    "objective.random_share": "objective.random_fraction",
+    "optimizer.epsilon": "optimizer.eps",
+    "optimizer.floor_ratio": "optimizer.min_lr_ratio",
+    "optimizer.learning_rate": "optimizer.lr",
+    "train.background_save": "train.async_save",
+    "train.rehearsal_pack_tokens": "train.smoke_pack_tokens",
+}
+"""What keys and parts of a recipe were called in early versions, and what they are called now."""
+
 _ADVICE = {name: advice for advice, names in FOREIGN.items() for name in names.split()}
 
 
@@ -69,6 +89,8 @@ def advice_for(typed: str, known: Sequence[str]) -> str | None:
         typed: the key, or an option such as --batch-size.
         known: the keys that there are.
     """
+    if typed in RENAMED:
+        return f"it is called {RENAMED[typed]} now"
     name = _last(typed.lstrip("-").replace("-", "_").lower())
     if name in _ADVICE and name not in map(_last, known):
         return _ADVICE[name]

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe, one_of
-from d2plm_megatron.config.other_names import advice_for
+from d2plm_megatron.config.other_names import RENAMED, advice_for
 from d2plm_megatron.files import check_ordinary
 
 GROUPS: dict[str, dict[str, Any]] = {
@@ -67,6 +67,8 @@ def from_yaml(path: Path) -> Recipe:
     """Reads a recipe that `to_yaml` wrote. Raises ValueError when the file holds something else."""
     try:
         loaded = _plain_yaml(path)
+        if renamed := _renamed(loaded):
+            raise ValueError(f"{path}: {renamed}: {advice_for(renamed, [])}")
         name = OmegaConf.select(loaded, "objective.name")
         if name not in OBJECTIVES:
             raise ValueError(f"{path}: objective.name={name}: allowed are {', '.join(OBJECTIVES)}")
@@ -78,6 +80,17 @@ def from_yaml(path: Path) -> Recipe:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _renamed(loaded: DictConfig) -> str | None:
+    """The first key that an early version wrote and that is called otherwise now."""
+    inner = (
+        ".".join((str(part), str(key)))
+        for part, value in loaded.items()
+        if isinstance(value, DictConfig)
+        for key in value
+    )
+    return next((key for key in (*inner, *map(str, loaded)) if key in RENAMED), None)
 
 
 def _plain_yaml(path: Path) -> DictConfig:

@@ -7,7 +7,7 @@ from d2plm_megatron.config.checks import check_options, nearest_multiple, option
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.objective import Absorbing, FlowMatching, Objective, Timed
-from d2plm_megatron.config.training import Average, Evaluate, Optimizer, Parallel, Track, Train
+from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Track, Train, Validation
 from d2plm_megatron.proteins import alphabet
 
 LONGEST_NAME = 200
@@ -24,9 +24,9 @@ class Recipe:
     model: Model = field(default_factory=Model)
     objective: Objective = field(default_factory=Absorbing)
     optimizer: Optimizer = field(default_factory=Optimizer)
-    average: Average = field(default_factory=Average)
+    ema: EMA = field(default_factory=EMA)
     train: Train = field(default_factory=Train)
-    evaluate: Evaluate = field(default_factory=Evaluate)
+    validation: Validation = field(default_factory=Validation)
     parallel: Parallel = field(default_factory=Parallel)
     track: Track = field(default_factory=Track)
 

@@ -59,7 +59,7 @@ class Memory:
         weights: that the encoder computes with.
         gradients: in fp32.
         optimizer: fp32 weights and two moments.
-        average: the moving average.
+        ema: the exponential moving average of the weights.
         gathered: of weights that are sharded, those that are whole at a time.
         activations: of one pack, kept for the backward pass, and the gradients of a layer's.
     """
@@ -67,7 +67,7 @@ class Memory:
     weights: int
     gradients: int
     optimizer: int
-    average: int
+    ema: int
     gathered: int
     activations: int
 
@@ -95,7 +95,7 @@ def memory(recipe: Recipe, data_size: int) -> Memory:
         weights=round(main * held / fully),
         gradients=round(4 * held / fully),
         optimizer=round((8 if own_main else 12) * held / shared),
-        average=round(4 * held / shared),
+        ema=round(4 * held / shared),
         gathered=round(main * _gathered(model, parallel)) if fully > 1 else 0,
         activations=round(main * recipe.data.tokens_per_pack * kept),
     )

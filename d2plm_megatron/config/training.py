@@ -12,15 +12,15 @@ MONTH_S = 30 * 24 * 3600
 class Optimizer:
     """AdamW, with warm-up, then cosine to a floor, then flat."""
 
-    learning_rate: float = option(4e-4, "highest learning rate, reached after warmup_steps", (0.0, 10.0))
+    lr: float = option(4e-4, "highest learning rate, reached after warmup_steps", (0.0, 10.0))
     warmup_steps: int = option(2000, "steps of linear warm-up from 0", (0, STEPS[1]))
     decay_steps: int | None = option(
         None, "step at which the floor is reached (default: train.max_steps)", (0, STEPS[1])
     )
-    floor_ratio: float = option(0.1, "floor of the learning rate, as a share of learning_rate", (0.0, 1.0))
+    min_lr_ratio: float = option(0.1, "floor of the learning rate, as a fraction of lr", (0.0, 1.0))
     beta1: float = option(0.9, "decay of the first moment", (0.0, 0.99999))
     beta2: float = option(0.98, "decay of the second moment", (0.0, 0.9999999))
-    epsilon: float = option(1e-8, "added to the root of the second moment", (1e-15, 1.0))
+    eps: float = option(1e-8, "added to the root of the second moment", (1e-15, 1.0))
     weight_decay: float = option(0.01, "decoupled; not on norms and biases", (0.0, 100.0))
     clip_norm: float = option(1.0, "gradients are scaled down to this global norm; 0 does not clip", (0.0, 1e6))
 
@@ -30,14 +30,14 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Average:
+class EMA:
     """Exponential moving average of the weights, in fp32, that is evaluated, sampled and exported."""
 
     decay: float = option(0.9999, "of the old average at each step", (0.0, 1.0))
     ramp: bool = option(True, "start lower: decay at step n is at most (1 + n) / (10 + n)")
 
     def __post_init__(self) -> None:
-        check_options(self, "average.")
+        check_options(self, "ema.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Train:
     global_batch_tokens: int = option(
         524_288, "tokens of an optimizer step, over all ranks; a multiple of tokens_per_pack", (1, 1 << 32)
     )
-    rehearsal_pack_tokens: int | None = option(
+    smoke_pack_tokens: int | None = option(
         2048,
         "without a GPU: one pack of this many tokens per rank and step, to try the recipe; null trains in full",
         (64, 1 << 24),
@@ -58,7 +58,7 @@ class Train:
     log_every_steps: int = option(10, "steps between progress lines", STEPS)
     save_every_steps: int = option(1000, "steps between checkpoints", STEPS)
     keep_last: int = option(3, "checkpoints kept, beside the best", STEPS)
-    background_save: bool = option(True, "write checkpoints while training goes on, from a copy in the CPU's memory")
+    async_save: bool = option(True, "write checkpoints while training goes on, from a copy in the CPU's memory")
     max_skipped_steps: int = option(
         10, "stop after this many steps in a row with a loss or gradient that is not finite", STEPS
     )
@@ -74,20 +74,20 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Validation while training, on the averaged weights, and when to stop."""
+class Validation:
+    """Validation while training, on the EMA of the weights, and when to stop."""
 
     every_steps: int = option(1000, "steps between evaluations", STEPS)
     max_proteins: int = option(2048, "proteins of the validation set that are looked at", STEPS)
     patience: int | None = option(
         None, "stop after this many evaluations in a row without improvement (default: never)", STEPS
     )
-    threshold: float = option(
+    min_delta: float = option(
         0.001, "an improvement is a validation loss lower than the best by more than this, in nats", (0.0, 100.0)
     )
 
     def __post_init__(self) -> None:
-        check_options(self, "evaluate.")
+        check_options(self, "validation.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def _assemble(tokens_T: np.ndarray, lengths_S: np.ndarray, slices: Slices, epoch
         sequence_T=torch.from_numpy(np.repeat(np.arange(len(lengths_S)), lengths_S)),
         scored_T=torch.from_numpy(canonical),
         sample_ids_S=torch.from_numpy(np.concatenate([slices.samples, padding])),
-        ordinals_S=torch.from_numpy(np.concatenate([slices.ordinals, padding])),
+        stream_index_S=torch.from_numpy(np.concatenate([slices.stream_index, padding])),
         lengths_S=tuple(lengths_S.tolist()),
         epoch=epoch,
     )

@@ -13,7 +13,7 @@ from torch import Tensor, from_numpy
 
 from d2plm_megatron.data.checksums import sample_of
 from d2plm_megatron.data.mapped import MappedFile
-from d2plm_megatron.rng import Noise, Stream
+from d2plm_megatron.rng import KeyedRng, Stream
 
 _CLUSTERS_AT_ONCE = 1 << 20
 
@@ -47,12 +47,12 @@ class Clusters:
     def __len__(self) -> int:
         return len(self._boundaries) - 1
 
-    def draw(self, chosen: Tensor, noise: Noise) -> Tensor:
+    def draw(self, chosen: Tensor, rng: KeyedRng) -> Tensor:
         """One protein of each of the chosen clusters, int64: by the noise of the pass and the cluster."""
         self._file.check_size()
         begins = self._boundaries[chosen.numpy()]
         sizes = self._sizes(begins, self._boundaries[chosen.numpy() + 1])
-        places = begins + noise.integers(Stream.MEMBER, from_numpy(sizes), chosen).numpy()
+        places = begins + rng.integers(Stream.MEMBER, from_numpy(sizes), chosen).numpy()
         return from_numpy(self._checked(self._members[places]))
 
     def identity(self) -> dict[str, Any]:

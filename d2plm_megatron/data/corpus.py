@@ -13,7 +13,7 @@ from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.slices import Slices, crop
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Corpus:
     def drawn(self, first: int, last: int, seed: int, options: Data) -> Slices:
         """What draws first to last, counted over all passes, bring: each pass is a permutation of its own."""
         draws = torch.arange(first, last)
-        noise = Noise(seed, draws // len(self))
-        chosen = permuted(draws % len(self), len(self), noise)
+        rng = KeyedRng(seed, draws // len(self))
+        chosen = permuted(draws % len(self), len(self), rng)
         if self.clusters is not None:
-            chosen = self.clusters.draw(chosen, noise)
-        return crop(self.proteins, chosen, options, noise)
+            chosen = self.clusters.draw(chosen, rng)
+        return crop(self.proteins, chosen, options, rng)
 
     def num_tokens(self, max_length: int) -> float:
         """Residues and end tokens of a pass, on average; reads all lengths, in pieces."""

@@ -16,7 +16,7 @@ from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import crop
 from d2plm_megatron.data.stream import PackStream, Position
-from d2plm_megatron.rng import Noise, Stream, seed_for
+from d2plm_megatron.rng import KeyedRng, Stream, seed_for
 
 Item = TypeVar("Item")
 
@@ -63,7 +63,7 @@ def global_batches(
         )
 
 
-def held_out_packs(
+def validation_packs(
     proteins: IndexedProteins, options: Data, max_proteins: int, rank: int, num_ranks: int
 ) -> list[TokenBatch]:
     """This process's packs of a fixed sample of the proteins, the same for any seed and at every call.
@@ -71,9 +71,9 @@ def held_out_packs(
     Every process gets the same number of packs, as all must take part in each step of the encoder; the last ones may
     hold nothing but padding. Raises ValueError, in every process, when there is no canonical residue in the sample.
     """
-    noise = Noise(seed_for(Stream.HELD_OUT, 0), epoch=0)
-    chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), noise)
-    slices = crop(proteins, chosen, options, noise)
+    rng = KeyedRng(seed_for(Stream.HELD_OUT, 0), epoch=0)
+    chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), rng)
+    slices = crop(proteins, chosen, options, rng)
     packs = pack(slices.num_tokens, options.tokens_per_pack)
 
     def batch(items: list[int]) -> TokenBatch:

@@ -8,7 +8,7 @@ import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.rng import Noise, Stream
+from d2plm_megatron.rng import KeyedRng, Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Slices:
         num_residues: how many.
         has_begin, has_end: whether a true end of the protein is inside, which has an end token.
         samples: key of the noise.
-        ordinals: place in the stream.
+        stream_index: place in the stream.
     """
 
     corpora: np.ndarray
@@ -34,7 +34,7 @@ class Slices:
     has_begin: np.ndarray
     has_end: np.ndarray
     samples: np.ndarray
-    ordinals: np.ndarray
+    stream_index: np.ndarray
 
     @property
     def num_tokens(self) -> np.ndarray:
@@ -51,7 +51,7 @@ def joined(parts: Sequence[Slices]) -> Slices:
     return Slices(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Slices)})
 
 
-def crop(proteins: IndexedProteins, chosen: torch.Tensor, options: Data, noise: Noise) -> Slices:
+def crop(proteins: IndexedProteins, chosen: torch.Tensor, options: Data, rng: KeyedRng) -> Slices:
     """The chosen proteins, of the long ones a part: `max_length_residues` from a place drawn by the noise.
 
     Raises ValueError naming a protein whose entry in the index is damaged.
@@ -59,7 +59,7 @@ def crop(proteins: IndexedProteins, chosen: torch.Tensor, options: Data, noise: 
     numbers = chosen.numpy()
     lengths, offsets = proteins.checked(numbers)
     kept = np.minimum(lengths, options.max_length_residues)
-    starts = noise.integers(Stream.CROP, torch.from_numpy(lengths - kept + 1), chosen).numpy()
+    starts = rng.integers(Stream.CROP, torch.from_numpy(lengths - kept + 1), chosen).numpy()
     return Slices(
         corpora=np.zeros_like(numbers),
         proteins=numbers,
@@ -69,5 +69,5 @@ def crop(proteins: IndexedProteins, chosen: torch.Tensor, options: Data, noise: 
         has_begin=(starts == 0) & proteins.begins_protein(numbers),
         has_end=(starts + kept == lengths) & proteins.ends_protein(numbers),
         samples=numbers,
-        ordinals=np.arange(len(numbers)),
+        stream_index=np.arange(len(numbers)),
     )

@@ -23,7 +23,7 @@ from d2plm_megatron.config import Data
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
 from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import Slices, joined
-from d2plm_megatron.rng import Noise, Stream, seed_for
+from d2plm_megatron.rng import KeyedRng, Stream, seed_for
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class PackStream:
             last, before = min(last, self._epoch_draws), epoch * self._epoch_draws
             slices = self.corpora[0].drawn(before + first, before + last, self.seed, self.options)
         packs = pack(slices.num_tokens, self.options.tokens_per_pack)
-        order = Noise(self.seed, epoch).bits(Stream.PACKS, window, torch.arange(len(packs))).argsort().tolist()
+        order = KeyedRng(self.seed, epoch).bits(Stream.PACKS, window, torch.arange(len(packs))).argsort().tolist()
         slices = slices.take([item for number in order for item in packs[number]])
-        slices = replace(slices, ordinals=np.arange(first, last))
+        slices = replace(slices, stream_index=np.arange(first, last))
         if self._epoch_draws is None:
-            slices = replace(slices, samples=slices.ordinals)
+            slices = replace(slices, samples=slices.stream_index)
         bounds = accumulate((len(packs[number]) for number in order), initial=0)
         return [slices.take(slice(begin, end)) for begin, end in pairwise(bounds)]
 

@@ -13,12 +13,12 @@ from rich.table import Table
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress, show
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.loader import held_out_packs
+from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
 from d2plm_megatron.inference.encoders import load_encoder
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.versions import versions
 
@@ -28,9 +28,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Every measure of the checkpoint's objective on held-out proteins, with all that is needed to compare it."""
     proteins = IndexedProteins(data)
-    packs = held_out_packs(proteins, checkpoint.recipe.data, max_proteins, rank=0, num_ranks=1)
+    packs = validation_packs(proteins, checkpoint.recipe.data, max_proteins, rank=0, num_ranks=1)
     measures = build(checkpoint.recipe.objective).measures()
-    with started(Parallel()) as processes:
+    with parallel_context(Parallel()) as processes:
         encoder = load_encoder(checkpoint, weights, precision, processes.device)
         on_device = [pack.to(processes.device) for pack in packs]
         begin = time.perf_counter()
@@ -52,8 +52,8 @@ def evaluate(
         "draws": num_draws,
         **{
             name: {
-                "nats_per_residue": found.nats,
-                "nats_standard_error": found.standard_error,
+                "nll_per_residue": found.nats,
+                "nll_standard_error": found.standard_error,
                 "perplexity": found.perplexity,
                 "perplexity_standard_error": found.perplexity_error,
             }
@@ -76,7 +76,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         if isinstance(found, dict) and "perplexity" in found:
             error = found["perplexity_standard_error"]
             shown = "one draw" if error is None else f"{error:.3f}"
-            table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nats_per_residue']:.4f}")
+            table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nll_per_residue']:.4f}")
     table.add_row("unigram (no context)", f"{result['unigram_perplexity']:.3f}", "", "")
     show(table)
     draws = "1 draw" if result["draws"] == 1 else f"{result['draws']} draws"

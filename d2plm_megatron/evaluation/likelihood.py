@@ -15,7 +15,7 @@ from torch import Tensor
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise, Stream, seed_for
+from d2plm_megatron.rng import KeyedRng, Stream, seed_for
 from d2plm_megatron.runs.metrics import perplexity
 
 SEED = seed_for(Stream.EVALUATE, 0)
@@ -52,7 +52,7 @@ def estimate(
     num_draws: int,
     advance: Callable[[int], None],
 ) -> Estimate:
-    """The mean of the measure's "nats" over the packs.
+    """The mean of the measure's "nll" over the packs.
 
     Args:
         encoder: corrupted pack in, logits [1, T, V] out.
@@ -67,8 +67,8 @@ def estimate(
     for draw in range(num_draws):
         total, count = 0.0, 0
         for pack in packs:
-            noisy = measure.corrupt(pack, Noise(SEED, draw))
-            nats, number = measure.loss(encoder(noisy)[0], noisy).metrics["nats"]
+            noisy = measure.corrupt(pack, KeyedRng(SEED, draw))
+            nats, number = measure.loss(encoder(noisy)[0], noisy).metrics["nll"]
             total, count = total + float(nats), count + int(number)
             advance(1)
         if not count:

@@ -11,7 +11,7 @@ from d2plm_megatron.files import check_outputs
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
+from d2plm_megatron.runs.tensor_index import EMA, RAW
 
 MOST = 10**9
 """Proteins, or steps: more cannot be meant."""
@@ -27,12 +27,12 @@ def main(
     ] = 64,
     temperature: Annotated[float, typer.Option(min=0.01, help="below 1 likelier, above 1 more diverse residues")] = 1.0,
     seed: Annotated[int, typer.Option(help="the same seed gives the same proteins")] = 0,
-    weights: Annotated[str, typer.Option(help="average (EMA) or weights (as trained)")] = AVERAGE,
+    weights: Annotated[str, typer.Option(help="ema (moving average) or raw (as trained)")] = EMA,
     precision: Annotated[str | None, typer.Option(help="bf16 or fp32; default bf16 on a GPU, fp32 on a CPU")] = None,
     tokens_per_pack: Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")] = 8192,
 ) -> None:
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
-    one_of("--weights", weights, (AVERAGE, WEIGHTS))
+    one_of("--weights", weights, (EMA, RAW))
     one_of("--precision", precision or "fp32", ("bf16", "fp32"))
     shortest, longest = length_range(length)
     path = output or RunFolder(checkpoint).samples

@@ -13,9 +13,9 @@ from d2plm_megatron.files import write_text
 from d2plm_megatron.generation.sampler import Sampler, blank_pack
 from d2plm_megatron.inference.encoders import load_encoder
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise, Stream, seed_for
+from d2plm_megatron.rng import KeyedRng, Stream, seed_for
 from d2plm_megatron.runs.checkpoint import Checkpoint
 
 
@@ -34,9 +34,9 @@ class Request:
     tokens_per_pack: int
 
     @property
-    def noise(self) -> Noise:
+    def noise(self) -> KeyedRng:
         """Of all that is drawn for it."""
-        return Noise(seed_for(Stream.GENERATE, self.seed), 0)
+        return KeyedRng(seed_for(Stream.GENERATE, self.seed), 0)
 
     def lengths(self) -> list[int]:
         """Residues of each protein."""
@@ -69,7 +69,7 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
         note(f"{request.longest:,} residues were asked for, and training saw proteins of {seen:,} at most")
     sequences: list[str] = []
     num_evaluations, packs = 0, list(_packs(request.lengths(), request.tokens_per_pack))
-    with started(Parallel()) as processes, torch.inference_mode():
+    with parallel_context(Parallel()) as processes, torch.inference_mode():
         encoder = load_encoder(checkpoint, request.weights, request.precision, processes.device)
         sampler = _sampler(checkpoint, request)
         begin = time.perf_counter()

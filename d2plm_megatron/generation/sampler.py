@@ -18,7 +18,7 @@ from torch import Tensor
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise, Stream
+from d2plm_megatron.rng import KeyedRng, Stream
 
 Denoiser = Callable[[NoisyBatch], Tensor]
 """Corrupted pack in, logits [1, T, V] out."""
@@ -40,22 +40,22 @@ class Sampler:
     temperature: float
     depends_on_time: bool
 
-    def sample(self, pack: TokenBatch, denoiser: Denoiser, noise: Noise) -> tuple[Tensor, int]:
+    def sample(self, pack: TokenBatch, denoiser: Denoiser, rng: KeyedRng) -> tuple[Tensor, int]:
         """Fills the scored tokens of a pack; (ids [T], number of evaluations of the encoder)."""
         keys = pack.sample_ids_S[pack.sequence_T], pack.positions_T
-        tokens_T = torch.where(pack.scored_T, self.path.source(noise, *keys), pack.tokens_T)
+        tokens_T = torch.where(pack.scored_T, self.path.source(rng, *keys), pack.tokens_T)
         grid = torch.linspace(0, 1, self.num_steps + 1, dtype=torch.float64)
         posterior_TV, num_evaluations = None, 0
         for step, (t, s) in enumerate(pairwise(grid)):
             jumps_T = self._candidates(tokens_T, pack) & (
-                noise.uniform(Stream.REVEAL, step, *keys) < self._jump_probability(t, s)
+                rng.uniform(Stream.REVEAL, step, *keys) < self._jump_probability(t, s)
             )
             if not jumps_T.any():
                 continue
             if posterior_TV is None or self.depends_on_time:
                 posterior_TV = self._posterior(pack, tokens_T, t, denoiser)
                 num_evaluations += 1
-            drawn_T = draw(posterior_TV, noise.uniform(Stream.RESIDUE, step, *keys))
+            drawn_T = draw(posterior_TV, rng.uniform(Stream.RESIDUE, step, *keys))
             changed_T = torch.where(jumps_T, drawn_T, tokens_T)
             if not torch.equal(changed_T, tokens_T):
                 tokens_T, posterior_TV = changed_T, None
@@ -72,7 +72,7 @@ class Sampler:
 
     def _posterior(self, pack: TokenBatch, tokens_T: Tensor, t: Tensor, denoiser: Denoiser) -> Tensor:
         """p(x1 | x_t), [T, 20], float64."""
-        times_S = torch.full_like(pack.ordinals_S, float(t), dtype=torch.float64)
+        times_S = torch.full_like(pack.stream_index_S, float(t), dtype=torch.float64)
         noisy = NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=pack.scored_T)
         logits_TV = denoiser(noisy)[0, :, alphabet.CANONICAL].double()
         return (logits_TV / self.temperature).softmax(-1)
@@ -93,14 +93,14 @@ def blank_pack(lengths: list[int], first_sample: int, device: torch.device) -> T
     positions_T = torch.arange(len(sequence_T)) - begins_S[sequence_T]
     tokens_T = torch.full_like(sequence_T, alphabet.MASK)
     tokens_T[begins_S], tokens_T[begins_S + lengths_S - 1] = alphabet.CLS, alphabet.EOS
-    ordinals_S = first_sample + torch.arange(len(lengths))
+    stream_index_S = first_sample + torch.arange(len(lengths))
     pack = TokenBatch(
         tokens_T=tokens_T,
         positions_T=positions_T,
         sequence_T=sequence_T,
         scored_T=tokens_T == alphabet.MASK,
-        sample_ids_S=ordinals_S,
-        ordinals_S=ordinals_S,
+        sample_ids_S=stream_index_S,
+        stream_index_S=stream_index_S,
         lengths_S=tuple(lengths_S.tolist()),
         epoch=0,
     )

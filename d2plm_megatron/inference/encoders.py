@@ -6,7 +6,7 @@ from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.model import backend
 from d2plm_megatron.model.encoder import Encoder, transformer_config
-from d2plm_megatron.model.sharding import boxes_by_parameter
+from d2plm_megatron.model.sharding import slices_by_parameter
 from d2plm_megatron.runs.checkpoint import Checkpoint
 
 
@@ -15,7 +15,7 @@ def load_encoder(checkpoint: Checkpoint, group: str, precision: str, device: tor
 
     Args:
         checkpoint: of any layout.
-        group: AVERAGE for the moving average, WEIGHTS for the weights as trained.
+        group: EMA for the moving average, RAW for the weights as trained.
         precision: bf16 or fp32, to compute in.
         device: to compute on.
 
@@ -23,13 +23,13 @@ def load_encoder(checkpoint: Checkpoint, group: str, precision: str, device: tor
     """
     checkpoint.check_whole()
     model = checkpoint.recipe.model
-    kernels = backend.choose("auto", precision)  # whatever it was trained with
-    encoder = Encoder(model, transformer_config(model, Parallel(), precision, kernels), kernels).to(device)
+    backend_name = backend.choose("auto", precision)  # whatever it was trained with
+    encoder = Encoder(model, transformer_config(model, Parallel(), precision, backend_name), backend_name).to(device)
     parameters = dict(encoder.named_parameters())
     whole = {name: torch.empty(parameter.numel()) for name, parameter in parameters.items()}
     boxed = [
         (box, whole[name][box.start : box.stop].view(box.shape))
-        for name, boxes in boxes_by_parameter(encoder).items()
+        for name, boxes in slices_by_parameter(encoder).items()
         for box in boxes
     ]
     tensors.load(checkpoint.path, {group: boxed})

@@ -29,7 +29,7 @@ def choose(wanted: str, precision: str) -> str:
     """Either "te" or "torch".
 
     Args:
-        wanted: model.layer_spec of the recipe.
+        wanted: model.backend of the recipe.
         precision: train.precision; in fp32 Transformer Engine's attention holds a whole matrix of all tokens of a pack
             with one another, in every layer.
 
@@ -37,7 +37,7 @@ def choose(wanted: str, precision: str) -> str:
     """
     missing = _missing(precision)
     if wanted == "te" and missing:
-        raise ValueError(f"model.layer_spec=te: {missing}; use auto or torch")
+        raise ValueError(f"model.backend=te: {missing}; use auto or torch")
     return wanted if wanted != "auto" else ("torch" if missing else "te")
 
 
@@ -50,9 +50,9 @@ def _missing(precision: str) -> str:
     return "" if precision == "bf16" else f"in {precision} Transformer Engine takes far more memory, so it is for bf16"
 
 
-def block_spec(model: Model, kernels: str, num_layers: int) -> TransformerBlockSubmodules:
+def block_spec(model: Model, backend: str, num_layers: int) -> TransformerBlockSubmodules:
     """The stack of layers of one pipeline stage, and the norm that ends it."""
-    if kernels == "te":
+    if backend == "te":
         layer, norm = _te_layer(model)
     else:
         layer, norm = _torch_layer(model), TorchNorm

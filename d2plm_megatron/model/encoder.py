@@ -22,13 +22,13 @@ MAX_POSITIONS = 1 << 16
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def transformer_config(model: Model, parallel: Parallel, precision: str, kernels: str) -> TransformerConfig:
+def transformer_config(model: Model, parallel: Parallel, precision: str, backend_name: str) -> TransformerConfig:
     """What Megatron needs to know of the encoder. Its weights stay unset: `model.weights` fills them."""
 
     def leave_unset(weight: Tensor) -> Tensor:
         return weight
 
-    fused = kernels == "te"
+    fused = backend_name == "te"
     return TransformerConfig(
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
@@ -69,13 +69,13 @@ class Encoder(GPTModel):
     Args:
         model: shape and parts.
         config: from `transformer_config`.
-        kernels: "te" or "torch".
+        backend_name: "te" or "torch".
     """
 
-    def __init__(self, model: Model, config: TransformerConfig, kernels: str) -> None:
+    def __init__(self, model: Model, config: TransformerConfig, backend_name: str) -> None:
         super().__init__(
             config,
-            backend.block_spec(model, kernels, model.num_layers // config.pipeline_model_parallel_size),
+            backend.block_spec(model, backend_name, model.num_layers // config.pipeline_model_parallel_size),
             vocab_size=alphabet.PADDED_SIZE,
             max_sequence_length=MAX_POSITIONS,
             pre_process=parallel_state.is_pipeline_first_stage(),
@@ -84,7 +84,7 @@ class Encoder(GPTModel):
             share_embeddings_and_output_weights=model.head == "esm",
             position_embedding_type="rope",
         )
-        self.kernels = kernels
+        self.backend_name = backend_name
         self.conditioned = model.time_conditioning
         if self.post_process and self.conditioned:
             self.final_modulation = Modulation(config, num_vectors=2)
@@ -92,12 +92,14 @@ class Encoder(GPTModel):
             self.head = EsmHead(config)
         if self.post_process:
             # Must stay the last module: Megatron-FSDP takes the last one's output for where the backward pass begins.
-            self.readout = Readout(config, bias=model.head == "esm")
+            self.readout = OutputProjection(config, bias=model.head == "esm")
 
     def forward(self, noisy: NoisyBatch) -> Tensor:
         """Logits [1, T, V] in fp32 on the last pipeline stage, hidden states [T, 1, H] on the others."""
         tokens_T, clean = noisy.tokens_T, noisy.clean
-        packed = packed_proteins(clean, self._own_share(clean.sequence_T), "thd" if self.kernels == "te" else "sbhd")
+        packed = packed_proteins(
+            clean, self._own_share(clean.sequence_T), "thd" if self.backend_name == "te" else "sbhd"
+        )
         output = super().forward(
             input_ids=tokens_T[None],
             position_ids=clean.positions_T[None],
@@ -115,7 +117,7 @@ class Encoder(GPTModel):
 
     def _preprocess(self, *args: Any, **kwargs: Any) -> tuple:
         hidden, rotary, *rest = super()._preprocess(*args, **kwargs)
-        if self.kernels == "torch":
+        if self.backend_name == "torch":
             # One angle per token, so that positions start anew in each protein without a loop over them.
             rotary = rotary[kwargs["position_ids"][0]]
         return hidden, rotary, *rest
@@ -145,7 +147,7 @@ class EsmHead(torch.nn.Module):
         return self.norm(F.gelu(self.dense(hidden_states)))
 
 
-class Readout(torch.nn.Module):
+class OutputProjection(torch.nn.Module):
     """From the padded vocabulary to the alphabet, in fp32, with ESM-2's bias where asked for."""
 
     def __init__(self, config: TransformerConfig, bias: bool) -> None:

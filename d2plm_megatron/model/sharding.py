@@ -14,7 +14,7 @@ from d2plm_megatron.model.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class Box:
+class TensorSlice:
     """A box of a whole parameter that lies as one run in the local storage of a process.
 
     Attributes:
@@ -38,7 +38,7 @@ class Box:
         """Where the run ends."""
         return self.start + math.prod(self.shape)
 
-    def cut(self, start: int, stop: int) -> "list[Box]":
+    def cut(self, start: int, stop: int) -> "list[TensorSlice]":
         """The boxes, at most three, that hold the elements start..stop of the flattened local parameter.
 
         A run of a matrix is the end of a row, some whole rows, and the beginning of a row.
@@ -61,26 +61,26 @@ class Box:
             boxes.append(self._columns(last_row, 0, last % width))
         return boxes
 
-    def _rows(self, first: int, last: int) -> "Box":
+    def _rows(self, first: int, last: int) -> "TensorSlice":
         *front, row, column = self.offset
         shape = (*self.shape[:-2], last - first, self.shape[-1])
         start = self.start + first * self.shape[-1]
-        return Box(self.name, start, shape, self.whole_shape, (*front, row + first, column), self.replica)
+        return TensorSlice(self.name, start, shape, self.whole_shape, (*front, row + first, column), self.replica)
 
-    def _columns(self, row: int, first: int, last: int) -> "Box":
+    def _columns(self, row: int, first: int, last: int) -> "TensorSlice":
         offset = list(self.offset)
         offset[-1] += first
         if len(offset) > 1:
             offset[-2] += row
         shape = (*(1 for _ in self.shape[:-1]), last - first)
         start = self.start + row * self.shape[-1] + first
-        return Box(self.name, start, shape, self.whole_shape, tuple(offset), self.replica)
+        return TensorSlice(self.name, start, shape, self.whole_shape, tuple(offset), self.replica)
 
 
-def boxes_by_parameter(encoder: Encoder) -> dict[str, list[Box]]:
+def slices_by_parameter(encoder: Encoder) -> dict[str, list[TensorSlice]]:
     """For each of the encoder's parameters (by its torch name) the boxes that it holds, in storage order."""
     names = {id(parameter): name for name, parameter in encoder.named_parameters()}
-    found: dict[str, list[Box]] = {}
+    found: dict[str, list[TensorSlice]] = {}
     for entry in encoder.sharded_state_dict().values():
         name = names.get(id(entry.data))
         if name is not None:  # else no parameter, such as the extra state of Transformer Engine
@@ -90,12 +90,14 @@ def boxes_by_parameter(encoder: Encoder) -> dict[str, list[Box]]:
     return found
 
 
-def _boxes(entry: ShardedTensor | ShardedTensorFactory) -> list[Box]:
+def _boxes(entry: ShardedTensor | ShardedTensorFactory) -> list[TensorSlice]:
     """Megatron's own description as boxes; a gated layer is a factory for two, the gate and the value."""
     parts = entry.build() if isinstance(entry, ShardedTensorFactory) else [entry]
     boxes, start = [], 0
     for part in parts:
         shape = (1,) * part.prepend_axis_num + tuple(part.local_shape)
-        boxes.append(Box(part.key, start, shape, tuple(part.global_shape), tuple(part.global_offset), part.replica_id))
+        boxes.append(
+            TensorSlice(part.key, start, shape, tuple(part.global_shape), tuple(part.global_offset), part.replica_id)
+        )
         start += math.prod(shape)
     return boxes

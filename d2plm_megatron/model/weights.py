@@ -8,7 +8,7 @@ from torch import Tensor
 
 from d2plm_megatron.config import Model
 from d2plm_megatron.model.encoder import Encoder
-from d2plm_megatron.model.sharding import Box, boxes_by_parameter
+from d2plm_megatron.model.sharding import TensorSlice, slices_by_parameter
 from d2plm_megatron.rng import Stream, hash_integers, to_unit
 
 ONES = ("layer_norm_weight", "layernorm.weight", "norm.weight")
@@ -25,13 +25,13 @@ def initialise(encoder: Encoder, model: Model, seed: int) -> None:
     The layers that write into the residual stream start smaller by sqrt(2 num_layers), as in GPT-2.
     """
     parameters = dict(encoder.named_parameters())
-    for name, boxes in boxes_by_parameter(encoder).items():
+    for name, boxes in slices_by_parameter(encoder).items():
         flat = parameters[name].view(-1)
         for box in boxes:
             flat[box.start : box.stop] = _values(box, model, seed, flat.device).to(flat.dtype)
 
 
-def _values(box: Box, model: Model, seed: int, device: torch.device) -> Tensor:
+def _values(box: TensorSlice, model: Model, seed: int, device: torch.device) -> Tensor:
     if box.name.endswith(ONES):
         return torch.ones(box.stop - box.start, device=device)
     if box.name.endswith(ZEROS):
@@ -40,7 +40,7 @@ def _values(box: Box, model: Model, seed: int, device: torch.device) -> Tensor:
     return normal(box, seed, device) * (model.init_std / shrink)
 
 
-def normal(box: Box, seed: int, device: torch.device) -> Tensor:
+def normal(box: TensorSlice, seed: int, device: torch.device) -> Tensor:
     """Standard normal numbers for the elements of a box, flat, fp32: the inverse distribution function of a hash."""
     stream = int(hash_integers(seed, Stream.WEIGHTS, zlib.crc32(box.name.encode())))
     values = torch.empty(box.stop - box.start, device=device)
@@ -50,7 +50,7 @@ def normal(box: Box, seed: int, device: torch.device) -> Tensor:
     return values
 
 
-def _places(box: Box, elements: Tensor) -> Tensor:
+def _places(box: TensorSlice, elements: Tensor) -> Tensor:
     """Indices in the flattened whole parameter of elements given by their indices in the flattened box."""
     place, stride = torch.zeros_like(elements), 1
     for size, whole, offset in reversed(list(zip(box.shape, box.whole_shape, box.offset, strict=True))):

@@ -19,7 +19,7 @@ from d2plm_megatron.objectives.objective import Objective, canonical_log_posteri
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,26 @@ class AbsorbingDiffusion:
         path = MixturePath(build_schedule(options.schedule), uniform_source=False, time_epsilon=options.time_epsilon)
         return cls(path, options.weight)
 
-    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+    def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Masks each residue with probability 1 - kappa(t); the masked ones are predicted."""
-        times_S = self.path.times(batch, noise)
-        tokens_T = self.path.sample(batch, times_S, noise)
+        times_S = self.path.times(batch, rng)
+        tokens_T = self.path.sample(batch, times_S, rng)
         return NoisyBatch(
             clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=batch.scored_T & (tokens_T == alphabet.MASK)
         )
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
-        """The weighted cross-entropy, per residue. "nats" is the negative ELBO, to its end, whatever the weight."""
+        """The weighted cross-entropy, per residue. "nll" is the negative ELBO, to its end, whatever the weight."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
-        nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
+        nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
-        elbo = (self.path.rate(noisy.times_T) * nats_T.detach()).sum() + num_residues.double() * self.path.last_nats()
+        elbo = (self.path.rate(noisy.times_T) * nll_T.detach()).sum() + num_residues.double() * self.path.last_nll()
         return LossTerms(
-            total=(self._weight(noisy.times_T) * nats_T).sum(),
+            total=(self._weight(noisy.times_T) * nll_T).sum(),
             count=num_residues,
             metrics={
-                "nats": (elbo, num_residues),
-                "masked_nats": (nats_T.detach().sum(), noisy.predicted_T.sum()),
+                "nll": (elbo, num_residues),
+                "masked_nll": (nll_T.detach().sum(), noisy.predicted_T.sum()),
                 "accuracy": hits(log_posterior_TV, noisy),
             },
         )

@@ -23,7 +23,7 @@ from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.uniform_bound import markov_bound
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 
 def generalised_kl(log_posterior: Tensor, x1: Tensor, xt: Tensor, rate: Tensor) -> Tensor:
@@ -60,26 +60,26 @@ class FlowMatching:
         path = MixturePath(schedule, options.source == "uniform", options.time_epsilon)
         return cls(path, options.loss == "cross_entropy")
 
-    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+    def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws x_t; every residue that is not known for certain is predicted."""
-        times_S = self.path.times(batch, noise)
-        tokens_T = self.path.sample(batch, times_S, noise)
+        times_S = self.path.times(batch, rng)
+        tokens_T = self.path.sample(batch, times_S, rng)
         changed_T = batch.scored_T & (tokens_T != batch.tokens_T)
         predicted_T = batch.scored_T if self.path.uniform_source else changed_T
         return NoisyBatch(clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
-        """The chosen loss, per residue. "nats" is the negative ELBO, to its end, whatever the loss."""
+        """The chosen loss, per residue. "nll" is the negative ELBO, to its end, whatever the loss."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
-        nats_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
+        nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
-        elbo = self._elbo(log_posterior_TV.detach(), noisy).sum() + num_residues.double() * self.path.last_nats()
+        elbo = self._elbo(log_posterior_TV.detach(), noisy).sum() + num_residues.double() * self.path.last_nll()
         return LossTerms(
-            total=nats_T.sum() if self.cross_entropy else self._generalised_kl(log_posterior_TV, noisy).sum(),
+            total=nll_T.sum() if self.cross_entropy else self._generalised_kl(log_posterior_TV, noisy).sum(),
             count=num_residues,
             metrics={
-                "nats": (elbo, num_residues),
-                "cross_entropy": (nats_T.detach().sum(), num_residues),
+                "nll": (elbo, num_residues),
+                "cross_entropy": (nll_T.detach().sum(), num_residues),
                 "accuracy": hits(log_posterior_TV, noisy),
             },
         )

@@ -15,7 +15,7 @@ from d2plm_megatron.objectives.absorbing import any_mask_likelihood
 from d2plm_megatron.objectives.objective import Objective, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise, Stream
+from d2plm_megatron.rng import KeyedRng, Stream
 
 
 @dataclass(frozen=True)
@@ -28,30 +28,32 @@ class MaskedLanguageModel:
 
     options: config.MaskedLM
 
-    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
+    def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Chooses residues and hides them. The time is 0 throughout: this objective has none."""
         keys = batch.sample_ids_S[batch.sequence_T], batch.positions_T
-        chosen_T = batch.scored_T & (noise.uniform(Stream.CHOICE, *keys) < self.options.mask_probability)
-        fate_T = noise.uniform(Stream.FATE, *keys)
-        random_T = alphabet.FIRST_CANONICAL + noise.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
-        replaced_T = torch.where(fate_T < self.options.mask_share + self.options.random_share, random_T, batch.tokens_T)
-        hidden_T = torch.where(fate_T < self.options.mask_share, alphabet.MASK, replaced_T)
+        chosen_T = batch.scored_T & (rng.uniform(Stream.CHOICE, *keys) < self.options.mask_probability)
+        fate_T = rng.uniform(Stream.FATE, *keys)
+        random_T = alphabet.FIRST_CANONICAL + rng.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
+        replaced_T = torch.where(
+            fate_T < self.options.mask_fraction + self.options.random_fraction, random_T, batch.tokens_T
+        )
+        hidden_T = torch.where(fate_T < self.options.mask_fraction, alphabet.MASK, replaced_T)
         return NoisyBatch(
             clean=batch,
             tokens_T=torch.where(chosen_T, hidden_T, batch.tokens_T),
-            times_S=torch.zeros_like(batch.ordinals_S, dtype=torch.float64),
+            times_S=torch.zeros_like(batch.stream_index_S, dtype=torch.float64),
             predicted_T=chosen_T,
         )
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
-        """Cross-entropy per chosen residue; exp("nats") is the masked perplexity that ESM-2 reports."""
+        """Cross-entropy per chosen residue; exp("nll") is the masked perplexity that ESM-2 reports."""
         log_posterior_TV = logits_TV.float().log_softmax(-1)
         total = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double().sum()
         num_chosen = noisy.predicted_T.sum()
         return LossTerms(
             total=total,
             count=num_chosen,
-            metrics={"nats": (total.detach(), num_chosen), "accuracy": hits(log_posterior_TV, noisy)},
+            metrics={"nll": (total.detach(), num_chosen), "accuracy": hits(log_posterior_TV, noisy)},
         )
 
     def measures(self) -> dict[str, Objective]:

@@ -10,10 +10,10 @@ from torch.special import entr
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.objectives.schedules import Schedule
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise, Stream
+from d2plm_megatron.rng import KeyedRng, Stream
 
 LIKELIHOOD_EPSILON = 1e-6
-"""Share of kappa next to 1 that a reported likelihood does not ask the encoder about: see `last_nats`."""
+"""Share of kappa next to 1 that a reported likelihood does not ask the encoder about: see `last_nll`."""
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,23 @@ class MixturePath:
     time_epsilon: float
     even_in_kappa: bool = False
 
-    def times(self, batch: TokenBatch, noise: Noise) -> Tensor:
+    def times(self, batch: TokenBatch, rng: KeyedRng) -> Tensor:
         """One t per protein, [S], float64, stratified over the global batch."""
-        even_S = noise.stratified(Stream.TIME, batch.ordinals_S) * (1 - self.time_epsilon)
+        even_S = rng.stratified(Stream.TIME, batch.stream_index_S) * (1 - self.time_epsilon)
         return self.schedule.inverse(even_S) if self.even_in_kappa else even_S
 
-    def sample(self, batch: TokenBatch, times_S: Tensor, noise: Noise) -> Tensor:
+    def sample(self, batch: TokenBatch, times_S: Tensor, rng: KeyedRng) -> Tensor:
         """x_t, [T], int64: each scored token on its own keeps its residue with probability kappa(t)."""
         keys = batch.sample_ids_S[batch.sequence_T], batch.positions_T
         kappa_T = self.schedule.kappa(times_S)[batch.sequence_T]
-        noised_T = batch.scored_T & (noise.uniform(Stream.CORRUPT, *keys) >= kappa_T)
-        return torch.where(noised_T, self.source(noise, *keys), batch.tokens_T)
+        noised_T = batch.scored_T & (rng.uniform(Stream.CORRUPT, *keys) >= kappa_T)
+        return torch.where(noised_T, self.source(rng, *keys), batch.tokens_T)
 
-    def source(self, noise: Noise, *keys: Tensor) -> Tensor:
+    def source(self, rng: KeyedRng, *keys: Tensor) -> Tensor:
         """x0, int64, of the shape of the keys."""
         if not self.uniform_source:
             return torch.full_like(keys[0], alphabet.MASK)
-        return alphabet.FIRST_CANONICAL + noise.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
+        return alphabet.FIRST_CANONICAL + rng.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
 
     def speed(self, times: Tensor) -> Tensor:
         """kappa' over the density of the drawn times.
@@ -64,7 +64,7 @@ class MixturePath:
         """kappa' / (1 - kappa) over the density of the drawn times; see `speed`."""
         return self.speed(times) / (1 - self.schedule.kappa(times))
 
-    def last_nats(self) -> float:
+    def last_nll(self) -> float:
         """What the stretch between the last time that may be drawn and t = 1 adds to a bound on the likelihood.
 
         There the encoder is not asked: a mask becomes any residue, and a residue of the uniform source stays, but for

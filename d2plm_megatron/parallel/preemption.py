@@ -14,7 +14,7 @@ SAVED_AND_STOPPED = 75
 """Exit code of a run that can go on where it stopped: EX_TEMPFAIL of sysexits.h. Slurm takes 0 for the end of a job."""
 
 
-class Interruption:
+class PreemptionHandler:
     """Notes that one of the signals has come; the training loop asks for it between steps.
 
     Use as a context manager, in the main thread; without the block it never notes any. The handlers are installed at

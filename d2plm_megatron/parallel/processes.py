@@ -34,18 +34,18 @@ class Processes:
 
 
 @contextmanager
-def started(parallel: Parallel) -> Iterator[Processes]:
+def parallel_context(parallel: Parallel) -> Iterator[Processes]:
     """Joins the processes, groups them as the recipe says, and parts from them at the end.
 
     With CUDA, over NCCL, each process on the GPU of its local rank; without, over gloo on the CPU.
     """
     check_layout(parallel, world_size())
-    with joined(parallel.timeout_s) as device, grouped(parallel, device) as processes:
+    with process_group(parallel.timeout_s) as device, model_parallel(parallel, device) as processes:
         yield processes
 
 
 @contextmanager
-def joined(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
+def process_group(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]:
     """Joins the processes that torchrun started, or stays alone; yields this process's device.
 
     Raises ConnectionError when another process ends, or does not answer within the timeout.
@@ -109,7 +109,7 @@ def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
 
 
 @contextmanager
-def grouped(parallel: Parallel, device: torch.device) -> Iterator[Processes]:
+def model_parallel(parallel: Parallel, device: torch.device) -> Iterator[Processes]:
     """Groups joined processes into tensor, pipeline and data-parallel ranks."""
     data_size = check_layout(parallel, dist.get_world_size())
     parallel_state.initialize_model_parallel(

@@ -12,7 +12,7 @@ from d2plm_megatron.console import run, show
 from d2plm_megatron.files import check_outputs, write_text
 from d2plm_megatron.report import formatting
 from d2plm_megatron.report.page import render
-from d2plm_megatron.report.results import Findings, gather, numbers
+from d2plm_megatron.report.results import Results, gather, numbers
 from d2plm_megatron.report.run_record import measures
 from d2plm_megatron.runs.folder import RunFolder
 
@@ -50,7 +50,7 @@ def main(
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - begin:.1f} s)")
 
 
-def print_report(findings: Findings) -> None:
+def print_report(findings: Results) -> None:
     """Prints the main numbers, and what is left out."""
     found = numbers(findings)
     table = Table(title=found["run"]["name"], show_header=False)

@@ -52,7 +52,7 @@ def optimizer_curve(metrics: Sequence[dict[str, Any]]) -> str:
     """Learning rate and norm of the gradient over steps, one above the other."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-        panels = zip(figure.subplots(2, sharex=True), ("learning_rate", "gradient_norm"), strict=True)
+        panels = zip(figure.subplots(2, sharex=True), ("lr", "gradient_norm"), strict=True)
         for axes, name in panels:
             train = [line for line in metrics if line["kind"] == "train"]
             marker = "o" if len(train) == 1 else None

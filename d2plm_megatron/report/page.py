@@ -1,4 +1,4 @@
-"""Findings as one HTML file that needs nothing else: styles and pictures are inside, and there are no scripts."""
+"""Results as one HTML file that needs nothing else: styles and pictures are inside, and there are no scripts."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from d2plm_megatron.proteins import residue_classes
 from d2plm_megatron.proteins.alignment import GAP, Alignment
 from d2plm_megatron.proteins.composition import entropy
 from d2plm_megatron.report import figures, formatting
-from d2plm_megatron.report.results import Findings, numbers
+from d2plm_megatron.report.results import Results, numbers
 from d2plm_megatron.report.run_record import measures
 from d2plm_megatron.report.sample_quality import count_families
 from d2plm_megatron.report.verdicts import verdicts
@@ -28,7 +28,7 @@ Runs = list[tuple[int | None, str]]
 """Letters cut where the kind of residue changes; see residue_classes.runs."""
 
 
-def render(findings: Findings, page: Path) -> str:
+def render(findings: Results, page: Path) -> str:
     """The report as HTML, for a file of this path. Whatever comes from files is escaped."""
     environment = Environment(
         loader=PackageLoader("d2plm_megatron", "report"),
@@ -54,7 +54,7 @@ def render(findings: Findings, page: Path) -> str:
     )
 
 
-def _texts(findings: Findings) -> dict[str, Any]:
+def _texts(findings: Results) -> dict[str, Any]:
     return {
         "objective": formatting.objective(findings.run.recipe.objective.name),
         "perplexities": {
@@ -78,7 +78,7 @@ def _date(moment: str | None) -> str | None:
     return f"{datetime.fromisoformat(moment):%-d %B %Y}" if moment else None
 
 
-def _pictures(findings: Findings, unigram: float | None) -> dict[str, str]:
+def _pictures(findings: Results, unigram: float | None) -> dict[str, str]:
     """The pictures that there is something for, by name."""
     pictures = {}
     if findings.run.metrics:
@@ -98,7 +98,7 @@ def _pictures(findings: Findings, unigram: float | None) -> dict[str, str]:
     return pictures
 
 
-def _sample_rows(findings: Findings) -> Iterator[dict[str, Any]]:
+def _sample_rows(findings: Results) -> Iterator[dict[str, Any]]:
     """The samples to show, the best first: the nearest to a reference or, without one, the least repetitive."""
     if findings.samples is None:
         return
@@ -116,7 +116,7 @@ def _sample_rows(findings: Findings) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _alignments(findings: Findings) -> Iterator[dict[str, Any]]:
+def _alignments(findings: Results) -> Iterator[dict[str, Any]]:
     """The samples with the highest and with the median identity, each beside its nearest reference."""
     if findings.novelty is None or findings.samples is None or findings.reference is None:
         return

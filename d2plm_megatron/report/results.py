@@ -53,7 +53,7 @@ class Collection:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Results:
     """What was found; None for what there was nothing to find in.
 
     Attributes:
@@ -106,14 +106,14 @@ class Findings:
         return [text for text, is_absent in absent.items() if is_absent]
 
 
-def gather(run: Path, samples: Path | None, evaluation: Path | None, reference: Path | None) -> Findings:
+def gather(run: Path, samples: Path | None, evaluation: Path | None, reference: Path | None) -> Results:
     """Reads everything and compares samples with reference. Raises ValueError or OSError for what cannot be read."""
     record = RunRecord.read(run)
     evaluated = read_evaluation(evaluation) if evaluation else None
     generated = Collection.read(samples) if samples else None
     real = Collection.read(reference) if reference else None
     novelty = _compare(generated, real) if generated and real else None
-    return Findings(record, evaluated, generated, real, novelty)
+    return Results(record, evaluated, generated, real, novelty)
 
 
 def _compare(samples: Collection, reference: Collection) -> Novelty:
@@ -124,7 +124,7 @@ def _compare(samples: Collection, reference: Collection) -> Novelty:
         return measure_novelty(samples.sequences, reference.sequences, advance)
 
 
-def numbers(findings: Findings) -> dict[str, Any]:
+def numbers(findings: Results) -> dict[str, Any]:
     """The findings as JSON: shares and identities from 0 to 1, entropies in nats, lengths in residues."""
     result: dict[str, Any] = {"run": {**_run_numbers(findings.run), "checkpoints": findings.checkpoints}}
     if findings.evaluation is not None:

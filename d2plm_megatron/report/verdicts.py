@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from d2plm_megatron.report.results import Findings
+from d2plm_megatron.report.results import Results
 from d2plm_megatron.report.sample_quality import CHANCE_QUANTILE
 
 DEVIATIONS = 2
@@ -25,12 +25,12 @@ class Verdict:
     is_good: bool
 
 
-def verdicts(findings: Findings) -> dict[str, Verdict]:
+def verdicts(findings: Results) -> dict[str, Verdict]:
     """A judgement of each main number that is there: perplexity, samples, recognised, identity."""
     return dict(_verdicts(findings))
 
 
-def _verdicts(findings: Findings) -> Iterator[tuple[str, Verdict]]:
+def _verdicts(findings: Results) -> Iterator[tuple[str, Verdict]]:
     if findings.evaluation is not None:
         elbo = findings.evaluation["elbo"]
         unigram = findings.evaluation["unigram_perplexity"]

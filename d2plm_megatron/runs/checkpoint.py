@@ -99,7 +99,7 @@ class Checkpoint:
         """Raises ValueError, naming the first difference, unless a recipe's model is the one that was saved."""
         for name, saved in vars(self.recipe.model).items():
             wanted = getattr(recipe.model, name)
-            if wanted != saved and name not in ("layer_spec", "init_std"):
+            if wanted != saved and name not in ("backend", "init_std"):
                 raise ValueError(
                     f"{self.path}: saved with model.{name}={saved}, but the recipe says {wanted}; "
                     f"choose another name=, or give model.{name}={saved}"

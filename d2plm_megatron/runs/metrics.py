@@ -12,7 +12,7 @@ from d2plm_megatron.runs import integrity
 _LINE = {"kind": str, "step": int, "time": str}
 _NUMBER = (int, float)
 _LINES = {
-    "train": _LINE | dict.fromkeys(("perplexity", "learning_rate", "gradient_norm", "tokens", "proteins"), _NUMBER),
+    "train": _LINE | dict.fromkeys(("perplexity", "lr", "gradient_norm", "tokens", "proteins"), _NUMBER),
     "validation": _LINE,
 }
 

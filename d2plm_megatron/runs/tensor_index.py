@@ -26,7 +26,7 @@ from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs.integrity import Damaged
 
 NAME = "tensors.json"
-WEIGHTS, AVERAGE = "weights", "average"
+RAW, EMA = "raw", "ema"
 """The groups of tensors that are an encoder: as trained, and their moving average."""
 BYTES_OF = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 """Of a number, by the dtypes of safetensors that weights, moments and averages may have."""

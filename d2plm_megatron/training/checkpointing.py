@@ -12,7 +12,7 @@ from torch import Tensor
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs.checkpoint import Checkpoint
-from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
+from d2plm_megatron.runs.tensor_index import EMA, RAW
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.master_weights import Shard
 
@@ -22,7 +22,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def prepare(engine: Engine, folder: Path, copies: bool) -> tensors.Write:
     """All of saving the engine's tensors but the writing; see tensors.prepare."""
     for shard in engine.masters.shards:
-        if not engine.masters.optimizer.optimizer.state[shard.stepped]:  # every step so far was skipped
+        if not engine.masters.optimizer.optimizer.state[shard.main_param]:  # every step so far was skipped
             _allocate_moments(engine, shard, num_updates=0)
     return tensors.prepare(folder, _groups(engine), copies)
 
@@ -71,22 +71,22 @@ def restore(engine: Engine, folder: Path, num_updates: int) -> None:
         folder: of the checkpoint.
         num_updates: optimizer steps that had been taken.
     """
-    engine.masters.settle()
+    engine.masters.wait_for_gather()
     for shard in engine.masters.shards:
         _allocate_moments(engine, shard, num_updates)
     tensors.load(folder, _groups(engine))
-    engine.average.num_updates = num_updates
-    engine.masters.publish()
+    engine.ema.num_updates = num_updates
+    engine.masters.copy_to_model()
 
 
 def _groups(engine: Engine) -> dict[str, tensors.Boxed]:
     state = engine.masters.optimizer.optimizer.state
-    pairs = list(zip(engine.masters.shards, engine.average.values, strict=True))
+    pairs = list(zip(engine.masters.shards, engine.ema.values, strict=True))
     return {
-        WEIGHTS: [boxed for shard, _ in pairs for boxed in shard.cut(shard.weight)],
-        AVERAGE: [boxed for shard, value in pairs for boxed in shard.cut(value)],
+        RAW: [boxed for shard, _ in pairs for boxed in shard.cut(shard.weight)],
+        EMA: [boxed for shard, value in pairs for boxed in shard.cut(value)],
         **{
-            moment: [boxed for shard, _ in pairs for boxed in shard.cut(_local(state[shard.stepped][moment]))]
+            moment: [boxed for shard, _ in pairs for boxed in shard.cut(_local(state[shard.main_param][moment]))]
             for moment in MOMENTS
         },
     }
@@ -95,9 +95,9 @@ def _groups(engine: Engine) -> dict[str, tensors.Boxed]:
 def _allocate_moments(engine: Engine, shard: Shard, num_updates: int) -> None:
     """Gives the optimizer the state that it would otherwise make in its first step."""
     optimizer: Any = engine.masters.optimizer.optimizer
-    state = optimizer.state[shard.stepped]
+    state = optimizer.state[shard.main_param]
     for moment in MOMENTS:
-        state[moment] = torch.zeros_like(shard.stepped.data)
+        state[moment] = torch.zeros_like(shard.main_param.data)
     if isinstance(optimizer, torch.optim.Optimizer) and type(optimizer).__module__.startswith("torch."):
         state["step"] = torch.tensor(float(num_updates))
     else:  # the fused optimizers of Transformer Engine and Apex count once for all

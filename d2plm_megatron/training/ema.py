@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from d2plm_megatron.config import Average
+from d2plm_megatron.config import EMA
 from d2plm_megatron.training.master_weights import MasterWeights
 
 
-class MovingAverage:
+class ExponentialMovingAverage:
     """average <- decay average + (1 - decay) weights.
 
     Each rank averages the shards that it steps: 4 bytes per parameter in all, divided by the data-parallel ranks when
@@ -21,7 +21,7 @@ class MovingAverage:
         options: decay, and whether it ramps up.
     """
 
-    def __init__(self, masters: MasterWeights, options: Average) -> None:
+    def __init__(self, masters: MasterWeights, options: EMA) -> None:
         self.masters = masters
         self.options = options
         self.values: list[Tensor] = [weight.clone() for weight in masters.weights]
@@ -50,9 +50,9 @@ class MovingAverage:
     @torch.no_grad()
     def _exchange(self) -> None:
         """Swaps average and weights in place, so that nothing more is held than one shard."""
-        self.masters.settle()
+        self.masters.wait_for_gather()
         for value, weight in zip(self.values, self.masters.weights, strict=True):
             kept = weight.clone()
             weight.copy_(value)
             value.copy_(kept)
-        self.masters.publish()
+        self.masters.copy_to_model()

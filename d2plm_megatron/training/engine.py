@@ -1,4 +1,4 @@
-"""The encoder made ready to train: wrapped for data parallelism, with Megatron's optimizer and the moving average."""
+"""The encoder made ready to train: wrapped for data parallelism, with Megatron's optimizer and the EMA."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from torch import Tensor
 from d2plm_megatron.config import Optimizer, Recipe
 from d2plm_megatron.model import backend, weights
 from d2plm_megatron.model.encoder import Encoder, transformer_config
-from d2plm_megatron.model.sharding import boxes_by_parameter
+from d2plm_megatron.model.sharding import slices_by_parameter
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
-from d2plm_megatron.training.ema import MovingAverage
+from d2plm_megatron.training.ema import ExponentialMovingAverage
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class Engine:
         encoder: inside `wrapped`.
         wrapped: Megatron's data-parallel wrapper, which is what is called.
         masters: the fp32 weights.
-        average: their moving average.
+        ema: their exponential moving average.
     """
 
     def __init__(self, recipe: Recipe, processes: Processes) -> None:
         self.recipe, self.processes = recipe, processes
-        kernels = backend.choose(recipe.model.layer_spec, recipe.train.precision)
-        config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, kernels)
-        self.encoder = Encoder(recipe.model, config, kernels).to(processes.device)
+        backend_name = backend.choose(recipe.model.backend, recipe.train.precision)
+        config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, backend_name)
+        self.encoder = Encoder(recipe.model, config, backend_name).to(processes.device)
         weights.initialise(self.encoder, recipe.model, recipe.train.seed)
-        boxes = boxes_by_parameter(self.encoder)
+        boxes = slices_by_parameter(self.encoder)
         sharding = recipe.parallel.sharding if processes.data_size > 1 else "none"  # alone there is nothing to share
         self.wrapped = _wrap(self.encoder, config, sharding)
         self.optimizer = _optimizer(recipe, self.wrapped, sharding)
@@ -66,7 +66,7 @@ class Engine:
         config.no_sync_func = self.wrapped.no_sync  # else the first step tells for all which pack is the last
         config.grad_scale_func = self.optimizer.scale_loss
         self.masters = master_weights.collect(self.wrapped, self.optimizer, sharding, boxes)
-        self.average = MovingAverage(self.masters, recipe.average)
+        self.ema = ExponentialMovingAverage(self.masters, recipe.ema)
 
     def prepare(self, step: int) -> None:
         """Before the forward passes of step `step` (from 0): no gradients, and the learning rate of the step."""
@@ -95,7 +95,7 @@ class Engine:
         if 0 < shrink < 1:
             torch._foreach_mul_(self.masters.gradients, shrink)
         self.optimizer.step_with_ready_grads()
-        self.average.update()
+        self.ema.update()
         return Update(True, norm, scored, raised)
 
     def _agree(self, loss: Tensor, flags: Sequence[bool]) -> tuple[float, bool, float, tuple[bool, ...]]:
@@ -115,11 +115,11 @@ class Engine:
 def learning_rate(options: Optimizer, step: int, max_steps: int) -> float:
     """Of step `step` (from 0): linear warm-up, cosine to the floor, flat."""
     if step < options.warmup_steps:
-        return options.learning_rate * (step + 1) / options.warmup_steps
+        return options.lr * (step + 1) / options.warmup_steps
     decay_steps = max_steps if options.decay_steps is None else options.decay_steps
     progress = min(1.0, (step - options.warmup_steps) / max(1, decay_steps - options.warmup_steps))
-    share = options.floor_ratio + (1 - options.floor_ratio) * (1 + math.cos(math.pi * progress)) / 2
-    return options.learning_rate * share
+    share = options.min_lr_ratio + (1 - options.min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2
+    return options.lr * share
 
 
 def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
@@ -160,11 +160,11 @@ def _optimizer(recipe: Recipe, wrapped: Any, sharding: str) -> Any:
     bf16 = recipe.train.precision == "bf16"
     config = OptimizerConfig(
         optimizer="adam",
-        lr=options.learning_rate,
+        lr=options.lr,
         weight_decay=options.weight_decay,
         adam_beta1=options.beta1,
         adam_beta2=options.beta2,
-        adam_eps=options.epsilon,
+        adam_eps=options.eps,
         bf16=bf16,
         params_dtype=torch.bfloat16 if bf16 else torch.float32,
         use_distributed_optimizer=sharding != "none",

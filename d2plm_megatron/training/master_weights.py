@@ -14,7 +14,7 @@ from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataPa
 from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
-from d2plm_megatron.model.sharding import Box
+from d2plm_megatron.model.sharding import TensorSlice
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Shard:
         start: where it begins in the flattened local parameter.
         boxes: where its elements belong in the whole model.
         weight: fp32, flat; the storage that the optimizer writes to.
-        stepped: what the optimizer keys its state by.
+        main_param: what the optimizer keys its state by.
     """
 
     start: int
-    boxes: tuple[Box, ...]
+    boxes: tuple[TensorSlice, ...]
     weight: Tensor
-    stepped: Tensor
+    main_param: Tensor
 
-    def cut(self, values: Tensor) -> Iterator[tuple[Box, Tensor]]:
+    def cut(self, values: Tensor) -> Iterator[tuple[TensorSlice, Tensor]]:
         """Each box with its view of `values`, which run along with `weight`."""
         flat = values.view(-1)
         for box in self.boxes:
@@ -64,7 +64,7 @@ class MasterWeights:
     @property
     def gradients(self) -> list[Tensor]:
         """Of every shard, fp32, once the optimizer has prepared them."""
-        return [to_local_if_dtensor(shard.stepped.grad) for shard in self.shards]
+        return [to_local_if_dtensor(shard.main_param.grad) for shard in self.shards]
 
     def squared_norm(self) -> Tensor:
         """Of the gradients, without what tensor- and pipeline-parallel ranks hold twice: a scalar, float64."""
@@ -72,7 +72,7 @@ class MasterWeights:
         norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(1, device=torch.cuda.current_device())]
         return torch.stack(norms).double().square().sum()
 
-    def settle(self) -> None:
+    def wait_for_gather(self) -> None:
         """To be called before writing to the weights: FSDP may be gathering them ahead, and would keep the old ones."""
         if self._is_fsdp:
             self.wrapped.stop_communication()
@@ -82,7 +82,7 @@ class MasterWeights:
         return isinstance(self.wrapped, FullyShardedDataParallel)
 
     @torch.no_grad()
-    def publish(self) -> None:
+    def copy_to_model(self) -> None:
         """Makes the encoder compute with the present fp32 weights: rounds them to its precision and gathers them."""
         if hasattr(self.optimizer, "_copy_main_params_to_model_params"):
             self.optimizer._copy_main_params_to_model_params()
@@ -90,23 +90,23 @@ class MasterWeights:
             self.wrapped.start_param_sync(force_sync=not self._is_fsdp)
 
 
-def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str, list[Box]]) -> MasterWeights:
+def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str, list[TensorSlice]]) -> MasterWeights:
     """Finds the fp32 weights behind a wrapped encoder.
 
     Args:
         wrapped: Megatron's DistributedDataParallel or FullyShardedDataParallel.
         optimizer: from get_megatron_optimizer, for this wrapper.
         sharding: parallel.sharding of the recipe.
-        boxes_by_name: from `boxes_by_parameter`, taken before wrapping.
+        boxes_by_name: from `slices_by_parameter`, taken before wrapping.
     """
     optimizer = getattr(optimizer, "chained_optimizers", [optimizer])[0]
     find = {"none": _whole, "optimizer": _distributed, "parameters": _fully_sharded}[sharding]
     shards = []
-    for name, start, weight, stepped in find(wrapped, optimizer):
+    for name, start, weight, main_param in find(wrapped, optimizer):
         boxes = [part for box in boxes_by_name[name] for part in box.cut(start, start + weight.numel())]
         if sharding != "none":  # then no other data-parallel rank holds the same
             boxes = [replace(box, replica=(*box.replica[:-1], 0)) for box in boxes]
-        shards.append(Shard(start, tuple(boxes), weight, stepped))
+        shards.append(Shard(start, tuple(boxes), weight, main_param))
     return MasterWeights(shards, optimizer, wrapped, sharding != "none")
 
 
@@ -115,8 +115,8 @@ Found = Iterator[tuple[str, int, Tensor, Tensor]]
 
 def _whole(wrapped: Any, optimizer: Any) -> Found:
     for name, parameter in wrapped.module.named_parameters():
-        stepped = getattr(parameter, "main_param", parameter)
-        yield name, 0, stepped.data.view(-1), stepped
+        main_param = getattr(parameter, "main_param", parameter)
+        yield name, 0, main_param.data.view(-1), main_param
 
 
 def _distributed(wrapped: Any, optimizer: Any) -> Found:
@@ -124,12 +124,12 @@ def _distributed(wrapped: Any, optimizer: Any) -> Found:
         if parameter in optimizer.model_param_gbuf_map:  # else other ranks have all of it
             start = optimizer._get_model_param_range_map(parameter)["param"].start
             group, order = optimizer.model_param_group_index_map[parameter]
-            stepped = optimizer.optimizer.param_groups[group]["params"][order]
-            yield name, start, stepped.data.view(-1), stepped
+            main_param = optimizer.optimizer.param_groups[group]["params"][order]
+            yield name, start, main_param.data.view(-1), main_param
 
 
 def _fully_sharded(wrapped: Any, optimizer: Any) -> Found:
-    for name, stepped in wrapped.param_and_grad_buffer.optimizer_named_parameters:
-        weight = stepped.data.to_local().view(-1)
+    for name, main_param in wrapped.param_and_grad_buffer.optimizer_named_parameters:
+        weight = main_param.data.to_local().view(-1)
         if weight.numel():
-            yield name, stepped.megatron_fsdp_slice.start, weight, stepped
+            yield name, main_param.megatron_fsdp_slice.start, weight, main_param

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.training.step import run_packs
 
 NUM_NAMED = 10
@@ -23,8 +23,8 @@ class _Watched:
     objective: Objective
     samples: set[int] = field(default_factory=set)
 
-    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
-        return self.objective.corrupt(batch, noise)
+    def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
+        return self.objective.corrupt(batch, rng)
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         broken_T = ~logits_TV.isfinite().all(-1) & noisy.clean.scored_T

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from d2plm_megatron.config import Evaluate
+from d2plm_megatron.config import Validation
 from d2plm_megatron.data.stream import Position
 
 
@@ -32,9 +32,9 @@ class Progress:
     best_loss: float = math.inf
     evaluations_since_best: int = 0
 
-    def is_better(self, loss: float, options: Evaluate) -> bool:
-        """Takes note of a validation loss; true if it is the best by more than the threshold."""
-        if loss < self.best_loss - options.threshold:
+    def is_better(self, loss: float, options: Validation) -> bool:
+        """Takes note of a validation loss; true if it is the best by more than min_delta."""
+        if loss < self.best_loss - options.min_delta:
             self.best_loss, self.evaluations_since_best = loss, 0
             return True
         self.evaluations_since_best += 1
@@ -44,7 +44,7 @@ class Progress:
         """To be called when losses to come cannot be compared with those before."""
         self.best_loss, self.evaluations_since_best = math.inf, 0
 
-    def should_stop(self, options: Evaluate) -> bool:
+    def should_stop(self, options: Validation) -> bool:
         """True once `patience` evaluations in a row brought no improvement."""
         return options.patience is not None and self.evaluations_since_best >= options.patience
 

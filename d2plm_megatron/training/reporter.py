@@ -31,13 +31,13 @@ class Reporter:
 
     def training(self, step: int, values: dict[str, float]) -> None:
         """A progress report: averages of the objective, rates and the optimizer's numbers since the last one."""
-        values = {**values, "perplexity": metrics.perplexity(values["nats"])}
+        values = {**values, "perplexity": metrics.perplexity(values["nll"])}
         self._write("train", step, values)
         left = timedelta(seconds=round((self.recipe.train.max_steps - step) * values["seconds_per_step"]))
         skipped = f" | {values['skipped_steps']:.0f} steps skipped" if values["skipped_steps"] else ""
         print(
             f"step {step:,}/{self.recipe.train.max_steps:,} | loss {values['loss']:.4f} | "
-            f"perplexity {values['perplexity']:.2f} | lr {values['learning_rate']:.2e} | "
+            f"perplexity {values['perplexity']:.2f} | lr {values['lr']:.2e} | "
             f"grad {values['gradient_norm']:.3f} | {values['tokens_per_second']:,.0f} tokens/s | "
             f"packed {values['packing_efficiency']:.1%} | {values['tflops']:.3g} TFLOP/s, MFU {values['mfu']:.1%} | "
             f"{left} left{skipped}",
@@ -45,7 +45,7 @@ class Reporter:
         )
 
     def validation(self, step: int, values: dict[str, float], is_best: bool) -> None:
-        """Perplexities of the averaged weights on held-out proteins."""
+        """Perplexities of the EMA of the weights on held-out proteins."""
         self._write("validation", step, values)
         parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items() if "perplexity" in name]
         print(f"step {step:,} | validation | {' | '.join(parts)}{' | best so far' if is_best else ''}", flush=True)

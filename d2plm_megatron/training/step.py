@@ -14,7 +14,7 @@ from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 Sums = dict[str, tuple[float, float]]
 """By name, (sum, count): "loss" and the metrics of the objective."""
@@ -71,7 +71,7 @@ def run_packs(
 
     def forward_step(batches: Iterator[TokenBatch], model: Any) -> tuple[Tensor, Any]:
         batch = next(batches).to(device)
-        noisy = objective.corrupt(batch, Noise(seed, batch.epoch))
+        noisy = objective.corrupt(batch, KeyedRng(seed, batch.epoch))
         return model(noisy), partial(_loss, objective, noisy)
 
     with torch.set_grad_enabled(train):

@@ -50,7 +50,7 @@ def _measured_flops(device: torch.device, dtype: torch.dtype) -> float:
 
 
 @dataclass
-class Interval:
+class Throughput:
     """Adds up what happens between two progress reports.
 
     Args:

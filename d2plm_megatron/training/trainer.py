@@ -10,12 +10,12 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.config.overrides import to_yaml
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
+from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, validation_packs
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.files import write_text
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.preemption import Interruption
+from d2plm_megatron.parallel.preemption import PreemptionHandler
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.rng import Stream, seed_for
 from d2plm_megatron.runs.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ from d2plm_megatron.training.reporter import Reporter
 from d2plm_megatron.training.resume import newest_checkpoint, progress_of
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import LocalSums, averages, run_packs
-from d2plm_megatron.training.throughput import Interval, peak_flops
+from d2plm_megatron.training.throughput import Throughput, peak_flops
 
 VALIDATION_SEED = seed_for(Stream.VALIDATE, 0)
 """Held-out proteins meet the same noise at every evaluation, so that only the weights make the difference."""
@@ -46,16 +46,16 @@ class Trainer:
         interruption: asked between steps whether to save and stop.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes, interruption: Interruption | None = None) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, interruption: PreemptionHandler | None = None) -> None:
         if recipe.data.train is None:
             raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
         self.recipe, self.processes = recipe, processes
-        self.interruption = interruption or Interruption()
+        self.interruption = interruption or PreemptionHandler()
         self.folder = RunFolder(Path(recipe.output) / recipe.name)
         self.objective = build(recipe.objective)
         self.stream = PackStream.open(recipe.data, recipe.train.seed)
         validation = None if recipe.data.validation is None else IndexedProteins(recipe.data.validation)
-        self.held_out = [] if validation is None else self._held_out(validation)
+        self.validation_packs = [] if validation is None else self._validation_packs(validation)
         self.fingerprint = fingerprint(recipe, self.stream, validation)
         checkpoint = newest_checkpoint(self.folder, recipe, self._say)
         self.engine = Engine(recipe, processes)
@@ -63,7 +63,7 @@ class Trainer:
         if checkpoint is not None:
             self._restore(checkpoint)
         self.reporter = self._start_reporting(checkpoint)
-        self._saver = Saver(self.engine, self.folder, recipe.train.background_save, recipe.train.keep_last)
+        self._saver = Saver(self.engine, self.folder, recipe.train.async_save, recipe.train.keep_last)
 
     def fit(self) -> bool:
         """Trains until train.max_steps, or until the validation loss no longer falls.
@@ -75,23 +75,23 @@ class Trainer:
         batches = global_batches(
             self.stream, progress.position, packs_per_batch, self.processes.data_rank, self.processes.data_size
         )
-        interval = self._interval()
+        throughput = self._throughput()
         is_saved, interrupted = True, None
         with Prefetch(batches) as ready, self._saver:
-            while progress.step < options.max_steps and not progress.should_stop(self.recipe.evaluate):
+            while progress.step < options.max_steps and not progress.should_stop(self.recipe.validation):
                 if interrupted := self.interruption.agreed:
                     break
                 batch = next(ready)
                 sums, update = self._step(batch)
-                interval.add(batch, sums)
+                throughput.add(batch, sums)
                 if progress.step % options.log_every_steps == 0:
-                    self._report(interval, update)
+                    self._report(throughput, update)
                 pause = time.perf_counter()
-                is_best = self._is_due(self.recipe.evaluate.every_steps) and self._evaluate()
+                is_best = self._is_due(self.recipe.validation.every_steps) and self._evaluate()
                 is_saved = is_best or self._is_due(options.save_every_steps)
                 if is_saved:
                     self._save(is_best)
-                interval.pause(time.perf_counter() - pause)
+                throughput.pause(time.perf_counter() - pause)
             if not is_saved:
                 self._save(is_best=False)
         self._close(interrupted)
@@ -116,8 +116,8 @@ class Trainer:
         progress.num_tokens += batch.num_tokens
         return sums, update
 
-    def _report(self, interval: Interval, update: Update) -> None:
-        values = interval.report()
+    def _report(self, throughput: Throughput, update: Update) -> None:
+        values = throughput.report()
         if self.reporter:
             self.reporter.training(self.progress.step, {**values, **self._counts(update.norm)})
 
@@ -137,14 +137,14 @@ class Trainer:
         found = describe([self.stream.name_of(sample) for sample in broken], batch.num_proteins)
         raise ValueError(
             f"{many}had a loss or gradient that is not finite; in the last one {found}; "
-            "a lower optimizer.learning_rate or train.precision=fp32 may help"
+            "a lower optimizer.lr or train.precision=fp32 may help"
         )
 
     def _counts(self, norm: float) -> dict[str, float]:
         """The numbers of the last step, for the progress report."""
         progress = self.progress
         return {
-            "learning_rate": learning_rate(self.recipe.optimizer, progress.step - 1, self.recipe.train.max_steps),
+            "lr": learning_rate(self.recipe.optimizer, progress.step - 1, self.recipe.train.max_steps),
             "gradient_norm": norm,
             "skipped_steps": progress.step - progress.num_updates,
             "proteins": progress.num_proteins,
@@ -155,18 +155,23 @@ class Trainer:
         return self.progress.step % every_steps == 0 or self.progress.step == self.recipe.train.max_steps
 
     def _evaluate(self) -> bool:
-        """Measures the averaged weights on held-out proteins; true if they are the best so far."""
-        if not self.held_out:
+        """Measures the EMA of the weights on held-out proteins; true if they are the best so far."""
+        if not self.validation_packs:
             return False
         values: dict[str, float] = {}
-        with self.engine.average.swapped_in():
+        with self.engine.ema.swapped_in():
             for name, measure in self.objective.measures().items():
                 sums = run_packs(
-                    self.engine.wrapped, measure, self.held_out, self.processes.device, VALIDATION_SEED, train=False
+                    self.engine.wrapped,
+                    measure,
+                    self.validation_packs,
+                    self.processes.device,
+                    VALIDATION_SEED,
+                    train=False,
                 )
-                nats = averages(sums.over_ranks())["nats"]
-                values |= {f"{name}_nats": nats, f"{name}_perplexity": perplexity(nats)}
-        is_best = self.progress.is_better(next(iter(values.values())), self.recipe.evaluate)
+                nats = averages(sums.over_ranks())["nll"]
+                values |= {f"{name}_nll": nats, f"{name}_perplexity": perplexity(nats)}
+        is_best = self.progress.is_better(next(iter(values.values())), self.recipe.validation)
         if self.reporter:
             self.reporter.validation(self.progress.step, values, is_best)
         return is_best
@@ -192,19 +197,19 @@ class Trainer:
         self.stream.check(self.progress.position)
         checkpointing.restore(self.engine, checkpoint.path, self.progress.num_updates)
 
-    def _held_out(self, validation: IndexedProteins) -> list[TokenBatch]:
-        packs = held_out_packs(
+    def _validation_packs(self, validation: IndexedProteins) -> list[TokenBatch]:
+        packs = validation_packs(
             validation,
             self.recipe.data,
-            self.recipe.evaluate.max_proteins,
+            self.recipe.validation.max_proteins,
             self.processes.data_rank,
             self.processes.data_size,
         )
         return [pack.pinned() for pack in packs]
 
-    def _interval(self) -> Interval:
+    def _throughput(self) -> Throughput:
         peak = peak_flops(self.processes.device, DTYPES[self.recipe.train.precision])
-        return Interval(self.recipe.model, peak, self.recipe.train.global_batch_tokens)
+        return Throughput(self.recipe.model, peak, self.recipe.train.global_batch_tokens)
 
     def _start_reporting(self, checkpoint: Checkpoint | None) -> Reporter | None:
         if not self.processes.is_main:
@@ -226,9 +231,9 @@ class Trainer:
         if interrupted:
             self._say(f"saved and stopped on {interrupted.name} at {step}; the same command continues")
             return
-        if self.progress.should_stop(self.recipe.evaluate):
+        if self.progress.should_stop(self.recipe.validation):
             self._say(
                 f"stopped early: {self.progress.evaluations_since_best} evaluations without a validation loss "
-                f"below {self.progress.best_loss:.4f} - {self.recipe.evaluate.threshold}"
+                f"below {self.progress.best_loss:.4f} - {self.recipe.validation.min_delta}"
             )
         self._say(f"finished at {step}")

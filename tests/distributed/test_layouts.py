@@ -46,11 +46,11 @@ def test_gradients_are_added_up_in_several_parts(runs: dict[str, Run]) -> None:
 
 def test_average_is_shared_out_where_the_optimizer_is(runs: dict[str, Run]) -> None:
     """Of 4 bytes to a parameter each rank holds its part, to the rounding of Megatron's buffers."""
-    (alone,) = runs[name(HARDEST, ALONE, "fp32")].average_bytes
+    (alone,) = runs[name(HARDEST, ALONE, "fp32")].ema_bytes
     assert alone == 4 * sum(weight.numel() for weight in runs[name(HARDEST, ALONE, "fp32")].initial_weights.values())
-    assert runs[name(HARDEST, "DP2", "fp32")].average_bytes == [alone, alone]
+    assert runs[name(HARDEST, "DP2", "fp32")].ema_bytes == [alone, alone]
     for layout in ("DP2+optimizer", "DP2+FSDP", "DP4+optimizer"):
-        parts = runs[name(HARDEST, layout, "fp32")].average_bytes
+        parts = runs[name(HARDEST, layout, "fp32")].ema_bytes
         assert sum(parts) == alone, layout
         assert max(parts) < 1.01 * alone / len(parts), layout
 
@@ -59,7 +59,7 @@ def test_another_run_is_not_taken_for_the_same(runs: dict[str, Run]) -> None:
     absorbing, mlm = runs[name("absorbing", ALONE, "fp32")], runs[name("mlm", ALONE, "fp32")]
     failure = judge(mlm, absorbing, absorbing).failure
     assert failure.startswith("pack 0 differs, loss")
-    assert all(quantity in failure for quantity in ("gradient_norm", "weights", "average", "whole_average"))
+    assert all(quantity in failure for quantity in ("gradient_norm", "weights", "ema", "whole_ema"))
     timed = runs[name(HARDEST, ALONE, "fp32")]
     assert judge(absorbing, absorbing, absorbing).failure == ""
     assert timed.initial_weights.keys() != absorbing.initial_weights.keys()

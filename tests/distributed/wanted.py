@@ -37,7 +37,7 @@ STRAIGHT = (
     "train.global_batch_tokens=512",
     "train.save_every_steps=7",
     "train.keep_last=9",
-    "evaluate.every_steps=5",
+    "validation.every_steps=5",
 )
 """Two packs to a step; the evaluations before and after the seventh step."""
 SEVENTH = "checkpoints/step_00000007"

@@ -27,7 +27,7 @@ APPENDED = {
     "python -m data_tools.simulate": "--proteins 400",
     "python -m data_tools.download": "--mirror {mirror}",
     "python recipes/absorbing_tiny.py data.train=data/family/train data.validation=data/family/validation name=mine": (
-        "train.max_steps=4 evaluate.every_steps=2"
+        "train.max_steps=4 validation.every_steps=2"
     ),
     "python recipes/absorbing_tiny.py data.train=data/family/train parallel.sharding=parameters": "train.max_steps=2",
     "python -m d2plm_megatron.evaluation": "--draws 2",

@@ -77,7 +77,7 @@ def test_help_names_every_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         _run("fm_450m", "--help", monkeypatch=monkeypatch)
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for key in ("train.max_steps", "parallel.sharding", "objective.schedule", "average.decay", "track.wandb"):
+    for key in ("train.max_steps", "parallel.sharding", "objective.schedule", "ema.decay", "track.wandb"):
         assert key in printed
 
 

@@ -17,7 +17,7 @@ from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.processes import Processes, started
+from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins.alphabet import encode
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import averages, run_packs
@@ -47,7 +47,7 @@ def recipe(prefix: Path, **train: Any) -> Recipe:
     parent = absorbing_tiny.recipe()
     return replace(
         parent,
-        model=replace(parent.model, layer_spec="torch"),  # Transformer Engine's attention is for 16 bits
+        model=replace(parent.model, backend="torch"),  # Transformer Engine's attention is for 16 bits
         data=replace(parent.data, train=str(prefix)),
         optimizer=replace(parent.optimizer, warmup_steps=2),
         train=replace(parent.train, **train),
@@ -72,5 +72,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         write_proteins(Path(folder) / "proteins")
         chosen = recipe(Path(folder) / "proteins")
-        with started(chosen.parallel) as alone:
+        with parallel_context(chosen.parallel) as alone:
             GOLDEN.write_text(json.dumps({"losses": losses(chosen, alone)}, indent=2) + "\n")

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Model, Parallel
-from d2plm_megatron.model import backend as layer_spec
+from d2plm_megatron.model import backend as backend
 from d2plm_megatron.model import weights
 from d2plm_megatron.model.attention import PackedAttention, PackedProteins, packed_proteins
 from d2plm_megatron.model.encoder import Encoder, transformer_config
-from d2plm_megatron.model.sharding import boxes_by_parameter
+from d2plm_megatron.model.sharding import slices_by_parameter
 from d2plm_megatron.parallel.processes import Processes
 
 pytestmark = pytest.mark.gpu
@@ -24,7 +24,7 @@ SMALL = {
     "time": Model(num_layers=4, hidden_size=256, num_attention_heads=4, ffn_hidden_size=512, time_conditioning=True),
     "esm": replace(MODEL_SIZES["esm2_8m"], num_layers=4),
 }
-NEEDS_TE = pytest.mark.skipif(not layer_spec.HAVE_TE, reason="needs Transformer Engine")
+NEEDS_TE = pytest.mark.skipif(not backend.HAVE_TE, reason="needs Transformer Engine")
 EACH_KIND = pytest.mark.parametrize("kind", SMALL)
 
 
@@ -35,7 +35,7 @@ def build(kind: str, precision: str, kernels: str = "torch") -> Encoder:
     weights.initialise(encoder, model, seed=0)
     parameters = dict(encoder.named_parameters())
     with torch.no_grad():
-        for name, boxes in boxes_by_parameter(encoder).items():
+        for name, boxes in slices_by_parameter(encoder).items():
             for box in boxes:  # drawn by the name in the whole model, which both layer specs share
                 values = parameters[name].view(-1)[box.start : box.stop]
                 values += 0.05 * weights.normal(box, 1, values.device).to(values.dtype)
@@ -122,6 +122,6 @@ def test_gelu_is_esm2s_with_transformer_engine(one_process: Processes) -> None:
 def test_transformer_engine_has_the_same_checkpoint(one_process: Processes, kind: str) -> None:
     places = []
     for kernels in ("torch", "te"):
-        boxes = boxes_by_parameter(build(kind, "bf16", kernels))
+        boxes = slices_by_parameter(build(kind, "bf16", kernels))
         places.append({(box.name, box.whole_shape, box.offset) for held in boxes.values() for box in held})
     assert places[0] == places[1]

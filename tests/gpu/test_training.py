@@ -42,7 +42,7 @@ def test_losses_are_those_of_the_cpu(one_process: Processes, prefix: Path) -> No
 @EACH_SPEC
 def test_loss_in_bf16_is_close(one_process: Processes, prefix: Path, kernels: str) -> None:
     chosen = recipe(prefix, precision="bf16")
-    found = losses(replace(chosen, model=replace(chosen.model, layer_spec=kernels)), one_process)
+    found = losses(replace(chosen, model=replace(chosen.model, backend=kernels)), one_process)
     assert found[0] == pytest.approx(golden_losses()[0], rel=1e-3)
     assert found == pytest.approx(golden_losses(), rel=2e-2)
 
@@ -53,7 +53,7 @@ def test_a_step_waits_for_the_gpu_once(
 ) -> None:
     """tests/unit/training/test_waits.py counts on a stand-in; here torch tells, but for copies it cannot see."""
     chosen = recipe(prefix, precision="bf16")
-    chosen = replace(chosen, model=replace(chosen.model, layer_spec=kernels))
+    chosen = replace(chosen, model=replace(chosen.model, backend=kernels))
     engine, objective = Engine(chosen, one_process), build(chosen.objective)
     packs = [make_pack([100, 156], seed).pinned() for seed in range(2)]
     for step in range(3):  # kernels are looked for, and state is made, in the first two

@@ -59,7 +59,7 @@ def pack_of() -> Callable[..., TokenBatch]:
             sequence_T=torch.arange(len(ids)).repeat_interleave(torch.tensor(lengths)),
             scored_T=(tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop),
             sample_ids_S=samples_S,
-            ordinals_S=samples_S,
+            stream_index_S=samples_S,
             lengths_S=tuple(lengths),
             epoch=0,
         )
@@ -77,7 +77,7 @@ def masked() -> Callable[..., NoisyBatch]:
     def make(pack: TokenBatch, places: Sequence[int], t: float) -> NoisyBatch:
         predicted_T = torch.zeros_like(pack.scored_T)
         predicted_T[list(places)] = True
-        times_S = torch.full(pack.ordinals_S.shape, t, dtype=torch.float64)
+        times_S = torch.full(pack.stream_index_S.shape, t, dtype=torch.float64)
         tokens_T = pack.tokens_T.masked_fill(predicted_T, alphabet.MASK)
         return NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
 
@@ -132,7 +132,7 @@ def write_checkpoint(one_process: Processes) -> Callable[..., Path]:
     ) -> Path:
         folder = run.begin(step)
         values = torch.full((2, 3), float(step))
-        files = tensors.save(folder, {"weights": [(tensors.whole_box("layer", values), values)]})
+        files = tensors.save(folder, {"weights": [(tensors.whole_slice("layer", values), values)]})
         described = {"data": {}, "layout": {}, "versions": {"torch": "2.13.0"}, "date": "2026-11-21"}
         state = {"progress": progress(step, **counts), **described, "files": files}
         Checkpoint(folder, recipe, state).write()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron.rng import Noise, Stream, hash_integers, to_unit
+from d2plm_megatron.rng import KeyedRng, Stream, hash_integers, to_unit
 
 MASK64 = (1 << 64) - 1
 INCREMENT = 0x9E3779B97F4A7C15
@@ -57,7 +57,7 @@ def test_any_mixture_of_integers_and_tensors_hashes_the_same(parts, which):
     """Integers are hashed on the host as far as the first tensor; nothing may tell where that was."""
     mixture = [torch.tensor([part]) if which >> place & 1 else part for place, part in enumerate(parts)]
     assert int(hash_integers(*mixture)) & MASK64 == hashed(*parts)
-    stratified = Noise(parts[0], parts[1]).stratified(Stream.TIME, torch.tensor([parts[-1]]))
+    stratified = KeyedRng(parts[0], parts[1]).stratified(Stream.TIME, torch.tensor([parts[-1]]))
     assert stratified == to_unit(
         hash_integers(parts[0], Stream.TIME, parts[1]) + parts[-1] * torch.tensor(INCREMENT - (1 << 64))
     )
@@ -69,11 +69,11 @@ def test_values_never_change():
         "LENGTH": 9, "REVEAL": 10, "RESIDUE": 11, "EVALUATE": 12, "MEMBER": 13, "CORPUS": 14, "FATE": 15,
         "HELD_OUT": 16, "VALIDATE": 17, "GENERATE": 18,
     }  # fmt: skip
-    noise = Noise(seed=42, epoch=7)
-    assert int(noise.bits(Stream.CORRUPT, 3, 4)) & MASK64 == hashed(42, 2, 7, 3, 4) == PINNED_BITS
-    assert float(noise.uniform(Stream.CORRUPT, 3, 4)) == ((PINNED_BITS >> 12) + 0.5) / 2**52
+    rng = KeyedRng(seed=42, epoch=7)
+    assert int(rng.bits(Stream.CORRUPT, 3, 4)) & MASK64 == hashed(42, 2, 7, 3, 4) == PINNED_BITS
+    assert float(rng.uniform(Stream.CORRUPT, 3, 4)) == ((PINNED_BITS >> 12) + 0.5) / 2**52
     weyl = [((hashed(42, 1, 7) + k * INCREMENT & MASK64) >> 12) + 0.5 for k in (0, 1, 10**12)]
-    found = noise.stratified(Stream.TIME, torch.tensor([0, 1, 10**12]))
+    found = rng.stratified(Stream.TIME, torch.tensor([0, 1, 10**12]))
     assert found.tolist() == [value / 2**52 for value in weyl]
     assert found.tolist() == pytest.approx(PINNED_TIMES, abs=1e-15)
 
@@ -88,7 +88,7 @@ def test_ends_of_the_unit_interval():
 
 
 def test_integers_are_uniform_and_in_range():
-    drawn = Noise(0, 0).integers(Stream.REPLACE, 20, torch.arange(100_000))
+    drawn = KeyedRng(0, 0).integers(Stream.REPLACE, 20, torch.arange(100_000))
     counts = drawn.bincount(minlength=20).double()
     assert len(counts) == 20
     assert float(((counts - 5000) ** 2 / 5000).sum()) < 43.8  # chi-square, 19 degrees of freedom, p = 0.001
@@ -97,7 +97,7 @@ def test_integers_are_uniform_and_in_range():
 def test_uniform_is_uniform_in_every_direction():
     numbers = torch.arange(1 << 16)
     for keys in ((numbers, 0), (0, numbers), (numbers >> 8, numbers & 255)):
-        values = Noise(0, 0).uniform(Stream.CORRUPT, *keys)
+        values = KeyedRng(0, 0).uniform(Stream.CORRUPT, *keys)
         counts = torch.histc(values.float(), 64, 0, 1).double()
         assert float(((counts - 1024) ** 2 / 1024).sum()) < 103.4  # 63 degrees of freedom, p = 0.001
         assert abs(float(values.mean()) - 0.5) < 4 / math.sqrt(12 * (1 << 16))
@@ -106,14 +106,14 @@ def test_uniform_is_uniform_in_every_direction():
 def test_draws_that_differ_in_any_key_are_uncorrelated():
     samples, position = torch.arange(1 << 16), 5
     draws = [
-        Noise(0, 0).uniform(Stream.CORRUPT, samples, position),
-        Noise(1, 0).uniform(Stream.CORRUPT, samples, position),
-        Noise(0, 1).uniform(Stream.CORRUPT, samples, position),
-        Noise(0, 0).uniform(Stream.REPLACE, samples, position),
-        Noise(0, 0).uniform(Stream.CORRUPT, samples, position + 1),
-        Noise(0, 0).uniform(Stream.CORRUPT, position, samples),
-        Noise(0, 0).uniform(Stream.CORRUPT, samples + 1, position),
-        Noise(0, 0).uniform(Stream.CORRUPT, samples),
+        KeyedRng(0, 0).uniform(Stream.CORRUPT, samples, position),
+        KeyedRng(1, 0).uniform(Stream.CORRUPT, samples, position),
+        KeyedRng(0, 1).uniform(Stream.CORRUPT, samples, position),
+        KeyedRng(0, 0).uniform(Stream.REPLACE, samples, position),
+        KeyedRng(0, 0).uniform(Stream.CORRUPT, samples, position + 1),
+        KeyedRng(0, 0).uniform(Stream.CORRUPT, position, samples),
+        KeyedRng(0, 0).uniform(Stream.CORRUPT, samples + 1, position),
+        KeyedRng(0, 0).uniform(Stream.CORRUPT, samples),
     ]
     correlation = torch.corrcoef(torch.stack(draws)) - torch.eye(len(draws))
     assert float(correlation.abs().max()) < 4.5 / math.sqrt(1 << 16)
@@ -123,15 +123,15 @@ def test_draws_that_differ_in_any_key_are_uncorrelated():
 def test_a_draw_does_not_depend_on_what_is_drawn_with_it(first, count, alone):
     samples = first + torch.arange(count)
     alone %= count
-    together = Noise(3, 1).uniform(Stream.CORRUPT, samples[:, None], torch.arange(4))
-    assert torch.equal(together[alone], Noise(3, 1).uniform(Stream.CORRUPT, samples[alone], torch.arange(4)))
-    times = Noise(3, 1).stratified(Stream.TIME, samples)
-    assert times[alone] == Noise(3, 1).stratified(Stream.TIME, samples[alone])
+    together = KeyedRng(3, 1).uniform(Stream.CORRUPT, samples[:, None], torch.arange(4))
+    assert torch.equal(together[alone], KeyedRng(3, 1).uniform(Stream.CORRUPT, samples[alone], torch.arange(4)))
+    times = KeyedRng(3, 1).stratified(Stream.TIME, samples)
+    assert times[alone] == KeyedRng(3, 1).stratified(Stream.TIME, samples[alone])
 
 
 def test_a_stratified_value_is_uniform_over_seeds_and_epochs():
     ordinals = torch.tensor([0, 12345])
-    values = torch.stack([Noise(s, e).stratified(Stream.TIME, ordinals) for s in range(64) for e in range(32)])
+    values = torch.stack([KeyedRng(s, e).stratified(Stream.TIME, ordinals) for s in range(64) for e in range(32)])
     for column in values.T:
         assert star_discrepancy(column) < 1.95 / math.sqrt(2048)  # Kolmogorov and Smirnov, p = 0.001
 
@@ -139,5 +139,5 @@ def test_a_stratified_value_is_uniform_over_seeds_and_epochs():
 @settings(max_examples=50)
 @given(st.integers(0, 1 << 40), st.integers(16, 4096), st.integers(0, 1 << 30))
 def test_neighbouring_ordinals_are_spread_far_more_evenly_than_by_chance(first, count, seed):
-    values = Noise(seed, 0).stratified(Stream.TIME, first + torch.arange(count))
+    values = KeyedRng(seed, 0).stratified(Stream.TIME, first + torch.arange(count))
     assert count * star_discrepancy(values) < 4  # independent draws: 0.87 sqrt(count) on average, 56 at 4096

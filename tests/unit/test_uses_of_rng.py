@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2plm_megatron import rng as noise
-from d2plm_megatron.config import Data, Evaluate, FlowMatching, MaskedLM, Model, Objective, Parallel, Recipe, Train
+from d2plm_megatron import rng
+from d2plm_megatron.config import Data, FlowMatching, MaskedLM, Model, Objective, Parallel, Recipe, Train, Validation
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.generation.generate import Request, generate
-from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.rng import Stream
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.training.trainer import Trainer
 
-REQUEST = Request(num_sequences=5, shortest=20, longest=40, num_steps=6, temperature=1.0, seed=0, weights="average",
+REQUEST = Request(num_sequences=5, shortest=20, longest=40, num_steps=6, temperature=1.0, seed=0, weights="ema",
                   precision="fp32", tokens_per_pack=100)  # fmt: skip
 
 
@@ -32,7 +32,7 @@ class Record:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.numbers: dict[tuple[str, Stream], list[Tensor]] = defaultdict(list)
         self._doing = ""
-        hashed = noise._hash
+        hashed = rng._hash
 
         def recorded(seed: int, stream: Stream, *keys: int | Tensor) -> int | Tensor:
             drawn = hashed(seed, stream, *keys)
@@ -43,7 +43,7 @@ class Record:
                 self.numbers[self._doing, stream].append(numbers[places[0] >= 0] if has_padding else numbers.flatten())
             return drawn
 
-        monkeypatch.setattr(noise, "_hash", recorded)
+        monkeypatch.setattr(rng, "_hash", recorded)
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
@@ -79,9 +79,9 @@ def test_no_two_uses_draw_the_same_number(
         objective=objective,
         data=Data(train=prefix, validation=prefix, max_length_residues=60, tokens_per_pack=1500),
         train=Train(max_steps=2, precision="fp32", global_batch_tokens=3000, seed=0),
-        evaluate=Evaluate(every_steps=2),
+        validation=Validation(every_steps=2),
     )  # fmt: skip
-    with started(Parallel()) as processes:
+    with parallel_context(Parallel()) as processes:
         trainer = Trainer(recipe, processes)
         with record.of("training"):
             trainer._step(next(global_batches(trainer.stream, Position(), 2, 0, 1)))
@@ -91,7 +91,7 @@ def test_no_two_uses_draw_the_same_number(
     folder = RunFolder(tmp_path / recipe.name)
     [newest, *_] = folder.newest_first()
     with record.of("evaluation"):
-        evaluate(Checkpoint.open(newest), prefix, num_draws=2, max_proteins=100, weights="average", precision="fp32")
+        evaluate(Checkpoint.open(newest), prefix, num_draws=2, max_proteins=100, weights="ema", precision="fp32")
     with record.of("generation"):
         generate(Checkpoint.open(newest), REQUEST, tmp_path / "new.fasta")
     uses = record.uses()

@@ -17,14 +17,14 @@ from d2plm_megatron.console import note
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.inference.encoders import load_encoder
-from d2plm_megatron.parallel.processes import joined, started
+from d2plm_megatron.parallel.processes import parallel_context, process_group
 from d2plm_megatron.report.run_record import RunRecord
 from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs import tensor_index as index
 from d2plm_megatron.runs.checkpoint import STATE, Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.metrics import read_metrics, rewind
-from d2plm_megatron.runs.tensor_index import AVERAGE
+from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.resume import newest_checkpoint, progress_of
 from verification.fuzzing import damage
@@ -39,7 +39,7 @@ def resume(folder: Path) -> Any:
     """What a run would go on from."""
     recipe = recipe_in(folder)
     stream, validation = PackStream.open(recipe.data, recipe.train.seed), IndexedProteins(recipe.data.validation or "")
-    with joined():
+    with process_group():
         checkpoint = newest_checkpoint(RunFolder(folder / RUN), recipe, note)
     if checkpoint is None:
         return None
@@ -52,15 +52,15 @@ def resume(folder: Path) -> Any:
 def sample_from(folder: Path) -> Any:
     """The encoder that generation and evaluation would use."""
     checkpoint = Checkpoint.open(folder / RUN)
-    with started(Parallel()) as processes:
-        load_encoder(checkpoint, AVERAGE, "fp32", processes.device)
+    with parallel_context(Parallel()) as processes:
+        load_encoder(checkpoint, EMA, "fp32", processes.device)
     return {"checkpoint": checkpoint.path.name}
 
 
 def consolidated(folder: Path) -> Any:
     """What other programs get."""
     command(consolidate, folder / RUN, "--output", folder / "whole.safetensors")
-    return {"average": digest(load_file(folder / "whole.safetensors"))}
+    return {"ema": digest(load_file(folder / "whole.safetensors"))}
 
 
 def inspected(folder: Path) -> Any:

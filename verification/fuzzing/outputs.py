@@ -81,22 +81,22 @@ def _choose(folder: Path, chance: Random) -> None:
     name = chance.choice(sorted(COMMANDS))
     ending = COMMANDS[name][-1]
     there = sorted(path for path in folder.rglob("*") if path.name != CALL)
-    victim = str(chance.choice(there).relative_to(folder))
-    stem = victim.removesuffix(".bin").removesuffix(".idx")
+    target = str(chance.choice(there).relative_to(folder))
+    stem = target.removesuffix(".bin").removesuffix(".idx")
     output = chance.choice(
-        (victim, stem, f"{RUN}/../{stem}", f"{victim}/below/new", f"{victim}{ending}", DATA, f"./{DATA}")
+        (target, stem, f"{RUN}/../{stem}", f"{target}/below/new", f"{target}{ending}", DATA, f"./{DATA}")
     )
     if chance.random() < 0.5:
         output = f"evil{ending}"
-        _put_in_place(folder / output, folder / victim, chance)
+        _put_in_place(folder / output, folder / target, chance)
     (folder / CALL).write_text(json.dumps([name, output]), encoding="utf-8")
 
 
-def _put_in_place(path: Path, victim: Path, chance: Random) -> None:
+def _put_in_place(path: Path, target: Path, chance: Random) -> None:
     """Puts something in the place of an output, that a command should not replace or follow without care."""
     match chance.choice(("link", "folder", "dangling", "loop", "hard", "pipe", "device", "full", "outside")):
         case "link":
-            path.symlink_to(victim)
+            path.symlink_to(target)
         case "folder":
             path.mkdir()
             (path / "keep").write_text("it")
@@ -106,7 +106,7 @@ def _put_in_place(path: Path, victim: Path, chance: Random) -> None:
             path.symlink_to(path.name)
         case "hard":
             with suppress(OSError):
-                os.link(victim, path)
+                os.link(target, path)
         case "pipe":
             os.mkfifo(path)
         case "device":

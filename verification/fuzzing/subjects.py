@@ -15,7 +15,7 @@ from benchmarks.random_proteins import write_proteins
 from d2plm_megatron import console
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.commandline.main import train
-from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
+from d2plm_megatron.config import Data, Model, Optimizer, Recipe, Train, Validation
 from d2plm_megatron.runs import tensor_index as index
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
@@ -32,7 +32,7 @@ def recipe_in(folder: Path) -> Recipe:
         name=RUN,
         output=str(folder),
         model=Model(num_layers=1, hidden_size=8, num_attention_heads=2, ffn_hidden_size=8),
-        optimizer=Optimizer(learning_rate=1e-2, warmup_steps=0),
+        optimizer=Optimizer(lr=1e-2, warmup_steps=0),
         data=Data(train=proteins, validation=proteins, max_length_residues=60, tokens_per_pack=64),
         train=Train(
             max_steps=4,
@@ -40,10 +40,10 @@ def recipe_in(folder: Path) -> Recipe:
             precision="fp32",
             save_every_steps=2,
             log_every_steps=1,
-            rehearsal_pack_tokens=None,
-            background_save=False,
+            smoke_pack_tokens=None,
+            async_save=False,
         ),
-        evaluate=Evaluate(every_steps=4, max_proteins=8, threshold=0.0),  # so that the last is the best
+        validation=Validation(every_steps=4, max_proteins=8, min_delta=0.0),  # so that the last is the best
     )
 
 

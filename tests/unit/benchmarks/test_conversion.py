@@ -16,5 +16,5 @@ def test_all_contenders_run_and_ours_writes_what_megatrons_builder_writes(
     main(tmp_path / "x.fasta", rounds=1, sample=3)
     printed = capsys.readouterr().out
     assert "20 proteins, 1,000 residues" in printed
-    for contender in ("scan + JSON", "this package", "Megatron's builder", "EsmTokenizer"):
-        assert contender in printed
+    for baseline in ("scan + JSON", "this package", "Megatron's builder", "EsmTokenizer"):
+        assert baseline in printed

@@ -1,4 +1,4 @@
-"""Contenders that take turns: what is measured of them."""
+"""Baselines that take turns: what is measured of them."""
 
 import resource
 import sys

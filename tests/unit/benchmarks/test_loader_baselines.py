@@ -1,4 +1,4 @@
-"""The contenders deliver the same proteins, and the synthetic corpus is what the loader takes it for."""
+"""The baselines deliver the same proteins, and the synthetic corpus is what the loader takes it for."""
 
 import importlib.util
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def job(write_proteins: Callable[..., Path]) -> Job:
     return Job(str(prefix), Data(train=str(prefix), max_length_residues=200, tokens_per_pack=1024))
 
 
-@pytest.mark.parametrize("name", list(loader_contenders.CONTENDERS)[1:])
+@pytest.mark.parametrize("name", list(loader_contenders.BASELINES)[1:])
 def test_padded_batches_hold_all_proteins(job: Job, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     delivered = []
     proteins = IndexedProteins(job.prefix)
@@ -35,7 +35,7 @@ def test_padded_batches_hold_all_proteins(job: Job, name: str, monkeypatch: pyte
                 yield batch
 
     monkeypatch.setattr(loader_contenders, "DataLoader", Watched)
-    with loader_contenders.CONTENDERS[name](job) as step:
+    with loader_contenders.BASELINES[name](job) as step:
         step(0)
     found = [row[row != alphabet.PAD].tolist() for batch in delivered for row in batch["input_ids"]]
     expected = [[alphabet.CLS, *proteins[i][:200].tolist(), alphabet.EOS] for i in range(60)]
@@ -54,16 +54,16 @@ def test_ours_delivers_an_epoch_a_round(job: Job, monkeypatch: pytest.MonkeyPatc
 
     global_batches = loader_contenders.global_batches
     monkeypatch.setattr(loader_contenders, "global_batches", watched)
-    with loader_contenders.CONTENDERS["ours"](job) as step:
+    with loader_contenders.BASELINES["ours"](job) as step:
         for number in range(3):
             step(number)
             assert 0 <= sum(delivered) - (number + 1) * job.num_tokens < job.options.tokens_per_pack
 
 
 def test_figures_are_medians_of_rounds_and_ratios_to_ours(job: Job) -> None:
-    timings = {name: Timing([2.0, 16.0, 10.0], 2**30) for name in loader_contenders.CONTENDERS}
+    timings = {name: Timing([2.0, 16.0, 10.0], 2**30) for name in loader_contenders.BASELINES}
     timings["ours"] = Timing([1.0, 2.0, 4.0], 2**29)
-    ours, theirs, _ = (summary(name, timings, job) for name in loader_contenders.CONTENDERS)
+    ours, theirs, _ = (summary(name, timings, job) for name in loader_contenders.BASELINES)
     assert (ours.ratio, theirs.ratio) == (1.0, 2.5)  # of 2, 8 and 2.5
     assert ours.tokens_per_second == job.num_tokens / 2
     assert 0 < ours.padding < 0.2 < theirs.padding < 0.8

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.baselines import CONTENDERS, IGNORED, Job
+from benchmarks.baselines import BASELINES, IGNORED, Job
 from benchmarks.interleaved import Timing
 from benchmarks.random_proteins import write_simulated
 from benchmarks.training import REFERENCE, main, num_tokens, padding_shares, summary
@@ -53,7 +53,7 @@ def test_packs_are_full_and_a_fair_sample(job: Job) -> None:
 
 
 def test_figures_are_medians_of_rounds(job: Job) -> None:
-    timings = {name: Timing([1.0, 8.0, 2.0], 2**30) for name in CONTENDERS}
+    timings = {name: Timing([1.0, 8.0, 2.0], 2**30) for name in BASELINES}
     timings[REFERENCE] = Timing([3.0, 16.0, 10.0], 2**30)
     figures = summary("ours", timings, job, peak=1e12, padding=0.0)
     assert figures.tokens_per_second == num_tokens(job) / 2

@@ -10,10 +10,10 @@ from safetensors import safe_open
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.checkpoint.__main__ import consolidate, inspect, strip, verify
 from d2plm_megatron.config import Data, Model, Parallel, Recipe, Train
-from d2plm_megatron.parallel.processes import started
+from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.runs import tensor_index as index
 from d2plm_megatron.runs.checkpoint import Checkpoint
-from d2plm_megatron.runs.tensor_index import AVERAGE, WEIGHTS
+from d2plm_megatron.runs.tensor_index import EMA, RAW
 from d2plm_megatron.training.trainer import Trainer
 
 
@@ -25,7 +25,7 @@ def trained(write_proteins: Callable[..., Path], tmp_path: Path) -> Checkpoint:
         data=Data(train=str(write_proteins([40] * 30)), max_length_residues=40, tokens_per_pack=64),
         train=Train(max_steps=2, precision="fp32", global_batch_tokens=128),
     )
-    with started(Parallel()) as process:
+    with parallel_context(Parallel()) as process:
         Trainer(recipe, process).fit()
     return Checkpoint.open(tmp_path / recipe.name)
 
@@ -34,7 +34,7 @@ def test_inspect_shows_where_the_run_stood(trained: Checkpoint, capsys: pytest.C
     inspect(trained.path)
     shown = capsys.readouterr().out
     assert "2, of which 0 were skipped" in shown
-    assert all(group in shown for group in (AVERAGE, WEIGHTS, "exp_avg_sq"))
+    assert all(group in shown for group in (EMA, RAW, "exp_avg_sq"))
 
 
 def test_verify_finds_a_changed_byte(trained: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,8 +52,8 @@ def test_strip_keeps_the_average_alone_and_overwrites_nothing(trained: Checkpoin
     strip(trained.path, tmp_path / "small")
     small = Checkpoint.open(tmp_path / "small")
     small.check_whole()
-    assert list(index.read(small.path)) == [AVERAGE]
-    kept, expected = tensors.load_whole(small.path, AVERAGE), tensors.load_whole(trained.path, AVERAGE)
+    assert list(index.read(small.path)) == [EMA]
+    kept, expected = tensors.load_whole(small.path, EMA), tensors.load_whole(trained.path, EMA)
     assert kept.keys() == expected.keys()
     assert all(torch.equal(kept[name], expected[name]) for name in expected)
     for existing in (trained.path, trained.path.parents[1], tmp_path):
@@ -73,8 +73,8 @@ def test_no_file_of_the_checkpoint_is_replaced(trained: Checkpoint, tmp_path: Pa
 
 
 def test_consolidated_file_holds_the_tensors_and_the_recipe(trained: Checkpoint, tmp_path: Path) -> None:
-    consolidate(trained.path, tmp_path / "one.safetensors", group=WEIGHTS)
-    expected = tensors.load_whole(trained.path, WEIGHTS)
+    consolidate(trained.path, tmp_path / "one.safetensors", weights=RAW)
+    expected = tensors.load_whole(trained.path, RAW)
     with safe_open(tmp_path / "one.safetensors", "pt") as file:
         assert set(file.keys()) == set(expected)
         assert all(torch.equal(file.get_tensor(name), expected[name]) for name in expected)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.model.sharding import Box
+from d2plm_megatron.model.sharding import TensorSlice
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.runs import tensor_index as index
 from d2plm_megatron.runs.integrity import Damaged
@@ -22,8 +22,8 @@ from d2plm_megatron.runs.integrity import Damaged
 FILE = "00000.safetensors"
 
 
-def _row(number: int, values: torch.Tensor) -> tuple[Box, torch.Tensor]:
-    return Box("layers.weight", 0, (1, 4), (3, 4), (number, 0), (0, 0, 0)), values
+def _row(number: int, values: torch.Tensor) -> tuple[TensorSlice, torch.Tensor]:
+    return TensorSlice("layers.weight", 0, (1, 4), (3, 4), (number, 0), (0, 0, 0)), values
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def saved(tmp_path: Path, one_process: Processes) -> Path:
 
 def test_boxes_are_read_back_in_other_boxes(saved: Path) -> None:
     columns = torch.zeros(3, 2)
-    box = Box("layers.weight", 0, (3, 2), (3, 4), (0, 1), (0, 0, 0))
+    box = TensorSlice("layers.weight", 0, (3, 2), (3, 4), (0, 1), (0, 0, 0))
     tensors.load(saved, {"weights": [(box, columns)]})
     assert columns.tolist() == [[1, 2], [5, 6], [9, 10]]
 
@@ -45,14 +45,14 @@ def test_whole_tensors_of_a_group(saved: Path) -> None:
     whole = tensors.load_whole(saved, "weights")
     assert list(whole) == ["layers.weight"]
     assert whole["layers.weight"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-    with pytest.raises(ValueError, match="holds weights, but no average"):
-        tensors.load_whole(saved, "average")
+    with pytest.raises(ValueError, match="holds weights, but no ema"):
+        tensors.load_whole(saved, "ema")
 
 
 @pytest.mark.parametrize("dtype", tensors.DTYPES.values(), ids=str)
 def test_every_precision_is_kept_to_the_bit(tmp_path: Path, one_process: Processes, dtype: torch.dtype) -> None:
     values = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
-    tensors.save(tmp_path, {"weights": [(tensors.whole_box("layer", values), values)]})
+    tensors.save(tmp_path, {"weights": [(tensors.whole_slice("layer", values), values)]})
     assert torch.equal(tensors.load_whole(tmp_path, "weights")["layer"], values)
 
 
@@ -64,7 +64,7 @@ def test_anybody_can_read_it(saved: Path) -> None:
 
 
 def test_what_another_process_saves_is_left_to_it(tmp_path: Path, one_process: Processes) -> None:
-    mine, other = _row(0, torch.ones(1, 4)), Box("layers.weight", 0, (1, 4), (3, 4), (1, 0), (0, 0, 1))
+    mine, other = _row(0, torch.ones(1, 4)), TensorSlice("layers.weight", 0, (1, 4), (3, 4), (1, 0), (0, 0, 1))
     tensors.save(tmp_path, {"weights": [mine, (other, torch.zeros(1, 4))]})
     with safe_open(tmp_path / FILE, "pt") as entries:
         assert list(entries.keys()) == ["weights.layers.weight[0:1,0:4]"]
@@ -92,19 +92,19 @@ def test_the_last_to_learn_that_all_is_written_needs_the_folder_no_more(
 
 def test_values_may_change_once_copies_are_prepared(tmp_path: Path, one_process: Processes) -> None:
     values = torch.ones(3, 4)
-    write = tensors.prepare(tmp_path, {"weights": [(tensors.whole_box("layer", values), values)]}, copies=True)
+    write = tensors.prepare(tmp_path, {"weights": [(tensors.whole_slice("layer", values), values)]}, copies=True)
     values.zero_()
     write(None)
     assert (tensors.load_whole(tmp_path, "weights")["layer"] == 1).all()
 
 
 def test_missing_and_differently_shaped_tensors_are_named(saved: Path) -> None:
-    with pytest.raises(ValueError, match="checkpoint: holds weights, but no average"):
-        tensors.load(saved, {"average": [_row(0, torch.zeros(1, 4))]})
-    other = Box("layers.bias", 0, (4,), (4,), (0,), (0, 0, 0))
+    with pytest.raises(ValueError, match="checkpoint: holds weights, but no ema"):
+        tensors.load(saved, {"ema": [_row(0, torch.zeros(1, 4))]})
+    other = TensorSlice("layers.bias", 0, (4,), (4,), (0,), (0, 0, 0))
     with pytest.raises(ValueError, match=r"does not fit this model: it lacks weights\.layers\.bias"):
         tensors.load(saved, {"weights": [(other, torch.zeros(4))]})
-    larger = Box("layers.weight", 0, (1, 4), (5, 4), (0, 0), (0, 0, 0))
+    larger = TensorSlice("layers.weight", 0, (1, 4), (5, 4), (0, 0), (0, 0, 0))
     with pytest.raises(ValueError, match=r"weights\.layers\.weight has shape \(3, 4\), not \(5, 4\)"):
         tensors.load(saved, {"weights": [(larger, torch.zeros(1, 4))]})
 
@@ -176,7 +176,7 @@ def test_full_disk_is_a_system_error(tmp_path: Path, one_process: Processes) -> 
     try:
         values = torch.zeros(100_000)
         with pytest.raises(OSError, match="No space left on device") as raised:
-            tensors.save(tmp_path, {"weights": [(tensors.whole_box("layer", values), values)]})
+            tensors.save(tmp_path, {"weights": [(tensors.whole_slice("layer", values), values)]})
         assert raised.value.errno == 28
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)

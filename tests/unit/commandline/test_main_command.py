@@ -27,7 +27,7 @@ main(fm_450m.recipe)
         ["--cfg", "job"],
         ["--dry-run", "--world-size", "8", "--gpu-memory", "80"],
         ["train.max_stepz=3"],
-        ["optimizer.learning_rate=-1"],
+        ["optimizer.lr=-1"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -58,7 +58,7 @@ def test_overrides_and_options_in_any_order(monkeypatch, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lr", "1e-4"], "unrecognized arguments: --lr; write optimizer.learning_rate; changes are written as key="),
+        (["--lr", "1e-4"], "unrecognized arguments: --lr; did you mean optimizer.lr?; changes are written as key="),
         (["--batch-size=8"], "write train.global_batch_tokens"),
         (["--train.max_steps=8"], "did you mean train.max_steps?"),
         (["--dry-runs"], "unrecognized arguments: --dry-runs; see --help"),

@@ -7,12 +7,11 @@ from fractions import Fraction
 import pytest
 
 from d2plm_megatron.config import (
+    EMA,
     MODEL_SIZES,
     OBJECTIVES,
     Absorbing,
-    Average,
     Data,
-    Evaluate,
     FlowMatching,
     MaskedLM,
     Model,
@@ -23,9 +22,10 @@ from d2plm_megatron.config import (
     Source,
     Track,
     Train,
+    Validation,
 )
 
-PARTS = [Data, Model, Absorbing, FlowMatching, MaskedLM, Optimizer, Average, Train, Evaluate, Parallel, Track, Recipe]
+PARTS = [Data, Model, Absorbing, FlowMatching, MaskedLM, Optimizer, EMA, Train, Validation, Parallel, Track, Recipe]
 
 REFUSED = [  # part, arguments, start of the message, what else it says
     (Data, {"max_length_residues": 0}, "data.max_length_residues=0:", "between 1 and"),
@@ -47,7 +47,7 @@ REFUSED = [  # part, arguments, start of the message, what else it says
     (Model, {"activation": "gleu"}, "model.activation=gleu:", "allowed are swiglu, gelu; did you mean gelu?"),
     (Model, {"normalization": "layer"}, "model.normalization=layer:", "did you mean layernorm?"),
     (Model, {"head": "none"}, "model.head=none:", "allowed are linear, esm"),
-    (Model, {"layer_spec": "torhc"}, "model.layer_spec=torhc:", "did you mean torch?"),
+    (Model, {"backend": "torhc"}, "model.backend=torhc:", "did you mean torch?"),
     (Model, {"num_attention_heads": 7}, "model.num_attention_heads=7:", "divide model.hidden_size=1024"),
     (Model, {"hidden_size": 48, "num_attention_heads": 16}, "model.hidden_size=48:", "= 3, must be even"),
     (Absorbing, {"name": "mlm"}, "objective.name=mlm:", "allowed are absorbing"),
@@ -68,20 +68,20 @@ REFUSED = [  # part, arguments, start of the message, what else it says
     (FlowMatching, {"schedule": "cubic:inf:nan"}, "objective.schedule=cubic:inf:nan:", "must not fall"),
     (FlowMatching, {"time_epsilon": 0.6}, "objective.time_epsilon=0.6:", "between"),
     (MaskedLM, {"mask_probability": 0.0}, "objective.mask_probability=0.0:", "between 0.001 and 1.0"),
-    (MaskedLM, {"mask_share": 1.5, "random_share": -0.6}, "objective.mask_share=1.5:", "between 0.0 and 1.0"),
-    (MaskedLM, {"random_share": -0.1}, "objective.random_share=-0.1:", "between 0.0 and 1.0"),
-    (MaskedLM, {"random_share": 0.3}, "objective.mask_share + objective.random_share=1.1:", "between 0.0 and 1.0"),
-    (Optimizer, {"learning_rate": -1e-3}, "optimizer.learning_rate=-0.001:", "between 0.0 and 10.0"),
-    (Optimizer, {"learning_rate": float("nan")}, "optimizer.learning_rate=nan:", "between 0.0 and 10.0"),
+    (MaskedLM, {"mask_fraction": 1.5, "random_fraction": -0.6}, "objective.mask_fraction=1.5:", "between 0.0 and 1.0"),
+    (MaskedLM, {"random_fraction": -0.1}, "objective.random_fraction=-0.1:", "between 0.0 and 1.0"),
+    (MaskedLM, {"random_fraction": 0.3}, "objective.mask_fraction + objective.random_fraction=1.1:", "between 0.0"),
+    (Optimizer, {"lr": -1e-3}, "optimizer.lr=-0.001:", "between 0.0 and 10.0"),
+    (Optimizer, {"lr": float("nan")}, "optimizer.lr=nan:", "between 0.0 and 10.0"),
     (Optimizer, {"decay_steps": 1999}, "optimizer.decay_steps=1999:", "at least 2000"),
-    (Optimizer, {"floor_ratio": 1.1}, "optimizer.floor_ratio=1.1:", "between"),
+    (Optimizer, {"min_lr_ratio": 1.1}, "optimizer.min_lr_ratio=1.1:", "between"),
     (Optimizer, {"beta2": 1.0}, "optimizer.beta2=1.0:", "between"),
-    (Average, {"decay": float("nan")}, "average.decay=nan:", "between 0.0 and 1.0"),
+    (EMA, {"decay": float("nan")}, "ema.decay=nan:", "between 0.0 and 1.0"),
     (Train, {"max_steps": 0}, "train.max_steps=0:", "between 1 and 1,000,000,000"),
     (Train, {"keep_last": 0}, "train.keep_last=0:", "between 1 and"),
     (Train, {"precision": "fp16"}, "train.precision=fp16:", "allowed are bf16, fp32"),
     (Train, {"resume": "always"}, "train.resume=always:", "allowed are auto, changed, never"),
-    (Evaluate, {"patience": 0}, "evaluate.patience=0:", "between 1 and"),
+    (Validation, {"patience": 0}, "validation.patience=0:", "between 1 and"),
     (Parallel, {"tensor": 0}, "parallel.tensor=0:", "between 1 and 1,024"),
     (Parallel, {"sharding": "params"}, "parallel.sharding=params:", "did you mean parameters?"),
     (Parallel, {"sequence": True}, "parallel.sequence=true:", "needs parallel.tensor of at least 2"),
@@ -133,7 +133,7 @@ def test_schedules_of_flow_matching(schedule):
 
 def test_edges_that_are_allowed():
     assert Data(max_length_residues=1022, tokens_per_pack=1024).tokens_per_pack == 1024
-    assert MaskedLM(mask_share=0.9, random_share=0.1).mask_share == 0.9
+    assert MaskedLM(mask_fraction=0.9, random_fraction=0.1).mask_fraction == 0.9
     assert Optimizer(decay_steps=2000, warmup_steps=2000, clip_norm=0.0).decay_steps == 2000
     assert Recipe(objective=FlowMatching(source="uniform"), model=MODEL_SIZES["450m_time"]).parallel.tensor == 1
     assert Recipe(parallel=Parallel(tensor=16, pipeline=24)).parallel.pipeline == 24

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import re
 import string
 import tempfile
 import time
@@ -24,7 +25,7 @@ from d2plm_megatron.config import (
 )
 from d2plm_megatron.config.overrides import from_yaml, keys_of, resolve, to_yaml
 
-RECIPE = Recipe(name="parent", model=MODEL_SIZES["tiny"], optimizer=Optimizer(learning_rate=3e-3))
+RECIPE = Recipe(name="parent", model=MODEL_SIZES["tiny"], optimizer=Optimizer(lr=3e-3))
 
 
 def test_nothing_overridden_changes_nothing():
@@ -36,16 +37,16 @@ def test_nothing_overridden_changes_nothing():
 def test_values_of_every_type():
     found = resolve(
         RECIPE,
-        ["train.max_steps=20", "optimizer.learning_rate=1e-4", "average.ramp=false", "data.train=/some/where",
-         "optimizer.decay_steps=5000", "train.rehearsal_pack_tokens=null", "name=child", "train.precision=fp32"],
+        ["train.max_steps=20", "optimizer.lr=1e-4", "ema.ramp=false", "data.train=/some/where",
+         "optimizer.decay_steps=5000", "train.smoke_pack_tokens=null", "name=child", "train.precision=fp32"],
     )  # fmt: skip
     assert found == replace(
         RECIPE,
         name="child",
         data=Data(train="/some/where"),
-        optimizer=Optimizer(learning_rate=1e-4, decay_steps=5000),
-        average=replace(RECIPE.average, ramp=False),
-        train=Train(max_steps=20, precision="fp32", rehearsal_pack_tokens=None),
+        optimizer=Optimizer(lr=1e-4, decay_steps=5000),
+        ema=replace(RECIPE.ema, ramp=False),
+        train=Train(max_steps=20, precision="fp32", smoke_pack_tokens=None),
     )
     assert resolve(found, ["optimizer.decay_steps=null"]).optimizer.decay_steps is None
 
@@ -108,16 +109,16 @@ REFUSED = {
     "train.max_steps=null": ["train.max_steps=null: must be a whole number"],
     "train.max_steps=1,2": ["train.max_steps=1,2: must be a whole number"],
     "optimizer.decay_steps=x": ["optimizer.decay_steps=x: must be a whole number or null"],
-    "average.ramp=maybe": ["average.ramp=maybe: must be true or false"],
+    "ema.ramp=maybe": ["ema.ramp=maybe: must be true or false"],
     "model.bias=-1": ["model.bias=-1: must be true or false"],
-    "optimizer.learning_rate=fast": ["optimizer.learning_rate=fast: must be a number"],
-    "optimizer.learning_rate=inf": ["optimizer.learning_rate=inf: must lie between 0.0 and 10.0"],
-    "optimizer.learning_rate=" + "9" * 4000: ["optimizer.learning_rate=inf: must lie between 0.0 and 10.0"],
-    "optimizer.learning_rate=" + "9" * 5000: ["must be a number"],
+    "optimizer.lr=fast": ["optimizer.lr=fast: must be a number"],
+    "optimizer.lr=inf": ["optimizer.lr=inf: must lie between 0.0 and 10.0"],
+    "optimizer.lr=" + "9" * 4000: ["optimizer.lr=inf: must lie between 0.0 and 10.0"],
+    "optimizer.lr=" + "9" * 5000: ["must be a number"],
     "parallel.tensor=3": ["parallel.tensor=3: must divide model.num_attention_heads=8"],
     "name=a\nb": ["name='a\\nb': must be one line"],
     "train": ["train: not an override; write key=value, for example train.max_steps=20"],
-    "optimizer=adamw": ["optimizer: no such key, but a part of the recipe; its keys are optimizer.learning_rate, "],
+    "optimizer=adamw": ["optimizer: no such key, but a part of the recipe; its keys are optimizer.lr, "],
     "=3": ["no such key; allowed are name, output, data"],
 }
 
@@ -134,7 +135,7 @@ def test_refusals_name_the_key_as_typed_in_one_line(override):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["objective.mask_share=0.5"], "objective.mask_share: belongs to objective=mlm, not to absorbing"),
+        (["objective.mask_fraction=0.5"], "objective.mask_fraction: belongs to objective=mlm, not to absorbing"),
         (["objective.source=mask"], "objective.source: belongs to objective=flow_matching, not to absorbing"),
         (
             ["objective.schedule=linear", "objective=mlm"],
@@ -167,16 +168,16 @@ def test_quotes_hold_a_text_and_the_home_is_where_the_shell_has_it(monkeypatch):
 
 
 def test_whole_numbers_and_flags_however_they_are_written():
-    found = resolve(RECIPE, ["train.max_steps=1e5", "optimizer.learning_rate=1", "track.wandb=1", "average.ramp=FALSE"])
-    assert (found.train.max_steps, found.optimizer.learning_rate) == (100_000, 1.0)
-    assert (found.track.wandb, found.average.ramp) == (True, False)
+    found = resolve(RECIPE, ["train.max_steps=1e5", "optimizer.lr=1", "track.wandb=1", "ema.ramp=FALSE"])
+    assert (found.train.max_steps, found.optimizer.lr) == (100_000, 1.0)
+    assert (found.track.wandb, found.ema.ramp) == (True, False)
     assert type(found.train.max_steps) is int and type(found.track.wandb) is bool
 
 
 def test_every_key_has_its_value_and_help():
     keys = keys_of(RECIPE)
     assert keys["train.max_steps"] == (100_000, "optimizer steps")
-    assert keys["optimizer.learning_rate"][0] == 3e-3
+    assert keys["optimizer.lr"][0] == 3e-3
     assert keys["name"][0] == "parent"
     assert all(key.count(".") == (key not in ("name", "output")) for key in keys)
 
@@ -195,7 +196,7 @@ recipes = st.builds(
     data=st.builds(Data, train=st.none() | names, window_proteins=st.integers(1, 1 << 20)),
     model=st.sampled_from([size for size in MODEL_SIZES.values() if not size.time_conditioning]),
     objective=objectives,
-    optimizer=st.builds(Optimizer, learning_rate=st.floats(0, 10), decay_steps=st.none() | st.integers(2000, 9999)),
+    optimizer=st.builds(Optimizer, lr=st.floats(0, 10), decay_steps=st.none() | st.integers(2000, 9999)),
     train=st.builds(Train, seed=st.integers(-5, 1 << 60), precision=st.sampled_from(["bf16", "fp32"])),
 )
 
@@ -292,3 +293,18 @@ def test_yaml_bombs_are_refused_quickly(tmp_path):
     with pytest.raises(ValueError, match=r"recipe\.yaml"):
         from_yaml(tmp_path / "recipe.yaml")
     assert time.perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("evaluate:\n  threshold: 0.1\n", "evaluate.threshold: it is called validation.min_delta now"),
+        ("average:\n  decay: 0.9\n", "average.decay: it is called ema.decay now"),
+        ("optimizer:\n  learning_rate: 1.0\n", "optimizer.learning_rate: it is called optimizer.lr now"),
+    ],
+)
+def test_recipes_of_early_versions_are_answered_with_the_new_names(tmp_path, written, told):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(written)
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))}: {re.escape(told)}"):
+        from_yaml(path)

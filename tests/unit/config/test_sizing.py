@@ -84,12 +84,12 @@ def test_memory_of_weights_and_optimizer():
     """bf16: 2 bytes of weight, 4 of gradient, 12 of optimizer and 4 of average to each parameter."""
     recipe, number = Recipe(model=MODEL_SIZES["450m"]), 402_770_944
     alone = memory(recipe, data_size=1)
-    assert (alone.weights, alone.gradients, alone.optimizer, alone.average) == (
+    assert (alone.weights, alone.gradients, alone.optimizer, alone.ema) == (
         2 * number, 4 * number, 12 * number, 4 * number,
     )  # fmt: skip
     assert alone.total == 22 * number + alone.activations
     shared = memory(recipe, data_size=8)
-    assert (shared.weights, shared.optimizer, shared.average) == (2 * number, 12 * number / 8, 4 * number / 8)
+    assert (shared.weights, shared.optimizer, shared.ema) == (2 * number, 12 * number / 8, 4 * number / 8)
     fully = memory(replace(recipe, parallel=Parallel(sharding="parameters")), data_size=8)
     assert (fully.weights, fully.gradients) == (2 * number / 8, 4 * number / 8)
     assert (fully.gathered, shared.gathered) == (2 * number, 0)

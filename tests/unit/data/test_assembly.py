@@ -15,7 +15,7 @@ from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.data.slices import Slices, crop, joined
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 OPTIONS = Data(max_length_residues=30, tokens_per_pack=64, window_proteins=10)
 
@@ -44,7 +44,7 @@ def test_batch_holds_the_residues_with_end_tokens_at_true_ends_only(stream):
             kinds.add((bool(begin), bool(end)))
         assert batch.epoch == 5
         assert batch.sample_ids_S.tolist()[: len(slices.proteins)] == slices.proteins.tolist()
-        assert batch.ordinals_S.tolist()[: len(slices.proteins)] == slices.ordinals.tolist()
+        assert batch.stream_index_S.tolist()[: len(slices.proteins)] == slices.stream_index.tolist()
     assert kinds == {(True, True), (True, False), (False, True), (False, False)}
 
 
@@ -58,10 +58,10 @@ def check_invariants(batch: TokenBatch, num_real: int) -> None:
     is_tail_T = batch.sequence_T >= num_real
     assert torch.equal(batch.tokens_T == alphabet.PAD, is_tail_T)
     assert not (batch.scored_T & is_tail_T).any()
-    assert len(batch.sample_ids_S) == len(batch.ordinals_S) == len(lengths)
+    assert len(batch.sample_ids_S) == len(batch.stream_index_S) == len(lengths)
     assert (batch.sample_ids_S[num_real:] == -1).all()
     integers = [f.name for f in fields(batch) if getattr(getattr(batch, f.name), "dtype", None) == torch.int64]
-    assert integers == ["tokens_T", "positions_T", "sequence_T", "sample_ids_S", "ordinals_S"]
+    assert integers == ["tokens_T", "positions_T", "sequence_T", "sample_ids_S", "stream_index_S"]
 
 
 def test_tail_fills_the_pack_and_is_never_scored(stream):
@@ -104,7 +104,7 @@ def test_chunks_of_a_protein_have_end_tokens_at_its_true_ends_only(tmp_path):
             writer.add(alphabet.encode(letters), continues)
     proteins = IndexedProteins(tmp_path / "p")
     assert (len(proteins), proteins.num_documents) == (5, 3)
-    slices = crop(proteins, torch.tensor([4, 3, 2, 1, 0, 2]), OPTIONS, Noise(0, 0))
+    slices = crop(proteins, torch.tensor([4, 3, 2, 1, 0, 2]), OPTIONS, KeyedRng(0, 0))
     batch = to_batch([proteins], slices, 0, OPTIONS)
     parts = [alphabet.decode(part.numpy()) for part in batch.tokens_T.split(batch.lengths_S)][:6]
     assert parts == ["<cls>W<eos>", "ER<eos>", "VS", "<cls>LAG", "<cls>MKT<eos>", "VS"]
@@ -117,7 +117,7 @@ def test_a_crop_of_a_chunk_has_an_end_token_only_where_it_reaches_a_true_end(tmp
     proteins = IndexedProteins(tmp_path / "p")
     seen = set()
     for epoch in range(60):
-        slices = crop(proteins, torch.arange(3), OPTIONS, Noise(0, epoch))
+        slices = crop(proteins, torch.arange(3), OPTIONS, KeyedRng(0, epoch))
         assert np.array_equal(slices.has_begin, (slices.starts == 0) & (slices.proteins == 0))
         assert np.array_equal(slices.has_end, (slices.starts == 5) & (slices.proteins == 2))
         seen |= set(zip(slices.has_begin.tolist(), slices.has_end.tolist(), strict=True))
@@ -126,7 +126,7 @@ def test_a_crop_of_a_chunk_has_an_end_token_only_where_it_reaches_a_true_end(tmp
 
 def test_reads_every_part_from_its_own_corpus(write_proteins):
     sources = [IndexedProteins(write_proteins([9, 4, 6], seed, f"corpus{seed}")) for seed in range(2)]
-    parts = [crop(source, torch.tensor([2, 0]), OPTIONS, Noise(0, 0)) for source in sources]
+    parts = [crop(source, torch.tensor([2, 0]), OPTIONS, KeyedRng(0, 0)) for source in sources]
     parts[1].corpora[:] = 1
     slices = joined(parts).take([2, 1, 3, 0])
     batch = to_batch(sources, slices, 0, OPTIONS)

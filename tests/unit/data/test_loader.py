@@ -12,7 +12,7 @@ from d2plm_megatron.data.assembly import to_batch
 from d2plm_megatron.data.corpus import Corpus
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
-from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, held_out_packs
+from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, validation_packs
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.proteins import alphabet
 
@@ -87,21 +87,21 @@ def test_goes_on_after_any_batch(stream):
 @pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
 def test_held_out_packs_are_a_fixed_sample_shared_evenly(write_proteins, num_ranks):
     proteins = IndexedProteins(write_proteins([5 + i % 20 for i in range(47)]))
-    shares = [held_out_packs(proteins, OPTIONS, 20, rank, num_ranks) for rank in range(num_ranks)]
+    shares = [validation_packs(proteins, OPTIONS, 20, rank, num_ranks) for rank in range(num_ranks)]
     assert len({len(share) for share in shares}) == 1
     packs = [pack for share in shares for pack in share]
     samples = torch.cat([pack.sample_ids_S[pack.sample_ids_S >= 0] for pack in packs]).sort().values
-    alone = held_out_packs(proteins, OPTIONS, 20, 0, 1)
+    alone = validation_packs(proteins, OPTIONS, 20, 0, 1)
     expected = torch.cat([pack.sample_ids_S[pack.sample_ids_S >= 0] for pack in alone]).sort().values
     assert torch.equal(samples, expected)
     assert len(samples.unique()) == 20
-    ordinals = torch.cat([pack.ordinals_S[pack.sample_ids_S >= 0] for pack in packs])
+    ordinals = torch.cat([pack.stream_index_S[pack.sample_ids_S >= 0] for pack in packs])
     assert ordinals.sort().values.tolist() == list(range(20))  # so that their times are stratified
     assert all(len(pack.tokens_T) == OPTIONS.tokens_per_pack for pack in packs)
 
 
 def test_held_out_packs_of_fewer_proteins_than_asked_for(write_proteins):
-    (pack,) = held_out_packs(IndexedProteins(write_proteins([3, 4])), OPTIONS, 1000, 0, 1)
+    (pack,) = validation_packs(IndexedProteins(write_proteins([3, 4])), OPTIONS, 1000, 0, 1)
     assert sorted(pack.sample_ids_S.tolist()) == [-1, -1, 0, 1]
     assert int(pack.scored_T.sum()) == 7
 
@@ -114,10 +114,10 @@ def test_held_out_proteins_without_a_canonical_residue_are_refused_by_every_proc
             writer.add(alphabet.encode(sequence))
     proteins = IndexedProteins(tmp_path / "p")
     if scored:
-        assert len(held_out_packs(proteins, OPTIONS, 100, rank, 2)) == 1
+        assert len(validation_packs(proteins, OPTIONS, 100, rank, 2)) == 1
         return
     with pytest.raises(ValueError, match=f"^{tmp_path}/p: nothing to score: no canonical residue in 2 proteins of it$"):
-        held_out_packs(proteins, OPTIONS, 100, rank, 2)
+        validation_packs(proteins, OPTIONS, 100, rank, 2)
 
 
 def prefetch_threads() -> int:

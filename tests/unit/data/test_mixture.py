@@ -37,7 +37,7 @@ def stream(write_proteins, tmp_path) -> PackStream:
 def drawn(stream: PackStream, num_windows: int) -> np.ndarray:
     """(corpus, protein, ordinal) of the first windows, in the order of the stream."""
     packs = [pack for window in range(num_windows) for pack in stream.window(0, window)]
-    columns = [np.concatenate([getattr(p, name) for p in packs]) for name in ("corpora", "proteins", "ordinals")]
+    columns = [np.concatenate([getattr(p, name) for p in packs]) for name in ("corpora", "proteins", "stream_index")]
     return np.stack(columns, axis=1)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron.data.order import permuted
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 PINNED = [
     [0, 0, 0],
@@ -28,7 +28,7 @@ PINNED = [
 @settings(max_examples=40)
 @given(st.integers(1, 5000), st.integers(0, 1 << 30), st.integers(0, 100))
 def test_is_a_permutation(num_items, seed, epoch):
-    items = permuted(torch.arange(num_items), num_items, Noise(seed, epoch))
+    items = permuted(torch.arange(num_items), num_items, KeyedRng(seed, epoch))
     assert torch.equal(items.sort().values, torch.arange(num_items))
 
 
@@ -36,15 +36,15 @@ def test_is_a_permutation(num_items, seed, epoch):
 @given(st.integers(2, 1 << 40), st.integers(0, 1 << 30), st.lists(st.integers(0, 1 << 40), min_size=1, max_size=8))
 def test_a_place_does_not_depend_on_what_is_asked_with_it(num_items, seed, numbers):
     places = torch.tensor([number % num_items for number in numbers])
-    items = permuted(places, num_items, Noise(seed, 0))
+    items = permuted(places, num_items, KeyedRng(seed, 0))
     assert ((items >= 0) & (items < num_items)).all()
-    assert [permuted(place, num_items, Noise(seed, 0)).item() for place in places] == items.tolist()
+    assert [permuted(place, num_items, KeyedRng(seed, 0)).item() for place in places] == items.tolist()
     assert len(set(items.tolist())) == len(set(places.tolist()))
 
 
 @pytest.mark.parametrize("num_items", [1000, 1024, 1025])
 def test_epochs_and_seeds_are_shuffled_apart(num_items):
-    orders = [permuted(torch.arange(num_items), num_items, Noise(s, e)).double() for s in range(3) for e in range(3)]
+    orders = [permuted(torch.arange(num_items), num_items, KeyedRng(s, e)).double() for s in range(3) for e in range(3)]
     orders.append(torch.arange(num_items, dtype=torch.float64))
     correlation = torch.corrcoef(torch.stack(orders)) - torch.eye(len(orders))
     assert float(correlation.abs().max()) < 4.5 / math.sqrt(num_items)
@@ -55,7 +55,7 @@ def test_epochs_and_seeds_are_shuffled_apart(num_items):
 def orders_of(num_items: int, num_epochs: int) -> torch.Tensor:
     """The orders of many epochs, [epochs, places]."""
     places, epochs = torch.arange(num_items).repeat(num_epochs), torch.arange(num_epochs).repeat_interleave(num_items)
-    return permuted(places, num_items, Noise(1, epochs)).view(num_epochs, num_items)
+    return permuted(places, num_items, KeyedRng(1, epochs)).view(num_epochs, num_items)
 
 
 def deviation(counts: torch.Tensor, degrees: int) -> float:
@@ -94,7 +94,7 @@ def test_every_order_of_a_few_items_is_as_likely_as_any_other(num_items):
 def test_values_never_change():
     """What a position in the data means must outlive a release; from 1 item to more than a network of 40 bits has."""
     ends = [1, 2, 5, 64, 65, 256, 257, 4096, 4097, 70_000, 10**9, (1 << 40) + 1]
-    found = [[int(permuted(torch.tensor(place), n, Noise(3, 1))) for place in (0, n // 2, n - 1)] for n in ends]
+    found = [[int(permuted(torch.tensor(place), n, KeyedRng(3, 1))) for place in (0, n // 2, n - 1)] for n in ends]
     assert found == PINNED
 
 
@@ -103,7 +103,7 @@ def test_a_few_of_a_billion_are_computed_alone():
     num_items = 10**9
     places = torch.tensor([0, 1, num_items // 2, num_items - 1])
     tracemalloc.start()
-    orders = torch.stack([permuted(places, num_items, Noise(0, epoch)) for epoch in range(50)])
+    orders = torch.stack([permuted(places, num_items, KeyedRng(0, epoch)) for epoch in range(50)])
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 1e6

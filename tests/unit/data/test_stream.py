@@ -21,7 +21,7 @@ from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 OPTIONS = Data(max_length_residues=30, tokens_per_pack=64, window_proteins=10)
 PINNED_ORDER = "cb9c675dd95afa47c329b74cccad26d6218aca728307e58a1d42aba23561a57a"
@@ -54,7 +54,7 @@ def test_every_protein_once_per_epoch(lengths, window_proteins, longest, spare, 
         stream = PackStream([Corpus(IndexedProteins(Path(folder, "p")))], options, seed)
         packs = epoch_of(stream, epoch)
         assert sorted(np.concatenate([pack.proteins for pack in packs])) == list(range(len(lengths)))
-        assert np.array_equal(np.concatenate([pack.ordinals for pack in packs]), np.arange(len(lengths)))
+        assert np.array_equal(np.concatenate([pack.stream_index for pack in packs]), np.arange(len(lengths)))
         for pack in packs:
             assert 0 < pack.num_tokens.sum() <= options.tokens_per_pack
             whole = np.array(lengths)[pack.proteins]
@@ -127,9 +127,9 @@ def test_times_of_a_global_batch_are_stratified(write_proteins):
     assert len(run) == 240
     for first in range(0, 240, 60):  # 60 packs to a global batch; windows end inside of some
         batches = [to_batch([proteins], slices, 0, options) for slices in run[first : first + 60]]
-        ordinals = torch.cat([batch.ordinals_S[batch.sample_ids_S >= 0] for batch in batches])
+        ordinals = torch.cat([batch.stream_index_S[batch.sample_ids_S >= 0] for batch in batches])
         assert torch.equal(ordinals, ordinals[0] + torch.arange(len(ordinals)))
-        times = torch.cat([path.times(batch, Noise(1, 0))[batch.sample_ids_S >= 0] for batch in batches])
+        times = torch.cat([path.times(batch, KeyedRng(1, 0))[batch.sample_ids_S >= 0] for batch in batches])
         even = (torch.arange(len(times)) + 0.5) / len(times) * (1 - 1e-3)
         assert len(times) > 120
         assert float((times.sort().values - even).abs().max()) * len(times) < 4  # by chance 0.87 sqrt(120) = 9.5

@@ -8,11 +8,11 @@ import torch
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.loader import held_out_packs
+from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import Estimate, estimate, unigram_perplexity
 from d2plm_megatron.objectives import build
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 OPTIONS = config.Data(max_length_residues=100, tokens_per_pack=8000)
 
@@ -34,14 +34,14 @@ class Told:
 
     sums: list[list[float]]
 
-    def corrupt(self, batch: TokenBatch, noise: Noise) -> NoisyBatch:
-        times_S = torch.full(batch.ordinals_S.shape, float(noise.epoch), dtype=torch.float64)
+    def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
+        times_S = torch.full(batch.stream_index_S.shape, float(rng.epoch), dtype=torch.float64)
         return NoisyBatch(clean=batch, tokens_T=batch.tokens_T, times_S=times_S, predicted_T=batch.scored_T)
 
     def loss(self, logits_TV: torch.Tensor, noisy: NoisyBatch) -> LossTerms:
         total = self.sums[int(noisy.times_S[0])][int(noisy.clean.sample_ids_S[0])]
         number = noisy.clean.scored_T.sum()
-        return LossTerms(total=torch.tensor(0.0), count=number, metrics={"nats": (torch.tensor(total), number)})
+        return LossTerms(total=torch.tensor(0.0), count=number, metrics={"nll": (torch.tensor(total), number)})
 
 
 def test_sums_over_packs_are_divided_once_and_draws_averaged(make_pack):
@@ -77,7 +77,7 @@ def test_a_draw_that_chooses_no_residue_is_refused(make_pack):
 def test_without_context_the_perplexity_is_that_of_the_unigrams(write_proteins, objective):
     lengths = [20 + 7 * (i % 30) for i in range(300)]
     proteins = IndexedProteins(write_proteins(lengths))
-    packs = held_out_packs(proteins, OPTIONS, 300, rank=0, num_ranks=1)
+    packs = validation_packs(proteins, OPTIONS, 300, rank=0, num_ranks=1)
     counts = sum(pack.tokens_T[pack.scored_T].bincount(minlength=33)[4:24] for pack in packs).double()
     shares = counts / counts.sum()
     guess = torch.arange(1, 21, dtype=torch.float64) / 210
@@ -108,7 +108,7 @@ def test_the_estimate_does_not_depend_on_how_proteins_are_packed(make_pack):
                 sequence_T=torch.zeros(end - begin, dtype=torch.int64),
                 scored_T=whole.scored_T[begin:end],
                 sample_ids_S=whole.sample_ids_S[number : number + 1],
-                ordinals_S=whole.ordinals_S[number : number + 1],
+                stream_index_S=whole.stream_index_S[number : number + 1],
                 lengths_S=(end - begin,),
                 epoch=0,
             )

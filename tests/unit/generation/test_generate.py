@@ -17,7 +17,7 @@ from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
 
 REQUEST = Request(
-    num_sequences=3, shortest=20, longest=30, num_steps=4, temperature=1.0, seed=0, weights="average",
+    num_sequences=3, shortest=20, longest=30, num_steps=4, temperature=1.0, seed=0, weights="ema",
     precision="fp32", tokens_per_pack=64,
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ def test_lengths_beyond_the_training_are_taken_with_a_word(
 ) -> None:
     recipe = Recipe(model=MODEL_SIZES["tiny"], data=Data(max_length_residues=30))
     checkpoint = Checkpoint.open(write_checkpoint(RunFolder(tmp_path / "run"), 1, recipe=recipe))
-    monkeypatch.setattr(generation, "started", lambda parallel: nullcontext(one_process))
+    monkeypatch.setattr(generation, "parallel_context", lambda parallel: nullcontext(one_process))
     monkeypatch.setattr(generation, "load_encoder", lambda *args: even_odds)
     made = generate(checkpoint, replace(REQUEST, longest=longest), tmp_path / "out.fasta")
     assert len(made.sequences) == 3

@@ -13,10 +13,10 @@ from d2plm_megatron.generation.sampler import Sampler, blank_pack, draw
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 CPU = torch.device("cpu")
-NOISE = Noise(seed=3, epoch=0)
+RNG = KeyedRng(seed=3, epoch=0)
 SHARES = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
 
 
@@ -61,7 +61,7 @@ def constant(noisy: NoisyBatch) -> torch.Tensor:
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 32])
 @pytest.mark.parametrize("schedule", KAPPA)
 def test_single_residues_are_drawn_exactly_in_any_number_of_steps(num_steps, schedule):
-    tokens_T, _ = sampler(num_steps, schedule).sample(bare_pack(8000, 1), constant, NOISE)
+    tokens_T, _ = sampler(num_steps, schedule).sample(bare_pack(8000, 1), constant, RNG)
     counts = tokens_T.bincount(minlength=33).double()
     assert int(counts[4:8].sum()) == 8000
     assert chi_square(counts[4:8], 8000 * SHARES) < 16.3  # 3 degrees of freedom, p = 0.001
@@ -93,7 +93,7 @@ def test_pairs_are_drawn_exactly_but_for_those_revealed_together(pairs, num_step
     apart = sum((there - here) ** 2 for here, there in pairwise(kappa))
     product = pairs.joint.sum(1)[:, None] * pairs.joint.sum(0)
     expected = apart * product + (1 - apart) * pairs.joint
-    tokens_T, num_evaluations = sampler(num_steps, schedule).sample(bare_pack(12_000, 2), pairs, NOISE)
+    tokens_T, num_evaluations = sampler(num_steps, schedule).sample(bare_pack(12_000, 2), pairs, RNG)
     first, second = (tokens_T.view(-1, 2) - 4).T
     counts = (4 * first + second).bincount(minlength=16).double()
     assert chi_square(counts, 12_000 * expected.flatten()) < 37.7  # 15 degrees of freedom, p = 0.001
@@ -109,7 +109,7 @@ def test_masked_share_follows_the_path(schedule):
         seen.append((noisy.times_S[0].item(), (noisy.tokens_T == alphabet.MASK).double().mean().item()))
         return constant(noisy)
 
-    sampler(8, schedule).sample(bare_pack(1, 10_000), denoiser, NOISE)
+    sampler(8, schedule).sample(bare_pack(1, 10_000), denoiser, RNG)
     assert [t for t, _ in seen] == [k / 8 for k in range(8)]
     for t, share in seen:
         expected = 1 - float(build_schedule(schedule).kappa(torch.tensor(t, dtype=torch.float64)))
@@ -155,7 +155,7 @@ def test_uniform_source_walks_the_jump_process(pairs, num_steps, schedule):
     """Against the same chain, carried along exactly, which nears the pairs as the steps shrink."""
     model = NoisyPairs(pairs.joint, schedule)
     expected = model.walked(num_steps)[:4, :4]
-    tokens_T, _ = sampler(num_steps, schedule, uniform_source=True).sample(bare_pack(12_000, 2), model, NOISE)
+    tokens_T, _ = sampler(num_steps, schedule, uniform_source=True).sample(bare_pack(12_000, 2), model, RNG)
     first, second = (tokens_T.view(-1, 2) - 4).T
     counts = (20 * first + second).bincount(minlength=400).view(20, 20).double()
     assert int(counts[:4, :4].sum()) == 12_000  # the last step draws every residue
@@ -165,22 +165,22 @@ def test_uniform_source_walks_the_jump_process(pairs, num_steps, schedule):
 
 def context(noisy: NoisyBatch) -> torch.Tensor:
     """Logits that depend on every token of the protein: by a hash of its ids and places."""
-    noise, tokens_T, place_T = Noise(9, 0), noisy.tokens_T, noisy.clean.positions_T
-    sums_S = torch.zeros_like(noisy.clean.ordinals_S).index_add(0, noisy.clean.sequence_T, (place_T + 1) * tokens_T)
-    return 8 * noise.uniform(1, sums_S[noisy.clean.sequence_T][:, None], place_T[:, None], torch.arange(33))[None]
+    rng, tokens_T, place_T = KeyedRng(9, 0), noisy.tokens_T, noisy.clean.positions_T
+    sums_S = torch.zeros_like(noisy.clean.stream_index_S).index_add(0, noisy.clean.sequence_T, (place_T + 1) * tokens_T)
+    return 8 * rng.uniform(1, sums_S[noisy.clean.sequence_T][:, None], place_T[:, None], torch.arange(33))[None]
 
 
 @pytest.mark.parametrize("uniform_source", [False, True])
 @pytest.mark.parametrize("depends_on_time", [False, True])
 def test_a_protein_does_not_depend_on_what_it_is_sampled_with(uniform_source, depends_on_time):
     lengths, walk = [5, 30, 1, 17], sampler(7, uniform_source=uniform_source, depends_on_time=depends_on_time)
-    together, _ = walk.sample(blank_pack(lengths, 100, CPU), context, NOISE)
-    again, _ = walk.sample(blank_pack(lengths, 100, CPU), context, NOISE)
+    together, _ = walk.sample(blank_pack(lengths, 100, CPU), context, RNG)
+    again, _ = walk.sample(blank_pack(lengths, 100, CPU), context, RNG)
     assert torch.equal(together, again)
     for number, part in enumerate(together.split([length + 2 for length in lengths])):
-        alone, _ = walk.sample(blank_pack(lengths[number : number + 1], 100 + number, CPU), context, NOISE)
+        alone, _ = walk.sample(blank_pack(lengths[number : number + 1], 100 + number, CPU), context, RNG)
         assert torch.equal(alone, part)
-    other, _ = walk.sample(blank_pack(lengths, 100, CPU), context, Noise(seed=4, epoch=0))
+    other, _ = walk.sample(blank_pack(lengths, 100, CPU), context, KeyedRng(seed=4, epoch=0))
     assert not torch.equal(together, other)
 
 
@@ -199,7 +199,7 @@ def test_output_is_canonical_residues_between_end_tokens(lengths, num_steps, uni
         likes_specials[[0, 1, 2, 3, 24, 25, 28, 32]] = 1e4
         return context(noisy) + likes_specials
 
-    tokens_T, num_evaluations = walk.sample(blank_pack(lengths, 0, CPU), denoiser, Noise(seed, 0))
+    tokens_T, num_evaluations = walk.sample(blank_pack(lengths, 0, CPU), denoiser, KeyedRng(seed, 0))
     text = alphabet.decode(tokens_T.numpy())
     parts = [part.removeprefix("<cls>") for part in text.removesuffix("<eos>").split("<eos>")]
     assert [len(part) for part in parts] == lengths
@@ -216,7 +216,7 @@ def test_nothing_is_evaluated_where_nothing_is_revealed():
         asked.append(int((noisy.tokens_T == alphabet.MASK).sum()))
         return constant(noisy)
 
-    _, num_evaluations = sampler(500).sample(blank_pack([3], 0, CPU), denoiser, NOISE)
+    _, num_evaluations = sampler(500).sample(blank_pack([3], 0, CPU), denoiser, RNG)
     assert num_evaluations == len(asked) == 3
     assert asked == [3, 2, 1]
 
@@ -232,7 +232,7 @@ def test_an_answer_is_kept_until_what_the_encoder_sees_has_changed(depends_on_ti
         return certain_TV
 
     walk = sampler(100, uniform_source=True, depends_on_time=depends_on_time)
-    tokens_T, num_evaluations = walk.sample(bare_pack(1, 2), denoiser, NOISE)
+    tokens_T, num_evaluations = walk.sample(bare_pack(1, 2), denoiser, RNG)
     assert alphabet.decode(tokens_T.numpy()) == "WW"
     assert num_evaluations == len(asked)
     assert asked.count("WW") > 1 if depends_on_time else asked.count("WW") == 1
@@ -241,7 +241,7 @@ def test_an_answer_is_kept_until_what_the_encoder_sees_has_changed(depends_on_ti
 def test_visible_residues_and_specials_stay(pack_of):
     pack = pack_of("MKTXB", ends=True)
     fixed = replace(pack, scored_T=pack.scored_T & (pack.tokens_T != alphabet.encode("K")[0]))
-    tokens_T, _ = sampler(4).sample(fixed, constant, NOISE)
+    tokens_T, _ = sampler(4).sample(fixed, constant, RNG)
     assert torch.equal(tokens_T[~fixed.scored_T], pack.tokens_T[~fixed.scored_T])
     assert set(alphabet.decode(tokens_T[fixed.scored_T].numpy())) <= set("LAGV")
 
@@ -250,7 +250,7 @@ def test_temperature_sharpens():
     """p^(1/T), so that T = 1/2 squares the shares, and the entropy rises with T."""
     entropies = []
     for temperature, power in ((0.25, 4), (0.5, 2), (1.0, 1), (2.0, 0.5), (10.0, 0.1)):
-        tokens_T, _ = sampler(2, temperature=temperature).sample(bare_pack(4000, 1), constant, NOISE)
+        tokens_T, _ = sampler(2, temperature=temperature).sample(bare_pack(4000, 1), constant, RNG)
         counts = tokens_T.bincount(minlength=33)[4:8].double()
         expected = SHARES**power / (SHARES**power).sum()
         assert chi_square(counts, 4000 * expected) < 16.3
@@ -283,5 +283,5 @@ def test_blank_pack():
     assert pack.positions_T.tolist() == [0, 1, 2, 3, 0, 1, 2]
     assert pack.sequence_T.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert pack.scored_T.tolist() == [False, True, True, False, False, True, False]
-    assert pack.sample_ids_S.tolist() == pack.ordinals_S.tolist() == [7, 8]
+    assert pack.sample_ids_S.tolist() == pack.stream_index_S.tolist() == [7, 8]
     assert pack.lengths_S == (4, 3)

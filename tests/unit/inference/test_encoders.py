@@ -11,7 +11,7 @@ from d2plm_megatron.inference.encoders import load_encoder
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.tensor_index import AVERAGE
+from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.training.trainer import Trainer
 
 
@@ -28,7 +28,7 @@ def test_kernels_are_those_of_this_machine_whatever_the_run_asked_for(
     trainer = Trainer(recipe, one_process)
     trainer.fit()
     checkpoint = Checkpoint.open(RunFolder(tmp_path / recipe.name).newest_first()[0])
-    on_a_gpu = replace(checkpoint, recipe=replace(recipe, model=replace(recipe.model, layer_spec="te")))
-    found = load_encoder(on_a_gpu, AVERAGE, "fp32", one_process.device)
-    for weight, value in zip(found.parameters(), trainer.engine.average.values, strict=True):
+    on_a_gpu = replace(checkpoint, recipe=replace(recipe, model=replace(recipe.model, backend="te")))
+    found = load_encoder(on_a_gpu, EMA, "fp32", one_process.device)
+    for weight, value in zip(found.parameters(), trainer.engine.ema.values, strict=True):
         assert torch.equal(weight.flatten(), value)

@@ -7,22 +7,22 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2plm_megatron.model.sharding import Box, boxes_by_parameter
+from d2plm_megatron.model.sharding import TensorSlice, slices_by_parameter
 
 
 @st.composite
-def boxes(draw) -> Box:
+def boxes(draw) -> TensorSlice:
     """Vectors, matrices, and a layer's row of either in a stack, anywhere in the whole and in the local storage."""
     inner = tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=2)))
     shape = (1,) * draw(st.integers(0, 2)) + inner
     before = [draw(st.integers(0, 3)) for _ in shape]
     after = [draw(st.integers(0, 3)) for _ in shape]
     whole = tuple(b + size + a for b, size, a in zip(before, shape, after, strict=True))
-    return Box("weight", draw(st.integers(0, 20)), shape, whole, tuple(before), (0, 0, 1))
+    return TensorSlice("weight", draw(st.integers(0, 20)), shape, whole, tuple(before), (0, 0, 1))
 
 
 @given(boxes(), st.integers(-3, 80), st.integers(0, 80))
-def test_cut_boxes_are_the_run(box: Box, start: int, size: int) -> None:
+def test_cut_boxes_are_the_run(box: TensorSlice, start: int, size: int) -> None:
     whole = np.arange(math.prod(box.whole_shape)).reshape(box.whole_shape)
     local = np.concatenate([np.full(box.start, -1), block(whole, box).ravel()])
     stop = start + size
@@ -37,7 +37,7 @@ def test_cut_boxes_are_the_run(box: Box, start: int, size: int) -> None:
         assert (part.name, part.whole_shape, part.replica) == (box.name, box.whole_shape, box.replica)
 
 
-def block(whole: np.ndarray, box: Box) -> np.ndarray:
+def block(whole: np.ndarray, box: TensorSlice) -> np.ndarray:
     """What the box holds of the whole parameter."""
     return whole[tuple(slice(first, first + size) for first, size in zip(box.offset, box.shape, strict=True))]
 
@@ -45,7 +45,7 @@ def block(whole: np.ndarray, box: Box) -> np.ndarray:
 def test_one_process_holds_every_number_once(build, kind: str) -> None:
     encoder = build(kind)
     held: dict[str, np.ndarray] = {}
-    for name, parts in boxes_by_parameter(encoder).items():
+    for name, parts in slices_by_parameter(encoder).items():
         assert parts[0].start == 0 and parts[-1].stop == encoder.get_parameter(name).numel()
         assert all(left.stop == right.start for left, right in pairwise(parts))
         for part in parts:

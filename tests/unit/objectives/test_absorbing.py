@@ -15,7 +15,7 @@ from d2plm_megatron.objectives.objective import canonical_log_posterior
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -74,7 +74,7 @@ def test_corrupt_and_loss_estimate_the_bound(pack_of, pairs, schedule):
     pack, objective = pack_of(*(pairs.proteins()[i] for i in drawn)), absorbing(schedule, 1e-5)
     draws = []
     for epoch in range(16):
-        noisy = objective.corrupt(pack, Noise(1, epoch))
+        noisy = objective.corrupt(pack, KeyedRng(1, epoch))
         terms = objective.loss(pairs(noisy)[0], noisy)
         draws.append(float(terms.total) / int(terms.count))
     draws = torch.tensor(draws, dtype=torch.float64)
@@ -89,8 +89,8 @@ def test_corrupt_and_loss_estimate_the_bound(pack_of, pairs, schedule):
 def test_is_the_generalised_kl_of_flow_matching(make_pack, schedule, t):
     pack = make_pack([700, 300, 1000])
     path = MixturePath(build_schedule(schedule), uniform_source=False, time_epsilon=1e-3)
-    times_S = path.times(pack, Noise(0, 0)) if t is None else torch.full((3,), t, dtype=torch.float64)
-    tokens_T = path.sample(pack, times_S, Noise(0, 0))
+    times_S = path.times(pack, KeyedRng(0, 0)) if t is None else torch.full((3,), t, dtype=torch.float64)
+    tokens_T = path.sample(pack, times_S, KeyedRng(0, 0))
     if t == 1e-12:
         assert (tokens_T == alphabet.MASK).all()
     noisy = NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=tokens_T == alphabet.MASK)
@@ -103,7 +103,7 @@ def test_is_the_generalised_kl_of_flow_matching(make_pack, schedule, t):
     assert gradients[0].any() == noisy.predicted_T.any()
     torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(terms[0].total, terms[1].total, rtol=1e-13, atol=0)
-    torch.testing.assert_close(terms[0].metrics["nats"], terms[1].metrics["nats"], rtol=1e-13, atol=0)
+    torch.testing.assert_close(terms[0].metrics["nll"], terms[1].metrics["nll"], rtol=1e-13, atol=0)
     assert terms[0].count == terms[1].count == 2000
 
 
@@ -111,7 +111,7 @@ def test_nearly_nothing_is_masked_at_the_last_time(make_pack):
     pack = make_pack([20_000])
     last = torch.tensor([1 - 1e-3], dtype=torch.float64)
     for schedule, share in (("linear", 1e-3), ("cosine", math.sin(math.pi / 2 * 1e-3))):
-        tokens_T = absorbing(schedule).path.sample(pack, last, Noise(0, 0))
+        tokens_T = absorbing(schedule).path.sample(pack, last, KeyedRng(0, 0))
         expected = 20_000 * share
         assert abs(int((tokens_T == alphabet.MASK).sum()) - expected) < 4 * math.sqrt(expected)
 
@@ -135,9 +135,9 @@ def test_weights(pack_of, masked, weight, at_quarter):
     nats = 2 * math.log(20)
     assert float(terms.total) == pytest.approx(at_quarter * nats, rel=1e-6)
     assert int(terms.count) == 3  # M, K and T: X and the ends are never scored
-    total, count = terms.metrics["nats"]
+    total, count = terms.metrics["nll"]
     assert (float(total), int(count)) == (pytest.approx(4 / 3 * nats, rel=1e-6), 3)
-    total, count = terms.metrics["masked_nats"]
+    total, count = terms.metrics["masked_nll"]
     assert (float(total), int(count)) == (pytest.approx(nats, rel=1e-6), 2)
 
 
@@ -145,7 +145,7 @@ def test_weights(pack_of, masked, weight, at_quarter):
 @given(proteins, st.integers(0, 1 << 30))
 def test_only_masked_canonical_residues_are_scored(pack_of, sequences, seed):
     pack, objective = pack_of(*sequences, ends=True), absorbing("cosine", 1e-3)
-    noisy = objective.corrupt(pack, Noise(seed, 0))
+    noisy = objective.corrupt(pack, KeyedRng(seed, 0))
     assert torch.equal(noisy.predicted_T, noisy.tokens_T != pack.tokens_T)
     assert torch.equal(noisy.times_T, noisy.times_S[pack.sequence_T])
     logits_TV = random_logits(pack, seed)

@@ -19,7 +19,7 @@ from d2plm_megatron.objectives.objective import canonical_log_posterior, log_pro
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 CONFORMANCE = Path(__file__).with_name("discrete_flow_matching.json")
 SHARES = (0.4, 0.3, 0.2, 0.1)
@@ -128,7 +128,7 @@ def test_what_is_reported_is_a_bound_to_the_end(pack_of, source, most, schedule)
     """The exact posterior of one residue: the integral up to the last time, by quadrature, and what is added to it."""
     shares = double([*SHARES, *[0.0] * 16])
     measure = build(config.FlowMatching(source=source, schedule=schedule)).measures()["elbo"]
-    last, total = 1 - measure.path.time_epsilon, measure.path.last_nats()
+    last, total = 1 - measure.path.time_epsilon, measure.path.last_nll()
     nodes, weights = np.polynomial.legendre.leggauss(80)
     width = -math.log(1 - last)  # of - log(1 - kappa), evenly in which the logarithm at kappa = 1 is tame
     for node, weight in zip((nodes + 1) / 2 * width, weights / 2 * width, strict=True):
@@ -143,8 +143,8 @@ def test_what_is_reported_is_a_bound_to_the_end(pack_of, source, most, schedule)
         pack = pack_of("".join("LAGV"[i] for i in clean.tolist()))
         tokens_T = seen + 4 if source == "uniform" else torch.full((4,), alphabet.MASK)
         noisy = NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=pack.scored_T)
-        nats_T = measure._elbo(canonical_log_posterior(logits_TV).double(), noisy) / last
-        total += weight * left * float((shares[clean] * chance * nats_T).sum())
+        nll_T = measure._elbo(canonical_log_posterior(logits_TV).double(), noisy) / last
+        total += weight * left * float((shares[clean] * chance * nll_T).sum())
     entropy = -sum(q * math.log(q) for q in SHARES)
     assert 0 < total - entropy < most
 
@@ -177,7 +177,7 @@ def test_corrupt_and_loss_estimate_the_bound_of_the_uniform_source(pack_of):
     letters = [letter for letter, share in zip("LAGV", SHARES, strict=True) for _ in range(round(share * size))]
     pack, objective, draws = pack_of(*letters), flow_matching("uniform", e=e), []
     for epoch in range(16):
-        noisy = objective.corrupt(pack, Noise(2, epoch))
+        noisy = objective.corrupt(pack, KeyedRng(2, epoch))
         assert noisy.predicted_T.all()
         logits_TV = torch.full((size, alphabet.SIZE), -1e4)
         logits_TV[:, 4:24] = exact_log_posterior(shares, noisy.times_T, noisy.tokens_T - 4).clamp(min=-1e4).float()
@@ -209,7 +209,7 @@ def test_ends_of_time_of_the_uniform_source(pack_of, t, schedule, slope):
 def test_gradients_are_finite_and_only_where_they_should_be(make_pack, source, loss):
     pack = make_pack([40, 60])
     objective = flow_matching(source, loss, e=1e-3)
-    noisy = objective.corrupt(pack, Noise(0, 0))
+    noisy = objective.corrupt(pack, KeyedRng(0, 0))
     logits_TV = (torch.randn(100, alphabet.SIZE, generator=torch.Generator().manual_seed(0)) * 5).requires_grad_()
     objective.loss(logits_TV, noisy).total.backward()
     assert torch.isfinite(logits_TV.grad).all()
@@ -229,7 +229,7 @@ def test_gradient_of_the_generalised_kl_is_its_numerical_derivative():
 @given(proteins, st.sampled_from(["mask", "uniform"]), st.integers(0, 1 << 30))
 def test_cross_entropy_is_that_of_torch_per_residue(pack_of, sequences, source, seed):
     pack, objective = pack_of(*sequences, ends=True), flow_matching(source, "cross_entropy", e=1e-3)
-    noisy = objective.corrupt(pack, Noise(seed, 0))
+    noisy = objective.corrupt(pack, KeyedRng(seed, 0))
     logits_TV = torch.randn(len(pack.tokens_T), alphabet.SIZE, generator=torch.Generator().manual_seed(seed))
     terms = objective.loss(logits_TV, noisy)
     letters = [alphabet.TOKENS[i] for i in pack.tokens_T.tolist()]
@@ -246,7 +246,7 @@ def test_cross_entropy_is_that_of_torch_per_residue(pack_of, sequences, source, 
 @pytest.mark.parametrize("loss", ["cross_entropy", "generalised_kl"])
 def test_special_tokens_and_residues_that_are_not_scored_add_nothing(pack_of, source, loss):
     objective, letters = flow_matching(source, loss, e=0.1), "BLAGVX"
-    noisy = objective.corrupt(pack_of(letters, ends=True), Noise(4, 0))
+    noisy = objective.corrupt(pack_of(letters, ends=True), KeyedRng(4, 0))
     assert noisy.predicted_T.any()
     logits_TV = torch.randn(8, alphabet.SIZE, generator=torch.Generator().manual_seed(0))
     bare = replace(noisy, clean=pack_of("LAGV"), tokens_T=noisy.tokens_T[2:6], predicted_T=noisy.predicted_T[2:6])
@@ -261,15 +261,15 @@ def test_nats_are_the_bound_whatever_the_loss(make_pack):
     pack = make_pack([50])
     logits_TV = torch.randn(50, alphabet.SIZE, generator=torch.Generator().manual_seed(0))
     for source in ("mask", "uniform"):
-        noisy = flow_matching(source, e=0.1).corrupt(pack, Noise(0, 0))
+        noisy = flow_matching(source, e=0.1).corrupt(pack, KeyedRng(0, 0))
         bound = flow_matching(source, e=0.1).loss(logits_TV, noisy)
         other = flow_matching(source, "cross_entropy", e=0.1).loss(logits_TV, noisy)
-        assert other.metrics["nats"] == bound.metrics["nats"]
+        assert other.metrics["nll"] == bound.metrics["nll"]
         assert other.total != bound.total
-        nats = float(bound.total) + 50 * flow_matching(source, e=0.1).path.last_nats()
-        assert (float(bound.metrics["nats"][0]) == pytest.approx(nats, rel=1e-12)) == (source == "mask")
+        nats = float(bound.total) + 50 * flow_matching(source, e=0.1).path.last_nll()
+        assert (float(bound.metrics["nll"][0]) == pytest.approx(nats, rel=1e-12)) == (source == "mask")
     mask = flow_matching(e=0.1)
-    noisy = mask.corrupt(pack, Noise(0, 0))
+    noisy = mask.corrupt(pack, KeyedRng(0, 0))
     absorbing = AbsorbingDiffusion(mask.path, "uniform").loss(logits_TV, noisy)
     assert flow_matching(loss="cross_entropy", e=0.1).loss(logits_TV, noisy).total == absorbing.total
 

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Cosine, Cubic, Polynomial
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 MASKS = MixturePath(Polynomial(), uniform_source=False, time_epsilon=1e-3)
 RESIDUES = MixturePath(Polynomial(), uniform_source=True, time_epsilon=1e-3)
-NOISE = Noise(seed=5, epoch=2)
+RNG = KeyedRng(seed=5, epoch=2)
 
 proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), min_size=1, max_size=6)
 
 
 def at(pack, t: float) -> torch.Tensor:
-    return torch.full(pack.ordinals_S.shape, t, dtype=torch.float64)
+    return torch.full(pack.stream_index_S.shape, t, dtype=torch.float64)
 
 
 @settings(max_examples=50)
@@ -27,7 +27,7 @@ def at(pack, t: float) -> torch.Tensor:
 def test_only_canonical_residues_are_ever_noised(pack_of, sequences, uniform_source, t, seed):
     pack = pack_of(*sequences, ends=True)
     path = RESIDUES if uniform_source else MASKS
-    noisy_T = path.sample(pack, at(pack, t), Noise(seed, 0))
+    noisy_T = path.sample(pack, at(pack, t), KeyedRng(seed, 0))
     canonical_T = torch.tensor([alphabet.TOKENS[i] in alphabet.CANONICAL_LETTERS for i in pack.tokens_T.tolist()])
     assert torch.equal(noisy_T[~canonical_T], pack.tokens_T[~canonical_T])
     changed = noisy_T[noisy_T != pack.tokens_T].tolist()
@@ -38,8 +38,8 @@ def test_only_canonical_residues_are_ever_noised(pack_of, sequences, uniform_sou
 @pytest.mark.parametrize("path", [MASKS, RESIDUES], ids=["mask", "uniform"])
 def test_ends_of_the_path(make_pack, path):
     pack = make_pack([3000])
-    assert torch.equal(path.sample(pack, at(pack, 1.0), NOISE), pack.tokens_T)
-    start_T = path.sample(pack, at(pack, 0.0), NOISE)
+    assert torch.equal(path.sample(pack, at(pack, 1.0), RNG), pack.tokens_T)
+    start_T = path.sample(pack, at(pack, 0.0), RNG)
     if path.uniform_source:
         same = float((start_T == pack.tokens_T).double().mean())
         assert same == pytest.approx(1 / 20, abs=4 * math.sqrt(0.05 * 0.95 / 3000))
@@ -53,7 +53,7 @@ def test_ends_of_the_path(make_pack, path):
 @pytest.mark.parametrize("uniform_source", [False, True])
 def test_share_that_is_kept(make_pack, schedule, t, kappa, uniform_source):
     pack = make_pack([20_000])
-    noisy_T = MixturePath(schedule, uniform_source, 1e-3).sample(pack, at(pack, t), NOISE)
+    noisy_T = MixturePath(schedule, uniform_source, 1e-3).sample(pack, at(pack, t), RNG)
     expected = kappa + (1 - kappa) / 20 * uniform_source  # a random residue may be the right one
     bound = 4 * math.sqrt(expected * (1 - expected) / 20_000)
     assert float((noisy_T == pack.tokens_T).double().mean()) == pytest.approx(expected, abs=bound)
@@ -62,7 +62,7 @@ def test_share_that_is_kept(make_pack, schedule, t, kappa, uniform_source):
 @pytest.mark.parametrize("t", [0.0, 0.7])
 def test_uniform_source_draws_every_canonical_residue_equally_often(pack_of, t):
     pack = pack_of("L" * 40_000)
-    counts = RESIDUES.sample(pack, at(pack, t), NOISE).bincount(minlength=alphabet.SIZE).double()
+    counts = RESIDUES.sample(pack, at(pack, t), RNG).bincount(minlength=alphabet.SIZE).double()
     assert counts[alphabet.CANONICAL].sum() == 40_000
     changed = counts[alphabet.CANONICAL][1:]  # to another residue than L
     mean = changed.mean()
@@ -74,21 +74,21 @@ def test_uniform_source_draws_every_canonical_residue_equally_often(pack_of, t):
 def test_noise_of_a_protein_does_not_depend_on_its_neighbours(pack_of, path):
     sequences = ["MKTAYIAKQR", "LLLVVVAAA", "GSGSGSGSGSGS", "WY"]
     together = pack_of(*sequences)
-    times_S = path.times(together, NOISE)
-    noisy = path.sample(together, times_S, NOISE).split(list(together.lengths_S))
+    times_S = path.times(together, RNG)
+    noisy = path.sample(together, times_S, RNG).split(list(together.lengths_S))
     order = [2, 0, 3, 1]
     for first, number in enumerate(order):
         alone = pack_of(sequences[number], first_sample=number)
         other = replace(pack_of(*(sequences[i] for i in order)), sample_ids_S=torch.tensor(order))
-        assert path.times(alone, NOISE).tolist() == [times_S[number].item()]
-        assert torch.equal(path.sample(alone, times_S[number : number + 1], NOISE), noisy[number])
-        shuffled = path.sample(other, times_S[order], NOISE).split(list(other.lengths_S))
+        assert path.times(alone, RNG).tolist() == [times_S[number].item()]
+        assert torch.equal(path.sample(alone, times_S[number : number + 1], RNG), noisy[number])
+        shuffled = path.sample(other, times_S[order], RNG).split(list(other.lengths_S))
         assert torch.equal(shuffled[first], noisy[number])
 
 
 def test_noise_differs_between_proteins_positions_epochs_and_seeds(pack_of):
     pack = pack_of("A" * 400, "A" * 400)
-    noisy = [MASKS.sample(pack, at(pack, 0.5), noise) for noise in (NOISE, Noise(5, 3), Noise(6, 2))]
+    noisy = [MASKS.sample(pack, at(pack, 0.5), rng) for rng in (RNG, KeyedRng(5, 3), KeyedRng(6, 2))]
     halves = [half for noisy_T in noisy for half in noisy_T.split(400)]
     for number, one in enumerate(halves):
         for other in halves[:number]:
@@ -98,7 +98,7 @@ def test_noise_differs_between_proteins_positions_epochs_and_seeds(pack_of):
 @pytest.mark.parametrize("epsilon", [1e-5, 0.1])
 def test_times_lie_below_1_minus_epsilon_and_are_even(make_pack, epsilon):
     pack = make_pack([1] * 2000)
-    times_S = MixturePath(Polynomial(), False, epsilon).times(pack, NOISE).sort().values
+    times_S = MixturePath(Polynomial(), False, epsilon).times(pack, RNG).sort().values
     assert times_S.dtype == torch.float64
     assert times_S[0] > 0 and times_S[-1] < 1 - epsilon
     even = (torch.arange(2000) + 0.5) / 2000 * (1 - epsilon)
@@ -118,7 +118,7 @@ def test_mean_over_drawn_times_is_the_integral_over_time(schedule):
 def test_times_of_a_likelihood_spread_the_masks_evenly_and_weigh_them_for_it(make_pack, schedule):
     """Drawn times and their weights, against the integral over kappa of a function of it."""
     path = MixturePath(schedule, uniform_source=False, time_epsilon=0.3).for_likelihood()
-    times_S = path.times(make_pack([1] * 20_000), NOISE)
+    times_S = path.times(make_pack([1] * 20_000), RNG)
     kappa = schedule.kappa(times_S)
     even = (torch.arange(20_000) + 0.5) / 20_000
     assert float((kappa.sort().values - even).abs().max()) < 1e-3
@@ -130,9 +130,9 @@ def test_times_of_a_likelihood_spread_the_masks_evenly_and_weigh_them_for_it(mak
 def test_last_stretch_is_guessed_without_the_encoder(schedule, left):
     """A mask is any of 20; a residue is what it was at first, or, as noise may be, each of the 19 others."""
     path = MixturePath(schedule, uniform_source=False, time_epsilon=0.3)
-    assert path.last_nats() == pytest.approx(left * math.log(20), rel=1e-12)
+    assert path.last_nll() == pytest.approx(left * math.log(20), rel=1e-12)
     guess = torch.tensor([1 - left + left / 20, *[left / 20] * 19], dtype=torch.float64)
     entropy = float(torch.distributions.Categorical(guess).entropy())
-    assert replace(path, uniform_source=True).last_nats() == pytest.approx(entropy, rel=1e-12)
+    assert replace(path, uniform_source=True).last_nll() == pytest.approx(entropy, rel=1e-12)
     even = replace(path, even_in_kappa=True)  # where the share of data, too, is drawn up to 0.7
-    assert even.last_nats() == pytest.approx(0.3 * math.log(20), rel=1e-12)
+    assert even.last_nll() == pytest.approx(0.3 * math.log(20), rel=1e-12)

@@ -11,7 +11,7 @@ from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
 from d2plm_megatron.objectives.uniform_bound import markov_bound
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.rng import Noise
+from d2plm_megatron.rng import KeyedRng
 
 FOUR = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
 SCHEDULES = ["linear", "cosine", "polynomial:2", "cubic:0:2"]
@@ -121,14 +121,14 @@ def test_objective_reports_it(pack_of) -> None:
     objective = FlowMatching(MixturePath(Polynomial(), uniform_source=True, time_epsilon=e), cross_entropy=True)
     found = []
     for epoch in range(40):
-        noisy = objective.corrupt(pack, Noise(1, epoch))
+        noisy = objective.corrupt(pack, KeyedRng(1, epoch))
         kappa_T1 = noisy.times_T[:, None]
         xt = torch.nn.functional.one_hot(noisy.tokens_T - 4, 20)
         prior = torch.cat([FOUR, torch.zeros(16, dtype=torch.float64)])
         belief = (prior * (kappa_T1 * xt + (1 - kappa_T1) / 20)).clamp(min=1e-30)
         logits_TV = torch.full((1000, alphabet.SIZE), -1e4)
         logits_TV[:, 4:24] = belief.log().float()
-        nats, count = objective.loss(logits_TV, noisy).metrics["nats"]
+        nats, count = objective.loss(logits_TV, noisy).metrics["nll"]
         found.append(float(nats) / int(count))
     error = float(double(found).std()) / math.sqrt(len(found))
     assert error < 0.03

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from d2plm_megatron.parallel.preemption import SIGNALS, Interruption
+from d2plm_megatron.parallel.preemption import SIGNALS, PreemptionHandler
 
 LOOP = """
 import time
-from d2plm_megatron.parallel.preemption import Interruption
-with Interruption() as interruption:
+from d2plm_megatron.parallel.preemption import PreemptionHandler
+with PreemptionHandler() as interruption:
     print("ready", flush=True)
     while True:
         time.sleep(0.01)
@@ -27,7 +27,7 @@ with Interruption() as interruption:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signal_is_noted_and_handlers_are_put_back(number: signal.Signals) -> None:
     before = [signal.getsignal(each) for each in SIGNALS]
-    with Interruption() as interruption:
+    with PreemptionHandler() as interruption:
         assert interruption.received == 0
         os.kill(os.getpid(), number)
         time.sleep(0.01)
@@ -37,7 +37,7 @@ def test_signal_is_noted_and_handlers_are_put_back(number: signal.Signals) -> No
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_what_one_process_has_received_all_agree_on(number: signal.Signals) -> None:
-    with Interruption() as receiver, Interruption() as other:
+    with PreemptionHandler() as receiver, PreemptionHandler() as other:
         receiver.received = number
         raised = [any(flags) for flags in zip(receiver.flags(), other.flags(), strict=True)]
         for each in (receiver, other):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from d2plm_megatron.parallel.processes import _device, _farewell, joined
+from d2plm_megatron.parallel.processes import _device, _farewell, process_group
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def left_by(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_block_that_ends_well_waits_for_the_others(left_by: list[str]) -> None:
-    with joined():
+    with process_group():
         assert dist.is_initialized()
     assert left_by == ["destroy_process_group"]
 
@@ -30,7 +30,7 @@ def test_a_block_that_ends_well_waits_for_the_others(left_by: list[str]) -> None
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt("mine"), RuntimeError("mine")])
 def test_a_block_that_fails_does_not_wait(error: BaseException, left_by: list[str]) -> None:
     """NCCL would wait for ranks that wait for this one in a collective that it will never reach."""
-    with pytest.raises(type(error), match=str(error)), joined():
+    with pytest.raises(type(error), match=str(error)), process_group():
         raise error
     assert left_by == ["_abort_process_group"]
     assert not dist.is_initialized()
@@ -41,7 +41,7 @@ def test_a_block_that_fails_does_not_wait(error: BaseException, left_by: list[st
 )
 def test_failed_communication_is_told_as_such(error: Exception, left_by: list[str]) -> None:
     told = r"process 0: another process has ended, .* within 7 s; .* from its last checkpoint"
-    with pytest.raises(ConnectionError, match=told), joined(timeout_s=7):
+    with pytest.raises(ConnectionError, match=told), process_group(timeout_s=7):
         raise error
     assert left_by == ["_abort_process_group"]
 

@@ -21,7 +21,7 @@ _EVALUATION = {
     "proteins": 286,
     "residues": 38010,
     "draws": 8,
-    "elbo": {"perplexity": 12.3456, "perplexity_standard_error": 0.0123, "nats_per_residue": 2.513},
+    "elbo": {"perplexity": 12.3456, "perplexity_standard_error": 0.0123, "nll_per_residue": 2.513},
     "unigram_perplexity": 17.6,
     "machine": "x86_64 CPU",
     "versions": {"torch": "2.13.0"},
@@ -44,9 +44,9 @@ def make_run(tmp_path: Path, write_checkpoint: Callable[..., Path]) -> Callable[
         folder = RunFolder(tmp_path / "run")
         folder.path.mkdir()
         (folder.path / "recipe.yaml").write_text(to_yaml(recipe))
-        train = {"perplexity": 18.0, "learning_rate": 1e-3, "gradient_norm": 0.5, "tokens": 81920, "proteins": 600}
+        train = {"perplexity": 18.0, "lr": 1e-3, "gradient_norm": 0.5, "tokens": 81920, "proteins": 600}
         lines = [{"kind": "train", "step": step, "time": MOMENT, **train} for step in (10, 20)]
-        lines.append({"kind": "validation", "step": 20, "time": MOMENT, "elbo_nats": 2.8, "elbo_perplexity": 16.4})
+        lines.append({"kind": "validation", "step": 20, "time": MOMENT, "elbo_nll": 2.8, "elbo_perplexity": 16.4})
         for line in lines:
             metrics.append(folder.metrics, line)
         write_checkpoint(folder, 20, is_best=True, recipe=recipe, num_tokens=163840, num_proteins=1200)

@@ -12,7 +12,7 @@ import pytest
 from d2plm_megatron.config import OBJECTIVES, Recipe
 from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.loader import held_out_packs
+from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import unigram_perplexity
 from d2plm_megatron.report import __main__ as report
 from d2plm_megatron.report import figures
@@ -157,7 +157,7 @@ def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, e
     prefix = write_proteins([30] * 50)
     (folder / "recipe.yaml").write_text(text.replace("held out/validation", str(prefix)))
     found = gather(folder, None, None, None).unigram_perplexity
-    packs = held_out_packs(IndexedProteins(prefix), Recipe().data, 50, rank=0, num_ranks=1)
+    packs = validation_packs(IndexedProteins(prefix), Recipe().data, 50, rank=0, num_ranks=1)
     assert found == pytest.approx(unigram_perplexity(packs))
     assert "Dashed: a model without context" in write_report(folder).text
     (folder / "evaluation.json").write_text(json.dumps(evaluation))

@@ -8,7 +8,7 @@ import pytest
 
 from d2plm_megatron.runs import integrity, metrics
 
-TRAIN = {"perplexity": 18.0, "learning_rate": 1e-3, "gradient_norm": 0.5, "tokens": 80, "proteins": 6}
+TRAIN = {"perplexity": 18.0, "lr": 1e-3, "gradient_norm": 0.5, "tokens": 80, "proteins": 6}
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def log(tmp_path: Path) -> Path:
     path = tmp_path / "metrics.jsonl"
     for step in (1, 2, 3):
         metrics.append(path, {"kind": "train", "step": step, "time": "now", **TRAIN})
-    metrics.append(path, {"kind": "validation", "step": 3, "time": "now", "elbo_nats": 2.8})
+    metrics.append(path, {"kind": "validation", "step": 3, "time": "now", "elbo_nll": 2.8})
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.config import Average, Model, Optimizer, Recipe, Train
+from d2plm_megatron.config import EMA, Model, Optimizer, Recipe, Train
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training.engine import Engine, Update
@@ -18,8 +18,8 @@ from d2plm_megatron.training.step import Sums, run_packs
 def small() -> Recipe:
     return Recipe(
         model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
-        optimizer=Optimizer(learning_rate=1e-2, warmup_steps=0, weight_decay=0.1, epsilon=1e-5),
-        average=Average(decay=0.5, ramp=False),
+        optimizer=Optimizer(lr=1e-2, warmup_steps=0, weight_decay=0.1, eps=1e-5),
+        ema=EMA(decay=0.5, ramp=False),
         train=Train(precision="fp32"),
     )
 

@@ -23,7 +23,7 @@ OBJECTIVES = {
 def _joined(packs: list[TokenBatch]) -> TokenBatch:
     """One pack with the proteins of all."""
     firsts = [sum(len(pack.lengths_S) for pack in packs[:number]) for number in range(len(packs))]
-    names = ("tokens_T", "positions_T", "scored_T", "sample_ids_S", "ordinals_S")
+    names = ("tokens_T", "positions_T", "scored_T", "sample_ids_S", "stream_index_S")
     return TokenBatch(
         **{name: torch.cat([getattr(pack, name) for pack in packs]) for name in names},
         sequence_T=torch.cat([pack.sequence_T + first for pack, first in zip(packs, firsts, strict=True)]),

@@ -15,7 +15,7 @@ from d2plm_megatron.training.engine import Engine, learning_rate
 
 
 def test_learning_rate_warms_up_falls_and_stays() -> None:
-    options = Optimizer(learning_rate=1.0, warmup_steps=10, decay_steps=110, floor_ratio=0.1)
+    options = Optimizer(lr=1.0, warmup_steps=10, decay_steps=110, min_lr_ratio=0.1)
     rates = [learning_rate(options, step, 200) for step in range(200)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == 1.0
@@ -25,7 +25,7 @@ def test_learning_rate_warms_up_falls_and_stays() -> None:
 
 
 def test_learning_rate_reaches_the_floor_at_the_end_by_default() -> None:
-    options = Optimizer(learning_rate=1.0, warmup_steps=0, floor_ratio=0.2)
+    options = Optimizer(lr=1.0, warmup_steps=0, min_lr_ratio=0.2)
     assert learning_rate(options, 100, 100) == pytest.approx(0.2)
 
 
@@ -65,8 +65,8 @@ def test_a_fused_optimizer_is_given_its_moments(
     engine = Engine(replace(small, train=replace(small.train, precision=precision)), one_process)
     assert take_step(engine, make_pack([50])).stepped
     for shard in engine.masters.shards:
-        state = engine.masters.optimizer.optimizer.state[shard.stepped]
-        assert [moment.shape for moment in state.values()] == [shard.stepped.shape] * 2
+        state = engine.masters.optimizer.optimizer.state[shard.main_param]
+        assert [moment.shape for moment in state.values()] == [shard.main_param.shape] * 2
 
 
 def test_clipping_bounds_the_step(
@@ -78,5 +78,5 @@ def test_clipping_bounds_the_step(
     update = engine.update(loss=torch.ones(2))
     assert update.stepped
     assert update.norm > 1e-3
-    clipped = torch.cat([shard.stepped.grad.view(-1) for shard in engine.masters.shards]).norm()
+    clipped = torch.cat([shard.main_param.grad.view(-1) for shard in engine.masters.shards]).norm()
     assert clipped == pytest.approx(1e-3, rel=1e-3)

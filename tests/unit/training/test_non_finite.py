@@ -20,7 +20,7 @@ RECIPE = Recipe(
     model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
     objective=MaskedLM(),
     data=Data(max_length_residues=40, tokens_per_pack=64),
-    train=Train(precision="fp32", global_batch_tokens=128, max_skipped_steps=3, background_save=False),
+    train=Train(precision="fp32", global_batch_tokens=128, max_skipped_steps=3, async_save=False),
 )
 TRYPTOPHAN = alphabet.TOKENS.index("W")
 
@@ -43,7 +43,7 @@ def test_proteins_with_the_broken_residue_are_found(
     pack = without(TRYPTOPHAN, make_pack([20, 30, 25], first_sample=7))
     pack.tokens_T[25] = TRYPTOPHAN  # in the second protein
     packs = [pack, without(TRYPTOPHAN, make_pack([40], first_sample=90))]
-    fill = build(replace(RECIPE.objective, mask_share=0.0, random_share=0.0))
+    fill = build(replace(RECIPE.objective, mask_fraction=0.0, random_fraction=0.0))
     assert broken_proteins(engine.wrapped, fill, packs, one_process.device, seed=0) == [8]
 
 
@@ -68,11 +68,11 @@ def test_run_stops_after_so_many_skipped_steps(
     with torch.no_grad():
         for weight in trainer.engine.masters.weights:
             weight.fill_(torch.nan)
-    before = trainer.engine.average.num_updates
+    before = trainer.engine.ema.num_updates
     with pytest.raises(ValueError, match=r"max_skipped_steps=3: as many steps in a row, up to step 3, .* the weights"):
         trainer.fit()
     assert (trainer.progress.num_updates, trainer.progress.skipped_in_a_row) == (0, 3)
-    assert trainer.engine.average.num_updates == before
+    assert trainer.engine.ema.num_updates == before
 
 
 def test_an_update_starts_the_count_anew(
@@ -87,5 +87,5 @@ def test_an_update_starts_the_count_anew(
         trainer.engine, "update", lambda loss, flags: update(loss if next(steps) % 3 == 2 else float("nan"), flags)
     )
     trainer.fit()
-    assert trainer.progress.num_updates == trainer.engine.average.num_updates == 4
+    assert trainer.progress.num_updates == trainer.engine.ema.num_updates == 4
     assert trainer.progress.skipped_in_a_row == 0

@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from d2plm_megatron.config import Evaluate
+from d2plm_megatron.config import Validation
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.training.progress import Progress
 
 
 def test_stops_after_patience_evaluations_without_improvement() -> None:
-    options, progress = Evaluate(patience=2, threshold=0.01), Progress()
+    options, progress = Validation(patience=2, min_delta=0.01), Progress()
     heard = []
     for loss in (3.0, 2.5, 2.495, 2.6, 1.0):
         if progress.should_stop(options):
@@ -21,7 +21,7 @@ def test_stops_after_patience_evaluations_without_improvement() -> None:
 
 
 def test_small_gains_add_up_to_an_improvement() -> None:
-    options, progress = Evaluate(patience=5, threshold=0.1), Progress()
+    options, progress = Validation(patience=5, min_delta=0.1), Progress()
     better = [progress.is_better(loss, options) for loss in (2.0, 1.95, 1.91, 1.89)]
     assert better == [True, False, False, True]
 
@@ -29,20 +29,20 @@ def test_small_gains_add_up_to_an_improvement() -> None:
 def test_never_stops_without_patience() -> None:
     progress = Progress()
     for _ in range(100):
-        progress.is_better(1.0, Evaluate())
-    assert not progress.should_stop(Evaluate())
+        progress.is_better(1.0, Validation())
+    assert not progress.should_stop(Validation())
 
 
 def test_loss_that_is_not_a_number_is_no_improvement() -> None:
     progress = Progress()
-    assert progress.is_better(2.0, Evaluate())
-    assert not progress.is_better(math.nan, Evaluate())
+    assert progress.is_better(2.0, Validation())
+    assert not progress.is_better(math.nan, Validation())
     assert progress.best_loss == 2.0
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_first_loss_that_is_not_finite_does_not_stay_the_best(loss: float) -> None:
-    progress, options = Progress(), Evaluate(patience=2, threshold=0.5)
+    progress, options = Progress(), Validation(patience=2, min_delta=0.5)
     assert not progress.is_better(loss, options)
     assert (progress.best_loss, progress.evaluations_since_best) == (math.inf, 1)
     assert progress.is_better(2.0, options)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from d2plm_megatron.config import Absorbing, Data, Evaluate, FlowMatching, Model, Recipe, Train
+from d2plm_megatron.config import Absorbing, Data, FlowMatching, Model, Recipe, Train, Validation
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.parallel.processes import Processes
@@ -21,7 +21,7 @@ def recipe(write_proteins: Callable[..., Path], tmp_path: Path) -> Recipe:
         model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
         data=Data(train=str(write_proteins([40] * 60)), max_length_residues=40, tokens_per_pack=64, window_proteins=32),
         train=Train(max_steps=3, precision="fp32", global_batch_tokens=128, save_every_steps=3),
-        evaluate=Evaluate(every_steps=3, max_proteins=4),
+        validation=Validation(every_steps=3, max_proteins=4),
     )
 
 

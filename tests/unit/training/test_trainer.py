@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2plm_megatron.config import Data, Evaluate, Model, Optimizer, Recipe, Train
+from d2plm_megatron.config import Data, Model, Optimizer, Recipe, Train, Validation
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.proteins import alphabet
@@ -30,9 +30,9 @@ def recipe(write_proteins: Callable[..., Path], tmp_path: Path) -> Recipe:
         output=str(tmp_path),
         model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
         data=Data(train=data, validation=data, max_length_residues=40, tokens_per_pack=64),
-        optimizer=Optimizer(learning_rate=1e-3, warmup_steps=1),
+        optimizer=Optimizer(lr=1e-3, warmup_steps=1),
         train=Train(max_steps=12, precision="fp32", global_batch_tokens=128, log_every_steps=1, save_every_steps=5),
-        evaluate=Evaluate(every_steps=2, max_proteins=4),
+        validation=Validation(every_steps=2, max_proteins=4),
     )
 
 
@@ -44,7 +44,7 @@ def test_stops_early_when_the_loss_no_longer_falls(
     recipe: Recipe, one_process: Processes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No fall is as large as this threshold: the first evaluation stays the best, and two more are waited for."""
-    recipe = replace(recipe, evaluate=replace(recipe.evaluate, patience=2, threshold=100.0))
+    recipe = replace(recipe, validation=replace(recipe.validation, patience=2, min_delta=100.0))
     Trainer(recipe, one_process).fit()
     folder = RunFolder(Path(recipe.output) / recipe.name)
     assert evaluations(folder) == [2, 4, 6]
@@ -84,8 +84,8 @@ def test_checkpoints_are_written_by_a_thread_on_the_process_s_own_gpu(
 
 @pytest.mark.parametrize("background", [True, False])
 def test_evaluates_and_saves_when_due_and_at_the_end(recipe: Recipe, one_process: Processes, background: bool) -> None:
-    train = replace(recipe.train, background_save=background, keep_last=20)
-    Trainer(replace(recipe, train=train, evaluate=replace(recipe.evaluate, every_steps=12)), one_process).fit()
+    train = replace(recipe.train, async_save=background, keep_last=20)
+    Trainer(replace(recipe, train=train, validation=replace(recipe.validation, every_steps=12)), one_process).fit()
     folder = RunFolder(Path(recipe.output) / recipe.name)
     assert evaluations(folder) == [12]
     assert [path.name[-2:] for path in folder.newest_first()] == ["12", "10", "05"]

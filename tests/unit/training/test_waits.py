@@ -26,8 +26,8 @@ from d2plm_megatron.config import MODEL_SIZES, Absorbing, Data, FlowMatching, Ma
 from d2plm_megatron.model import attention
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel import cuda_on_cpu
-from d2plm_megatron.parallel.preemption import Interruption
-from d2plm_megatron.parallel.processes import Processes, grouped
+from d2plm_megatron.parallel.preemption import PreemptionHandler
+from d2plm_megatron.parallel.processes import Processes, model_parallel
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
 from d2plm_megatron.training.trainer import Trainer
@@ -117,7 +117,7 @@ def on_a_gpu(parallel: Parallel) -> Iterator[tuple[Processes, Traffic]]:
     ):
         dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=world_size)
         try:
-            with grouped(parallel, GPU) as processes, Traffic() as traffic:
+            with model_parallel(parallel, GPU) as processes, Traffic() as traffic:
                 yield processes, traffic
         finally:
             dist.destroy_process_group()
@@ -150,7 +150,9 @@ def test_the_loop_waits_once_more_when_it_reports(
         prepare = trainer.engine.prepare
         monkeypatch.setattr(trainer.engine, "prepare", lambda step: (reads.append(traffic.num_reads), prepare(step)))
         monkeypatch.setattr(trainer, "_save", lambda is_best: reads.append(traffic.num_reads))
-        monkeypatch.setattr(Interruption, "agree", lambda self, raised: None)  # what is read is a 1, that is: raised
+        monkeypatch.setattr(
+            PreemptionHandler, "agree", lambda self, raised: None
+        )  # what is read is a 1, that is: raised
         trainer.fit()
     assert [after - before for before, after in pairwise(reads)] == [1, 1, 2, 1, 1, 2]
 

@@ -18,7 +18,7 @@ NONE = Differences(**dict.fromkeys(vars(ROUNDING), 0.0))
 
 def _run(losses: tuple[float, ...] = (2.0, 4.0), weight: tuple[float, ...] = (3.0, 4.0)) -> SimpleNamespace:
     """What is compared of a run."""
-    tensors = {"weights.a": torch.tensor(weight), "average.a": torch.ones(2)}
+    tensors = {"raw.a": torch.tensor(weight), "ema.a": torch.ones(2)}
     return SimpleNamespace(losses=losses, gradient_norms=(1.0, 1.0), tensors=tensors)
 
 
