@@ -24,8 +24,7 @@ from torch import Tensor
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.config.overrides import resolve
-from d2plm_megatron.objectives.objective import Objective
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives import Objective, build, build_process
 from d2plm_megatron.parallel.processes import Processes, model_parallel, process_group
 from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.runs.folder import RunFolder
@@ -60,14 +59,6 @@ class Recorder:
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """As the objective does."""
         return self.objective.loss(logits_TV, noisy)
-
-    def measures(self) -> dict[str, Objective]:
-        """The objective's own, which are not noted."""
-        return self.objective.measures()
-
-    def sampling_path(self) -> MixturePath:
-        """The objective's."""
-        return self.objective.sampling_path()
 
 
 def digests(noisy: NoisyBatch) -> list[str]:
@@ -104,10 +95,10 @@ def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
     dist.barrier()
     small_buckets = patch.object(engine, "DistributedDataParallelConfig", SMALL_BUCKETS)
     with model_parallel(recipe.parallel, device) as processes, small_buckets:
-        trainer = Trainer(recipe, processes)
+        witness = Recorder(build(recipe.objective))
+        trainer = Trainer(recipe, processes, witness, build_process(recipe.objective))
         began_at = trainer.progress.step
         save_initial_weights(trainer.engine, folder / "initial")
-        trainer.objective = witness = Recorder(trainer.objective)
         trainer.fit()
         seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
         seen["num_buckets"] = len(getattr(trainer.engine.wrapped, "bucket_groups", []))

@@ -4,7 +4,7 @@ Every field carries its help text; `python recipes/NAME.py --help` prints them a
 type it (`train.max_steps`), the value, and what is allowed.
 """
 
-from d2plm_megatron.config.checks import at_least, between, nearest_multiple, one_of
+from d2plm_megatron.config.checks import at_least, between, nearest_multiple, one_of, option
 from d2plm_megatron.config.data import Data, Source
 from d2plm_megatron.config.model import MODEL_SIZES, Model
 from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective, parse_schedule
@@ -32,5 +32,6 @@ __all__ = [
     "between",
     "nearest_multiple",
     "one_of",
+    "option",
     "parse_schedule",
 ]

@@ -146,7 +146,7 @@ def test_the_loop_waits_once_more_when_it_reports(
     train = replace(RECIPE.train, max_steps=6, log_every_steps=3)
     reads = []
     with on_a_gpu(RECIPE.parallel) as (processes, traffic):
-        trainer = Trainer(replace(RECIPE, output=str(tmp_path), data=data, train=train), processes)
+        trainer = Trainer.of(replace(RECIPE, output=str(tmp_path), data=data, train=train), processes)
         prepare = trainer.engine.prepare
         monkeypatch.setattr(trainer.engine, "prepare", lambda step: (reads.append(traffic.num_reads), prepare(step)))
         monkeypatch.setattr(trainer, "_save", lambda is_best: reads.append(traffic.num_reads))
