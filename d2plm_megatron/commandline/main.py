@@ -19,6 +19,7 @@ from d2plm_megatron.commandline.dry_run import check_batch, opening, print_plan
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.config.other_names import advice_for
 from d2plm_megatron.config.overrides import GROUPS, keys_of, resolve, to_yaml
+from d2plm_megatron.config.recipe_files import build
 from d2plm_megatron.console import errors_as_one_line, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, world_size
@@ -38,7 +39,7 @@ def main(recipe: Callable[[], Recipe]) -> None:
     with errors_as_one_line():
         arguments = _parser(recipe).parse_intermixed_args()
         adopt_slurm()
-        chosen = resolve(recipe(), arguments.overrides)
+        chosen = resolve(build(recipe), arguments.overrides)
         if arguments.cfg:
             print(to_yaml(chosen), end="")
         elif arguments.dry_run:
@@ -108,7 +109,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(recipe: Callable[[], Recipe]) -> argparse.ArgumentParser:
     parser = _Parser(description=recipe.__doc__, add_help=False, allow_abbrev=False)
-    parser.keys = list(keys_of(recipe()))
+    parser.keys = list(keys_of(build(recipe)))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe, in Hydra's grammar")
     parser.add_argument("--cfg", choices=["job"], help="print the recipe with all overrides as YAML, and stop")
     parser.add_argument("--dry-run", action="store_true", help="check the recipe, print what it takes, and stop")
@@ -133,7 +134,7 @@ class _Help(argparse.Action):
             table.add_column(column, overflow="fold")
         for group, choices in GROUPS.items():
             table.add_row(group, "", f"a group, one of {', '.join(choices)}")
-        for key, (value, text) in keys_of(self.recipe()).items():
+        for key, (value, text) in keys_of(build(self.recipe)).items():
             shown = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
             table.add_row(key, shown, text)
         show(table, width=140)
