@@ -152,7 +152,22 @@ def print_fates(output: Path, manifest: dict[str, Any]) -> None:
     for source in manifest["inputs"]:
         if source["left_out"]:
             print(one_line(source["left_out"]))
+    print(describe_split(manifest["parameters"]))
     print(f"rejected.tsv names the rejected, manifest.json says what was done, histograms.png shows it: {output}")
+
+
+def describe_split(parameters: dict[str, Any]) -> str:
+    """How validation was chosen and what of training was compared with it, in a sentence; parameters of a manifest."""
+    split, homology = parameters["rules"]["split"], parameters["homology"]
+    if not split["share"]:
+        return "nothing held out for validation"
+    relatives = (
+        f"training proteins from {homology['min_sequence_identity']:.0%} identity with one over "
+        f"{homology['min_coverage']:.0%} of both are removed"
+        if homology
+        else "relatives of validation stay in training (--no-homology)"
+    )
+    return f"{100 * split['share']:.3g}% held out by a hash of the {split['by']}; {relatives}"
 
 
 if __name__ == "__main__":
