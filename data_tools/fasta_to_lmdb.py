@@ -58,7 +58,7 @@ def convert(
                 writer.add(name, sequence)
                 if own.kept % _RECORDS_PER_ADVANCE == 0:
                     advance(_RECORDS_PER_ADVANCE)
-            tally.absorb(own)
+            tally.add(own)
 
 
 def print_tally(title: str, tally: Tally, output: Path) -> None:

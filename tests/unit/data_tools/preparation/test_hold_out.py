@@ -3,15 +3,15 @@ import random
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.proteins.alphabet import decode
 from d2plm_megatron.proteins.fasta import write_fasta
-from data_tools.preparation.split import is_held_out
+from data_tools.preparation.hold_out import is_held_out
 from data_tools.prepare import main
 from data_tools.simulate import simulate
 
 
-def test_what_is_held_out_depends_on_the_sequence_alone_and_shares_are_nested():
+def test_what_is_held_out_depends_on_the_sequence_alone_and_fractions_are_nested():
     rng = random.Random(1)
     sequences = ["".join(rng.choices("ACDE", k=20)) for _ in range(500)]
-    small, large = ({s for s in sequences if is_held_out(s, share)} for share in (0.1, 0.3))
+    small, large = ({s for s in sequences if is_held_out(s, fraction)} for fraction in (0.1, 0.3))
     assert small < large < set(sequences)
     assert not any(is_held_out(sequence, 0.0) for sequence in sequences)
     # Written down once: another hash would move proteins from training to validation in data that exist.
