@@ -18,13 +18,13 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-from megatron.core.distributed import DistributedDataParallelConfig
 from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.objectives import Objective, build, build_process
+from d2plm_megatron.parallel.megatron import DistributedDataParallelConfig, optimizers
 from d2plm_megatron.parallel.processes import Processes, model_parallel, process_group
 from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.runs.folder import RunFolder
@@ -101,7 +101,7 @@ def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
         save_initial_weights(trainer.engine, folder / "initial")
         trainer.fit()
         seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
-        seen["num_buckets"] = len(getattr(trainer.engine.wrapped, "bucket_groups", []))
+        seen["num_buckets"] = optimizers.num_buckets(trainer.engine.wrapped)
         seen["ema_bytes"] = sum(value.nbytes for value in trainer.engine.ema.values)
         (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 

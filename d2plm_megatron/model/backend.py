@@ -7,22 +7,33 @@ checkpoint. This is the only place that knows of Transformer Engine.
 from typing import Any
 
 import torch
-from megatron.core.extensions.transformer_engine import HAVE_TE
-from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
-from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
-from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
-from megatron.core.transformer.enums import AttnMaskType
-from megatron.core.transformer.identity_op import IdentityOp
-from megatron.core.transformer.mlp import MLP, MLPSubmodules
-from megatron.core.transformer.spec_utils import ModuleSpec
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
-from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 
 from d2plm_megatron.config import Model
-from d2plm_megatron.model import sequence_parallel
 from d2plm_megatron.model.attention import PackedAttention
 from d2plm_megatron.model.time_conditioning import ConditionedLayer
+from d2plm_megatron.parallel.megatron import (
+    HAVE_TE,
+    MLP,
+    AttnMaskType,
+    ColumnParallelLinear,
+    IdentityOp,
+    MLPSubmodules,
+    ModuleSpec,
+    RowParallelLinear,
+    SelfAttention,
+    SelfAttentionSubmodules,
+    TEColumnParallelLinear,
+    TEDotProductAttention,
+    TELayerNormColumnParallelLinear,
+    TENorm,
+    TERowParallelLinear,
+    TransformerBlockSubmodules,
+    TransformerConfig,
+    TransformerLayer,
+    TransformerLayerSubmodules,
+    get_bias_dropout_add,
+)
+from d2plm_megatron.parallel.megatron.modules import mark_sequence_parallel
 
 
 def choose(wanted: str, precision: str) -> str:
@@ -70,7 +81,7 @@ class TorchNorm:
         kind = torch.nn.RMSNorm if config.normalization == "RMSNorm" else torch.nn.LayerNorm
         device = torch.cuda.current_device()
         norm = kind(hidden_size, eps=config.layernorm_epsilon, dtype=config.params_dtype, device=device)
-        sequence_parallel.mark(norm, config)
+        mark_sequence_parallel(norm, config)
         return norm
 
 
@@ -92,14 +103,6 @@ def _torch_layer(model: Model) -> ModuleSpec:
 
 
 def _te_layer(model: Model) -> tuple[ModuleSpec, type]:
-    from megatron.core.extensions.transformer_engine import (
-        TEColumnParallelLinear,
-        TEDotProductAttention,
-        TELayerNormColumnParallelLinear,
-        TENorm,
-        TERowParallelLinear,
-    )
-
     # adaLN works between a norm and the linear layer, so there the two cannot be one kernel.
     first_linear = TEColumnParallelLinear if model.time_conditioning else TELayerNormColumnParallelLinear
     layer = _layer(

@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
 from d2plm_megatron.config.sizing import TIME_FEATURES
-from d2plm_megatron.model import sequence_parallel
 from d2plm_megatron.model.attention import PackedProteins
+from d2plm_megatron.parallel.megatron import TransformerConfig, TransformerLayer
+from d2plm_megatron.parallel.megatron.modules import mark_sequence_parallel
 
 TIME_SCALE = 1000.0
 """Scales t in [0, 1] up before the sinusoids, whose frequencies go from 1 down to 1e-4: else they are near linear."""
@@ -40,7 +39,7 @@ class Modulation(torch.nn.Module):
         self.linear = torch.nn.Linear(
             TIME_FEATURES, size, dtype=config.params_dtype, device=torch.cuda.current_device()
         )
-        sequence_parallel.mark(self, config)
+        mark_sequence_parallel(self, config)
 
     def forward(self, features_SC: Tensor, sequence_T: Tensor) -> tuple[Tensor, ...]:
         """`num_vectors` tensors [T, 1, H]."""

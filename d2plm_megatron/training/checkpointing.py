@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.parallel.megatron import to_local_if_dtensor
 from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.tensor_index import EMA, RAW
@@ -86,7 +86,9 @@ def _groups(engine: Engine) -> dict[str, tensors.Boxed]:
         RAW: [boxed for shard, _ in pairs for boxed in shard.cut(shard.weight)],
         EMA: [boxed for shard, value in pairs for boxed in shard.cut(value)],
         **{
-            moment: [boxed for shard, _ in pairs for boxed in shard.cut(_local(state[shard.main_param][moment]))]
+            moment: [
+                boxed for shard, _ in pairs for boxed in shard.cut(to_local_if_dtensor(state[shard.main_param][moment]))
+            ]
             for moment in MOMENTS
         },
     }
@@ -103,8 +105,3 @@ def _allocate_moments(engine: Engine, shard: Shard, num_updates: int) -> None:
     else:  # the fused optimizers of Transformer Engine and Apex count once for all
         for group in optimizer.param_groups:
             group["step"] = num_updates
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """This rank's part of what FSDP keeps as a distributed tensor."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

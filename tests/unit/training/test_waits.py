@@ -25,7 +25,7 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Absorbing, Data, FlowMatching, MaskedLM, Model, Parallel, Recipe, Train
 from d2plm_megatron.model import attention
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel import cuda_on_cpu
+from d2plm_megatron.parallel.megatron import cuda_on_cpu
 from d2plm_megatron.parallel.preemption import PreemptionHandler
 from d2plm_megatron.parallel.processes import Processes, model_parallel
 from d2plm_megatron.training.engine import Engine
