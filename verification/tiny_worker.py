@@ -80,8 +80,7 @@ def save_initial_weights(engine: Engine, folder: Path) -> None:
     if dist.get_rank() == 0:
         folder.mkdir()
     dist.barrier()
-    shards = engine.masters.shards
-    tensors.save(folder, {RAW: [boxed for shard in shards for boxed in shard.cut(shard.weight)]})
+    tensors.save(folder, {RAW: engine.masters.boxed(engine.masters.weights)})
     dist.barrier()
 
 

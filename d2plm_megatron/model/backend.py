@@ -35,6 +35,12 @@ from d2plm_megatron.parallel.megatron import (
 )
 from d2plm_megatron.parallel.megatron.modules import mark_sequence_parallel
 
+FUSED_NORMS = {
+    "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
+    "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
+}
+"""Transformer Engine keeps a norm inside the linear layer that follows it; checkpoints use its names."""
+
 
 def choose(wanted: str, precision: str) -> str:
     """Either "te" or "torch".
@@ -85,12 +91,14 @@ class TorchNorm:
         return norm
 
 
+def name_without_time(name: str) -> str:
+    """What a parameter of a layer with time conditioning is called in checkpoints of a model without."""
+    for norm, fused in FUSED_NORMS.items():
+        name = name.replace(f"layers.{norm}", f"layers.{fused}")
+    return name
+
+
 def _torch_layer(model: Model) -> ModuleSpec:
-    # Transformer Engine keeps a norm inside the linear layer that follows it; checkpoints use its names.
-    fused_names = {
-        "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
-        "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
-    }
     return _layer(
         model,
         norm=TorchNorm,
@@ -98,7 +106,7 @@ def _torch_layer(model: Model) -> ModuleSpec:
             linear_qkv=ColumnParallelLinear, core_attention=PackedAttention, linear_proj=RowParallelLinear
         ),
         mlp=MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear),
-        names={} if model.time_conditioning else fused_names,
+        names={} if model.time_conditioning else FUSED_NORMS,
     )
 
 

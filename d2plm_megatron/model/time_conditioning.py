@@ -17,6 +17,12 @@ from d2plm_megatron.model.attention import PackedProteins
 from d2plm_megatron.parallel.megatron import TransformerConfig, TransformerLayer
 from d2plm_megatron.parallel.megatron.modules import mark_sequence_parallel
 
+NAME = "modulation.linear."
+"""In the name of every parameter that time conditioning adds."""
+
+NUM_VECTORS, GATES = 6, (2, 5)
+"""Vectors of a layer: shift, scale and gate of its attention, then of its feed-forward block."""
+
 TIME_SCALE = 1000.0
 """Scales t in [0, 1] up before the sinusoids, whose frequencies go from 1 down to 1e-4: else they are near linear."""
 
@@ -62,7 +68,7 @@ class ConditionedLayer(TransformerLayer):
 
     def __init__(self, config: TransformerConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
-        self.modulation = Modulation(config, num_vectors=6)
+        self.modulation = Modulation(config, NUM_VECTORS)
 
     def forward(
         self,

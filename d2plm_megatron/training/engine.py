@@ -30,6 +30,7 @@ from d2plm_megatron.parallel.megatron.torch_internals import multiply
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
 from d2plm_megatron.training.ema import ExponentialMovingAverage
+from d2plm_megatron.training.stored_weights import StoredWeights
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Update:
 class Engine:
     """What a step changes.
 
+    Args:
+        recipe: of the run.
+        processes: that share it.
+        stored: weights to begin with; None draws them by the seed of the recipe.
+
     Attributes:
         encoder: inside `wrapped`.
         wrapped: Megatron's data-parallel wrapper, which is what is called.
@@ -59,7 +65,7 @@ class Engine:
         ema: their exponential moving average.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, stored: StoredWeights | None = None) -> None:
         self.recipe, self.processes = recipe, processes
         backend_name = backend.choose(recipe.model.backend, recipe.train.precision)
         config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, backend_name)
@@ -73,6 +79,10 @@ class Engine:
         config.no_sync_func = self.wrapped.no_sync  # else the first step tells for all which pack is the last
         config.grad_scale_func = self.optimizer.scale_loss
         self.masters = master_weights.collect(self.wrapped, self.optimizer, sharding, boxes)
+        if stored is not None:
+            self.masters.wait_for_gather()
+            stored.fill(self.masters.boxed(self.masters.weights))
+            self.masters.copy_to_model()
         self.ema = ExponentialMovingAverage(self.masters, recipe.ema)
 
     def prepare(self, step: int) -> None:

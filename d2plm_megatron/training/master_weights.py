@@ -5,7 +5,7 @@ distributed optimizer gives each rank a run of each parameter, and FSDP does so 
 checkpoints work on these shards and need not know which it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,6 +59,11 @@ class MasterWeights:
     def weights(self) -> list[Tensor]:
         """The fp32 storage of every shard."""
         return [shard.weight for shard in self.shards]
+
+    def boxed(self, values: Sequence[Tensor]) -> Iterator[tuple[TensorSlice, Tensor]]:
+        """Every box of every shard with its view of `values`, one for each shard, such as the weights."""
+        for shard, of_shard in zip(self.shards, values, strict=True):
+            yield from shard.cut(of_shard)
 
     @property
     def gradients(self) -> list[Tensor]:

@@ -28,7 +28,7 @@ from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.non_finite import broken_proteins, describe
 from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.reporter import Reporter
-from d2plm_megatron.training.resume import newest_checkpoint, progress_of
+from d2plm_megatron.training.resume import find_start, progress_of
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import LocalSums, averages, run_packs
 from d2plm_megatron.training.throughput import Throughput, peak_flops
@@ -66,12 +66,13 @@ class Trainer:
         validation = None if recipe.data.validation is None else IndexedProteins(recipe.data.validation)
         self.validation_packs = [] if validation is None else self._validation_packs(validation)
         self.fingerprint = fingerprint(recipe, self.stream, validation)
-        checkpoint = newest_checkpoint(self.folder, recipe, self._say)
-        self.engine = Engine(recipe, processes)
+        start = find_start(self.folder, recipe, self._say)
+        self.origin = start.origin
+        self.engine = Engine(recipe, processes, start.weights)
         self.progress = Progress()
-        if checkpoint is not None:
-            self._restore(checkpoint)
-        self.reporter = self._start_reporting(checkpoint)
+        if start.checkpoint is not None:
+            self._restore(start.checkpoint)
+        self.reporter = self._start_reporting(start.checkpoint)
         self._saver = Saver(self.engine, self.folder, recipe.train.async_save, recipe.train.keep_last)
 
     @classmethod
@@ -200,6 +201,7 @@ class Trainer:
         state = {
             "progress": self.progress.to_json(),
             "data": self.fingerprint,
+            "origin": self.origin,
             "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
             "versions": versions("d2plm-megatron", "torch", "megatron-core"),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
