@@ -21,6 +21,6 @@ def test_tree_has_the_line_of_every_file() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("[a-z]*.py")), ids=lambda path: path.stem)
 def test_parameters_of_every_recipe_are_those_of_the_table(path: Path) -> None:
     recipe = importlib.import_module(f"recipes.{path.stem}").recipe()
-    section = README.partition("## Recipes")[2].partition("\n### ")[0]
+    section = README.partition("## Recipes")[2].partition("\n## ")[0]
     [row] = [line for line in section.splitlines() if line.startswith("|") and f"`{path.stem}`" in line]
     assert f"{num_parameters(recipe.model):,}" in row
