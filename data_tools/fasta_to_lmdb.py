@@ -16,13 +16,14 @@ from rich.table import Table
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.files import atomic, check_outputs
-from data_tools.formats.input_options import INPUTS, Field, Gaps
-from data_tools.formats.inputs import expand, read_proteins
-from data_tools.formats.lmdb_values import Layout
-from data_tools.formats.lmdb_writer import LmdbWriter
-from data_tools.formats.proteins_lmdb import data_file
-from data_tools.preparation.cleaning import NOTES, Tally, check_gaps
-from data_tools.preparation.split import is_held_out
+
+from .formats.input_options import INPUTS, Field, Gaps
+from .formats.inputs import expand, read_proteins
+from .formats.lmdb_values import Layout
+from .formats.lmdb_writer import LmdbWriter
+from .formats.proteins_lmdb import data_file
+from .preparation.cleaning import NOTES, Tally, check_gaps
+from .preparation.split import is_held_out
 
 _RECORDS_PER_ADVANCE = 1_000
 

@@ -17,9 +17,10 @@ from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.files import atomic, check_outputs
 from d2plm_megatron.proteins.alphabet import LETTER_OF_ID, RESIDUE_LETTERS, TOKENS, decode
 from d2plm_megatron.proteins.fasta import write_fasta
-from data_tools.preparation.manifest import draw
-from data_tools.preparation.splits import Side
-from data_tools.simulation.ngrams import entropies, ngram_counts
+
+from .preparation.manifest import draw
+from .preparation.splits import Side
+from .simulation.ngrams import entropies, ngram_counts
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _PREVIEW_RESIDUES = 60

@@ -20,16 +20,17 @@ from d2plm_megatron.console import one_line, run
 from d2plm_megatron.files import check_outputs
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.proteins.mmseqs import Homology
-from data_tools.formats.input_options import INPUTS, Field, Gaps, Keys, Values
-from data_tools.formats.inputs import count_records, expand
-from data_tools.formats.lmdb_values import Layout
-from data_tools.formats.proteins_lmdb import data_file
-from data_tools.preparation.clean_blocks import Rules
-from data_tools.preparation.cleaning import check_gaps
-from data_tools.preparation.plan import Plan
-from data_tools.preparation.split import Split
-from data_tools.preparation.stages import FILES, Preparation
-from data_tools.preparation.workers import MOST_WORKERS, available_cores
+
+from .formats.input_options import INPUTS, Field, Gaps, Keys, Values
+from .formats.inputs import count_records, expand
+from .formats.lmdb_values import Layout
+from .formats.proteins_lmdb import data_file
+from .preparation.clean_blocks import Rules
+from .preparation.cleaning import check_gaps
+from .preparation.plan import Plan
+from .preparation.split import Split
+from .preparation.stages import FILES, Preparation
+from .preparation.workers import MOST_WORKERS, available_cores
 
 LONG = ("crop", "split", "drop")
 MAX_LENGTH = 1022

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from d2plm_megatron.compression import ENDINGS
-from data_tools.formats.lmdb_values import Layout
-from data_tools.formats.proteins_lmdb import data_file
-from data_tools.preparation.cleaning import Tally, clean_records
-from data_tools.preparation.raw_blocks import pieces_of
+
+from ..preparation.cleaning import Tally, clean_records
+from ..preparation.raw_blocks import pieces_of
+from .lmdb_values import Layout
+from .proteins_lmdb import data_file
 
 _FASTA = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".mpfa", ".pep", ".a3m", ".a2m", ".afa")
 _KNOWN = (*_FASTA, ".sto", ".stk", ".csv", ".tsv", ".tab", ".lmdb")

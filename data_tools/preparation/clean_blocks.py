@@ -19,9 +19,10 @@ import numpy as np
 
 from d2plm_megatron.files import atomic
 from d2plm_megatron.proteins.alphabet import ID_OF_BYTE
-from data_tools.preparation.cleaning import NotAProtein, Tally, clean_records
-from data_tools.preparation.raw_blocks import Piece
-from data_tools.preparation.split import Split
+
+from .cleaning import NotAProtein, Tally, clean_records
+from .raw_blocks import Piece
+from .split import Split
 
 DIGEST_BYTES = 16
 _ARRAYS = ("ids", "lengths", "names", "digests", "held_out", "records", "rejected", "tally")

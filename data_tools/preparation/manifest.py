@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 import d2plm_megatron
 from d2plm_megatron.proteins.alphabet import RESIDUES, TOKENS
-from data_tools.preparation.splits import Side
+
+from .splits import Side
 
 _BIN_RESIDUES = 50
 _COLORS = ("tab:blue", "tab:orange")

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.files import atomic
-from data_tools.formats.cluster_table import check_one_cluster_each, key, pairs
-from data_tools.preparation.clean_blocks import block_names, read_block
-from data_tools.preparation.split import Split, is_held_out
+
+from ..formats.cluster_table import check_one_cluster_each, key, pairs
+from .clean_blocks import block_names, read_block
+from .split import Split, is_held_out
 
 _NUM_FATES = 4
 TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(_NUM_FATES)

@@ -7,9 +7,10 @@ from typing import Any
 
 from d2plm_megatron.files import check_ordinary, write_text
 from d2plm_megatron.proteins.mmseqs import Homology
-from data_tools.formats.lmdb_values import Layout
-from data_tools.formats.proteins_lmdb import data_file
-from data_tools.preparation.clean_blocks import Rules
+
+from ..formats.lmdb_values import Layout
+from ..formats.proteins_lmdb import data_file
+from .clean_blocks import Rules
 
 _OF_HOMOLOGS = {"homology", "mmseqs"}
 _AFTER_CLEANING = {"cut_at"} | _OF_HOMOLOGS

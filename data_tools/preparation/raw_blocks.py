@@ -6,9 +6,10 @@ from pathlib import Path
 
 from d2plm_megatron.compression import Plain, open_text
 from d2plm_megatron.proteins.fasta import TextBlock, parse, text_blocks
-from data_tools.formats.lmdb_values import Layout
-from data_tools.formats.proteins_lmdb import ProteinsLmdb, data_file
-from data_tools.formats.tables import Format, format_of, read_stockholm, read_table
+
+from ..formats.lmdb_values import Layout
+from ..formats.proteins_lmdb import ProteinsLmdb, data_file
+from ..formats.tables import Format, format_of, read_stockholm, read_table
 
 _BLOCK_BYTES = 1 << 21
 _BLOCK_RECORDS = 5_000

@@ -11,10 +11,11 @@ import numpy as np
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.proteins.alphabet import LETTER_OF_ID, SIZE
 from d2plm_megatron.proteins.mmseqs import read_hits
-from data_tools.formats.lmdb_writer import LmdbWriter, to_value
-from data_tools.preparation.chunks import chunk_bounds, chunk_lengths, chunk_name
-from data_tools.preparation.clean_blocks import block_names, read_block, rejected_line
-from data_tools.preparation.outcomes import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, read_fates
+
+from ..formats.lmdb_writer import LmdbWriter, to_value
+from .chunks import chunk_bounds, chunk_lengths, chunk_name
+from .clean_blocks import block_names, read_block, rejected_line
+from .outcomes import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, read_fates
 
 SIDES = {"train": TRAINING, "validation": VALIDATION}
 

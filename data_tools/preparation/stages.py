@@ -21,11 +21,12 @@ from d2plm_megatron.files import publish
 from d2plm_megatron.proteins.alphabet import LETTER_OF_ID
 from d2plm_megatron.proteins.fasta import write_fasta
 from d2plm_megatron.proteins.mmseqs import are_hits, mmseqs_version, read_hits, search
-from data_tools.formats.proteins_lmdb import data_file
-from data_tools.preparation.clean_blocks import Cleaned, CleanTask, clean_block, read_block
-from data_tools.preparation.cleaning import Tally
-from data_tools.preparation.manifest import checksum, describe_side, draw, versions, write_manifest
-from data_tools.preparation.outcomes import (
+
+from ..formats.proteins_lmdb import data_file
+from .clean_blocks import Cleaned, CleanTask, clean_block, read_block
+from .cleaning import Tally
+from .manifest import checksum, describe_side, draw, versions, write_manifest
+from .outcomes import (
     DUPLICATE,
     HOMOLOG,
     TRAINING,
@@ -36,10 +37,10 @@ from data_tools.preparation.outcomes import (
     read_fates,
     write_fates,
 )
-from data_tools.preparation.plan import Plan, claim
-from data_tools.preparation.raw_blocks import left_out, pieces_of
-from data_tools.preparation.splits import SIDES, Side, SideTask, SideWriter, share_out
-from data_tools.preparation.workers import ordered_map
+from .plan import Plan, claim
+from .raw_blocks import left_out, pieces_of
+from .splits import SIDES, Side, SideTask, SideWriter, share_out
+from .workers import ordered_map
 
 _BLOCKS_PER_GROUP = 128
 FILES = (
