@@ -2,6 +2,7 @@
 # make demo      from an embedded corpus to new proteins, in minutes on two cores
 # make test      format, types, import rules and all tests
 # make lint      the same without the tests
+# make docs      the pages of docs as a website, in build/docs (make docs-links: asks other sites, too)
 #
 # PYTHON=python3.12 chooses the interpreter and TORCH='torch==2.13.0+cu126' the build of torch; either sets .venv up anew.
 # The demo takes RUN=folder, PROTEINS=number and OVERRIDES='train.max_steps=100 ...'.
@@ -17,7 +18,7 @@ PROTEINS := 3000
 OVERRIDES :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-folder test lint
+.PHONY: help install demo demo-folder test lint docs docs-links
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -76,3 +77,12 @@ lint: .venv/installed-dev
 
 test: lint
 	$(BIN)/python -m pytest
+
+SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet
+
+docs: .venv/installed-dev
+	$(SPHINX) -b html docs build/docs
+	@echo "Built: build/docs/index.html"
+
+docs-links: .venv/installed-dev
+	$(SPHINX) -b linkcheck docs build/docs-links

@@ -1,17 +1,21 @@
-"""Writes docs/tree.md: rooms and files by their docstrings' first lines. `python docs/tree.py`; a test compares."""
+"""Writes docs/tree.md: rooms and files by their docstrings' first lines, and by "New here:" what else belongs there.
+
+`python docs/tree.py`; a test compares.
+"""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "tree.md"
 ROOMS = {
-    "recipes": "WHICH run: a file each",
+    "recipes": "WHICH run: a file each\nNew here: a run, a variant of one.",
     "d2plm_megatron": "HOW: the package",
-    "data_tools": "BEFORE training: no GPU, no torch",
-    "verification": "Each proves a claim by trying it",
-    "benchmarks": "Each prints a table, measured in one run",
+    "data_tools": "BEFORE training: no GPU, no torch\nNew here: a command that makes data.",
+    "verification": "Each proves a claim by trying it\nNew here: a claim, a layout (layouts.py).",
+    "benchmarks": "Each prints a table, measured in one run\nNew here: what others do, to be compared with.",
 }
 OTHER_KINDS = {
     "page.html": "The template of the report",
@@ -26,17 +30,22 @@ def tree() -> str:
     return "\n".join(["# The tree", "", "Written by `python docs/tree.py`.", "", "```", *lines, "```", ""])
 
 
-def _room(folder: Path, depth: int, text: str) -> Iterator[str]:
-    yield _line(depth, f"{folder.name}/", text)
+def _room(folder: Path, depth: int, docstring: str) -> Iterator[str]:
+    yield _line(depth, f"{folder.name}/", _first_line(docstring))
+    if new := re.search(r"^New here: (.+)\.$", docstring, re.MULTILINE):
+        yield _line(0, "", f"NEW HERE: {new[1]}")
     files = [path for path in folder.iterdir() if path.is_file() and path.stem != "__init__"]
     for path in sorted(path for path in files if path.suffix == ".py" or path.name in OTHER_KINDS):
-        yield _line(depth + 1, path.name, OTHER_KINDS.get(path.name) or _first_line(path))
+        yield _line(depth + 1, path.name, OTHER_KINDS.get(path.name) or _first_line(_docstring(path)))
     for inner in sorted(path for path in folder.iterdir() if (path / "__init__.py").exists()):
-        yield from _room(inner, depth + 1, _first_line(inner / "__init__.py"))
+        yield from _room(inner, depth + 1, _docstring(inner / "__init__.py"))
 
 
-def _first_line(path: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def _first_line(docstring: str) -> str:
     return docstring.partition("\n")[0].removesuffix(".")
 
 

@@ -1,1 +1,4 @@
-"""Checkpoints: their folder, their tensors in terms of the whole model, and encoders read back from them."""
+"""Checkpoints: their tensors in terms of the whole model, so that any layout reads what any other wrote.
+
+New here: a form in which weights are written for others, a command on checkpoints.
+"""

@@ -2,6 +2,8 @@
 
 Every field carries its help text; `python recipes/NAME.py --help` prints them all. Checks name the key as a user would
 type it (`train.max_steps`), the value, and what is allowed.
+
+New here: a key of a recipe, a size of the model, a check between keys.
 """
 
 from d2plm_megatron.config.checks import at_least, between, nearest_multiple, one_of, option

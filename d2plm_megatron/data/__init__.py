@@ -1,1 +1,4 @@
-"""Proteins on disk and their way into a batch."""
+"""Proteins on disk and their way into a batch.
+
+New here: an order of proteins, a way to pack them.
+"""

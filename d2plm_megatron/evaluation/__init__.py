@@ -1,1 +1,4 @@
-"""How good an encoder is on proteins it has not seen."""
+"""How good an encoder is on proteins it has not seen.
+
+New here: a measure of how good a model is.
+"""

@@ -1,1 +1,4 @@
-"""New proteins from a trained encoder."""
+"""New proteins from a trained encoder.
+
+New here: a sampler, a form of prompt.
+"""

@@ -1,4 +1,7 @@
-"""What the encoder learns. Pure mathematics: no model, rank, step or file is known here."""
+"""What the encoder learns. Pure mathematics: no model, rank, step or file is known here.
+
+New here: an objective, a loss, a schedule, a source of noise, what is learnt from a teacher.
+"""
 
 from typing import Any
 

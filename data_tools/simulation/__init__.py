@@ -1,1 +1,4 @@
-"""Proteins that evolved on the computer."""
+"""Proteins that evolved on the computer.
+
+New here: an ancestor, a kind of mutation.
+"""

@@ -1,1 +1,4 @@
-"""Attacks on everything that reads what others wrote: each damages something valid, and a reader must notice."""
+"""Attacks on everything that reads what others wrote: each damages something valid, and a reader must notice.
+
+New here: an attack on a reader.
+"""
