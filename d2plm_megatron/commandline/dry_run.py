@@ -1,5 +1,8 @@
 """The dry run: whether a recipe can work, here or on a cluster, and what it takes."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 from rich.table import Table
@@ -7,6 +10,7 @@ from rich.table import Table
 from d2plm_megatron.config import Recipe, at_least, between, nearest_multiple
 from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, training_flops
 from d2plm_megatron.console import counted, show
+from d2plm_megatron.data.corpus import open_corpora
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.parallel.launched import check_layout, world_size
 
@@ -129,8 +133,6 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.data.train is None:
         yield "data", "none given (data.train=PREFIX)"
         return
-    from d2plm_megatron.data.corpus import open_corpora  # with torch, whose import takes seconds
-
     corpora = open_corpora(recipe.data)
     tokens = [corpus.num_tokens(recipe.data.max_length_residues) for corpus in corpora]
     tokens_per_draw = sum(
@@ -172,7 +174,12 @@ def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> N
 
 
 def _gpu_memory_here() -> float | None:
-    """GiB of the first GPU, if there is one."""
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None
+    """GiB of the first GPU that this process may use, if there is one, as NVIDIA's driver says."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible == "" or shutil.which("nvidia-smi") is None:
+        return None
+    first = ["--id", visible.partition(",")[0]] if visible else []
+    question = ["nvidia-smi", *first, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(question, capture_output=True, text=True, timeout=60, check=False)
+    mib = answer.stdout.partition("\n")[0].strip()
+    return int(mib) / 1024 if answer.returncode == 0 and mib.isdigit() else None
