@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
-from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch
@@ -17,6 +15,7 @@ from d2plm_megatron.config import Parallel
 from d2plm_megatron.model import backend
 from d2plm_megatron.model.encoder import Encoder, transformer_config
 from d2plm_megatron.model.sharding import slices_by_parameter
+from d2plm_megatron.parallel.megatron import get_forward_backward_func, parallel_state
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.runs.checkpoint import Checkpoint
 

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
 
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.parallel.megatron import parallel_state
 from d2plm_megatron.parallel.processes import Processes
 
 Answer = TypeVar("Answer")
