@@ -16,8 +16,9 @@ import typer
 from d2plm_megatron.console import one_line, progress, run
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.files import check_outputs
-from data_tools.formats.cluster_table import check_one_cluster_each, key, pairs
-from data_tools.formats.proteins_lmdb import ProteinsLmdb, data_file
+
+from .formats.cluster_table import check_one_cluster_each, key, pairs
+from .formats.proteins_lmdb import ProteinsLmdb, data_file
 
 _ENDING = ".clusters.npy"
 _LINES_AT_ONCE = 100_000

@@ -19,9 +19,10 @@ from d2plm_megatron.data.indexed import paths_of
 from d2plm_megatron.data.indexed_writer import IndexedWriter, files_of
 from d2plm_megatron.files import check_outputs
 from d2plm_megatron.proteins.alphabet import ID_OF_BYTE, NOT_A_RESIDUE, encode
-from data_tools.formats.input_options import Field, Keys, Values
-from data_tools.formats.lmdb_values import Layout
-from data_tools.formats.proteins_lmdb import ProteinsLmdb, data_file
+
+from .formats.input_options import Field, Keys, Values
+from .formats.lmdb_values import Layout
+from .formats.proteins_lmdb import ProteinsLmdb, data_file
 
 MOST_SHARDS = 100_000
 _ID_OF_BYTE = ID_OF_BYTE.tobytes()

@@ -11,7 +11,8 @@ from d2plm_megatron.console import progress, run
 from d2plm_megatron.data.indexed import IndexedProteins, paths_of
 from d2plm_megatron.data.indexed_writer import IndexedWriter, files_of
 from d2plm_megatron.files import check_outputs
-from data_tools.lmdb_to_indexed import MOST_SHARDS, Shard, shard_prefix
+
+from .lmdb_to_indexed import MOST_SHARDS, Shard, shard_prefix
 
 
 def main(

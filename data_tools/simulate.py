@@ -20,7 +20,8 @@ from rich.table import Table
 
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.proteins.fasta import read_fasta, write_fasta
-from data_tools.simulation.evolution import Substitutions, depth_of_identity, found_family, grow_family
+
+from .simulation.evolution import Substitutions, depth_of_identity, found_family, grow_family
 
 LOWEST_IDENTITY = 0.2
 MOST_PROTEINS = 10_000_000
@@ -57,7 +58,7 @@ def main(
 
 def read_ancestors() -> dict[str, str]:
     """The ancestors of the families: UniProt entry name to sequence."""
-    with resources.as_file(resources.files("data_tools.simulation") / "ancestors.fasta") as path:
+    with resources.as_file(resources.files(f"{__package__}.simulation") / "ancestors.fasta") as path:
         return dict(read_fasta(path))
 
 

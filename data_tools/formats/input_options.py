@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from data_tools.preparation.cleaning import GAPS
+from ..preparation.cleaning import GAPS
 
 Values = Annotated[str, typer.Option("--values", help="What a value of an LMDB is: json, an object, or raw, letters.")]
 Field = Annotated[

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any
 
-from data_tools.formats.lmdb_values import Layout, readable
+from .lmdb_values import Layout, readable
 
 _NAMES = (
     *(b"count", b"ids", b"info", b"keys", b"len", b"length", b"meta", b"metadata", b"size", b"total", b"version"),

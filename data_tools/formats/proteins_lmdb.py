@@ -20,8 +20,8 @@ from typing import Any, Self, TypeVar
 
 import lmdb
 
-from data_tools.formats.lmdb_metadata import find_metadata
-from data_tools.formats.lmdb_values import ChunkOrder, Layout, Record, readable
+from .lmdb_metadata import find_metadata
+from .lmdb_values import ChunkOrder, Layout, Record, readable
 
 Result = TypeVar("Result")
 

@@ -58,11 +58,11 @@ def test_overrides_and_options_in_any_order(monkeypatch, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lr", "1e-4"], "unrecognized arguments: --lr; did you mean optimizer.lr?; changes are written as key="),
+        (["--lr", "1e-4"], "No such option: --lr; did you mean optimizer.lr?; changes are written as key="),
         (["--batch-size=8"], "write train.global_batch_tokens"),
         (["--train.max_steps=8"], "did you mean train.max_steps?"),
-        (["--dry-runs"], "unrecognized arguments: --dry-runs; see --help"),
-        (["--world-size", "many"], "invalid int value: 'many'; see --help"),
+        (["--dry-runs"], "No such option: --dry-runs (Possible options: --dry-run) (--help"),
+        (["--world-size", "many"], "Invalid value for '--world-size'"),
     ],
 )
 def test_options_of_others_are_answered_with_keys(monkeypatch, capsys, arguments, message) -> None:
