@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from d2plm_megatron.config import Recipe, at_least, between, nearest_multiple
+from d2plm_megatron.config import Recipe, at_least, between
 from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, training_flops
 from d2plm_megatron.console import counted, show
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.parallel.launched import check_layout, world_size
+from d2plm_megatron.parallel.launched import check_batch, check_layout, world_size
 
 TYPICAL_LENGTH = 300
 """Tokens of a protein where there are no data to ask: about UniRef50's mean."""
@@ -63,30 +63,6 @@ def opening(recipe: Recipe, num_proteins: int, num_processes: int, device: str) 
         f"{counted(num_processes, 'process')} on {device}, {counted(recipe.train.max_steps, 'step')} of "
         f"{counted(recipe.train.global_batch_tokens, 'token')}, into {recipe.output}/{recipe.name}"
     )
-
-
-def check_batch(recipe: Recipe, data_size: int) -> None:
-    """Raises ValueError unless the packs of a global batch can be dealt out evenly."""
-    tokens, pack = recipe.train.global_batch_tokens, recipe.data.tokens_per_pack
-    unit = pack * data_size
-    if tokens % unit:
-        smaller = _pack_that_fits(recipe, data_size)
-        instead = f", or data.tokens_per_pack={smaller}" if smaller else ""
-        raise ValueError(
-            f"train.global_batch_tokens={tokens}: must be a multiple of {unit}, which is data.tokens_per_pack={pack} "
-            f"times {data_size} data-parallel ranks; set train.global_batch_tokens={nearest_multiple(tokens, unit)}"
-            + instead
-        )
-
-
-def _pack_that_fits(recipe: Recipe, data_size: int) -> int | None:
-    """The recipe's pack, halved until every rank gets as many; None where proteins no longer fit into it."""
-    pack = recipe.data.tokens_per_pack
-    while recipe.train.global_batch_tokens % (pack * data_size) and pack % 2 == 0:
-        pack //= 2
-    split = recipe.parallel.tensor if recipe.parallel.sequence else 1
-    fits = pack >= recipe.data.max_length_residues + 2 and pack % split == 0
-    return pack if fits and recipe.train.global_batch_tokens % (pack * data_size) == 0 else None
 
 
 def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
