@@ -42,7 +42,7 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
         "proteins": min(max_proteins, len(proteins)),
         "residues": sum(int(pack.scored_T.sum()) for pack in packs),
         "draws": num_draws,
-        **{
+        "likelihoods": {
             name: {
                 "nll_per_residue": found.nats,
                 "nll_standard_error": found.standard_error,
@@ -64,11 +64,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['checkpoint']}, {result['weights']}, {result['precision']}")
     for column in ("measure", "perplexity", "standard error", "nats per residue"):
         table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, found in result.items():
-        if isinstance(found, dict) and "perplexity" in found:
-            error = found["perplexity_standard_error"]
-            shown = "one draw" if error is None else f"{error:.3f}"
-            table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nll_per_residue']:.4f}")
+    for name, found in result["likelihoods"].items():
+        error = found["perplexity_standard_error"]
+        shown = "one draw" if error is None else f"{error:.3f}"
+        table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nll_per_residue']:.4f}")
     table.add_row("unigram (no context)", f"{result['unigram_perplexity']:.3f}", "", "")
     show(table)
     draws = "1 draw" if result["draws"] == 1 else f"{result['draws']} draws"
