@@ -6,14 +6,10 @@ from fractions import Fraction
 from math import floor
 
 import numpy as np
-import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.order import permuted
-from d2plm_megatron.data.slices import Slices, crop
-from d2plm_megatron.rng import KeyedRng
 
 
 @dataclass(frozen=True)
@@ -34,15 +30,6 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.proteins) if self.clusters is None else len(self.clusters)
-
-    def drawn(self, first: int, last: int, seed: int, options: Data) -> Slices:
-        """What draws first to last, counted over all passes, bring: each pass is a permutation of its own."""
-        draws = torch.arange(first, last)
-        rng = KeyedRng(seed, draws // len(self))
-        chosen = permuted(draws % len(self), len(self), rng)
-        if self.clusters is not None:
-            chosen = self.clusters.draw(chosen, rng)
-        return crop(self.proteins, chosen, options, rng)
 
     def num_tokens(self, max_length: int) -> float:
         """Residues and end tokens of a pass, on average; reads all lengths, in pieces."""

@@ -1,15 +1,14 @@
 """What a preparation did, for people and programs: manifest.json, and a picture of the lengths and the composition."""
 
 import hashlib
+import importlib.metadata
 import json
 import platform
 from pathlib import Path
 from typing import Any
 
 import lmdb
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 import d2plm_megatron
 from d2plm_megatron.proteins.alphabet import RESIDUES, TOKENS
@@ -39,7 +38,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "lmdb": ".".join(map(str, lmdb.version())),
-        "matplotlib": matplotlib.__version__,
+        "matplotlib": importlib.metadata.version("matplotlib"),
     }
 
 
@@ -88,6 +87,8 @@ def write_manifest(path: Path, values: dict[str, Any]) -> None:
 
 def draw(path: Path, splits: dict[str, SplitCounts]) -> None:
     """Draws as PNG how long the proteins are and how common each residue is, the splits over each other."""
+    from matplotlib.figure import Figure  # slow, and drawing comes last
+
     figure = Figure(figsize=(11, 4), layout="constrained")
     lengths, composition = figure.subplots(1, 2)
     for (name, counts), color in zip(splits.items(), _COLORS, strict=False):
