@@ -1,4 +1,4 @@
-"""python -m d2plm_megatron.evaluation CHECKPOINT --data PREFIX"""
+"""python -m d2plm_megatron.evaluation CHECKPOINT --data PREFIX_OR_FASTA"""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ from d2plm_megatron.runs.tensor_index import EMA
 
 def main(
     checkpoint: CheckpointPath,
-    data: Annotated[str, typer.Option(help="prefix of the held-out proteins: PREFIX.bin and PREFIX.idx")],
+    data: Annotated[str, typer.Option(help="held-out proteins: a FASTA file, or PREFIX of PREFIX.bin and PREFIX.idx")],
     output: Annotated[Path | None, typer.Option(help="JSON file to write; default CHECKPOINT/evaluation.json")] = None,
     draws: Annotated[int, typer.Option(min=1, max=10_000, help="of noise for each protein; more shrink the error")] = 8,
     max_proteins: Annotated[int, typer.Option(min=1, help="proteins to look at, a fixed sample")] = 1_000_000,
@@ -24,7 +24,7 @@ def main(
 ) -> None:
     """Measures the perplexity of held-out proteins, as a table and as JSON."""
     path = output or RunFolder(checkpoint).evaluation
-    check_outputs([path], [*RunFolder(checkpoint).own_files(), *files_of(data)])
+    check_outputs([path], [*RunFolder(checkpoint).own_files(), *files_of(data), Path(data)])
     found = opened(checkpoint, weights, precision)
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
     from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation, write_evaluation

@@ -3,27 +3,44 @@
 import json
 import platform
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.table import Table
 
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.config import Data
 from d2plm_megatron.console import progress, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
+from d2plm_megatron.data.sequences import pack_sequences
 from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
+from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
+from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.runs.versions import versions
 
 
 def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) -> dict[str, Any]:
-    """Every likelihood of the model's process on held-out proteins, with all that is needed to compare it."""
+    """Every likelihood of the model's process on held-out proteins, with all that is needed to compare it.
+
+    Args:
+        model: to measure.
+        data: a FASTA file, of whose proteins the first are taken, whole; or the prefix of an indexed dataset, of which
+            a fixed sample is, cropped as in training.
+        num_draws: of noise for each protein.
+        max_proteins: to look at.
+
+    Raises ValueError naming the protein that cannot be scored, or saying that there is nothing to score.
+    """
     checkpoint, device = model.checkpoint, model.processes.device
-    proteins = IndexedProteins(data)
-    packs = validation_packs(proteins, checkpoint.recipe.data, max_proteins, rank=0, num_ranks=1)
+    num_proteins, packs = _packs(data, checkpoint.recipe.data, max_proteins)
     likelihoods = model.likelihoods
     on_device = [pack.to(device) for pack in packs]
     begin = time.perf_counter()
@@ -40,7 +57,7 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
         "weights": model.weights,
         "precision": model.precision,
         "data": data,
-        "proteins": min(max_proteins, len(proteins)),
+        "proteins": num_proteins,
         "residues": sum(int(pack.scored_T.sum()) for pack in packs),
         "draws": num_draws,
         "likelihoods": {
@@ -58,6 +75,18 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
         "versions": versions("d2plm-megatron", "torch", "megatron-core"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _packs(data: str, options: Data, max_proteins: int) -> tuple[int, Sequence[TokenBatch]]:
+    """The number of proteins, and their packs."""
+    if Path(data).is_file():
+        chosen = islice(read_fasta(data), max_proteins)
+        packed = pack_sequences(chosen, options.tokens_per_pack, max_residues=LONGEST_RESIDUES)
+        readouts.refuse(packed, readouts.masks, readouts.NO_LIKELIHOOD)
+        return len(packed.ids), packed.packs
+    proteins = IndexedProteins(data)
+    packs = validation_packs(proteins, options, max_proteins, rank=0, num_ranks=1)
+    return min(max_proteins, len(proteins)), packs
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
