@@ -265,7 +265,7 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("records", "share", "message"),
+    ("records", "fraction", "message"),
     [
         ([(f"n{number}", "ACGT" * 20) for number in range(12)], 0.2, "these are nucleotides"),
         ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], 0.2, "these are nucleotides"),
@@ -286,9 +286,9 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
         ),
     ],
 )
-def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_path, records, share, message):
+def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_path, records, fraction, message):
     source = write_records(tmp_path / "x.fasta", records)
-    more = ("--long", "drop", "--max-length", 500, "--validation", share)
+    more = ("--long", "drop", "--max-length", 500, "--validation", fraction)
     assert message in refused(*arguments(source, tmp_path / "out", *more))
 
 
