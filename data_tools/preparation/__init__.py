@@ -1,1 +1,1 @@
-"""From raw proteins to clean training data in two splits, block by block."""
+"""From raw proteins to clean, split training data, piece by piece."""
