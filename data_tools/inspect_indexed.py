@@ -18,7 +18,7 @@ from d2plm_megatron.files import atomic, check_outputs
 from d2plm_megatron.proteins.alphabet import LETTER_OF_ID, RESIDUE_LETTERS, TOKENS, decode
 from d2plm_megatron.proteins.fasta import write_fasta
 
-from .preparation.manifest import draw
+from .preparation.manifest import plot_splits
 from .preparation.splits import SplitCounts
 from .simulation.ngrams import entropies, ngram_counts
 
@@ -54,7 +54,7 @@ def main(
         write_fasta(fasta, _records(proteins))
     if plot:
         with atomic(plot) as (temporary,):
-            draw(temporary, {str(prefix): counts_of(proteins, counts, histogram)})
+            plot_splits(temporary, {str(prefix): counts_of(proteins, counts, histogram)})
 
 
 def count_proteins(proteins: IndexedProteins) -> str:

@@ -25,7 +25,7 @@ from ..formats.proteins_lmdb import data_file
 from .clean_blocks import Cleaned, CleanTask, clean_block
 from .cleaning import Tally
 from .homologs import are_hits, find_homologs, numbers_with, read_hits, sequences_with
-from .manifest import draw, manifest, write_manifest
+from .manifest import manifest, plot_splits, write_manifest
 from .outcomes import HOMOLOG, TRAINING, VALIDATION, are_outcomes, count_outcomes, mark_homologs, write_outcomes
 from .plan import Plan, begin_or_resume
 from .raw_blocks import blocks_of
@@ -69,7 +69,7 @@ class Preparation:
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir()
         counts = self._write(results, blocks, cleaned, starts)
-        draw(results / "histograms.png", counts)
+        plot_splits(results / "histograms.png", counts)
         removed = count_outcomes(self.work / "outcomes-final")
         done = manifest(self.plan, results, tallies, removed, counts, self._mmseqs, self.workers)
         write_manifest(results / "manifest.json", done)
