@@ -30,7 +30,7 @@ _MAX_DEPTH = 64.0
 class Substitutions:
     """The process P(t) = exp(t Q) on the canonical residues, numbered as in CANONICAL_LETTERS; see the module.
 
-    background   p, float64 [20]
+    `background` is p, float64 [20].
     """
 
     def __init__(self) -> None:
@@ -60,10 +60,11 @@ class Substitutions:
 class Lineage:
     """A protein on its way through the tree.
 
-    residues   int64 [L], numbers in CANONICAL_LETTERS
-    sites      int64 [L], the position in the ancestor (from 0) that each residue descends from, -1 for an inserted one
-    rates      float64 [L], relative substitution rate of each site
-    born       time of the branch's start, 0 at the ancestor to 1 at the leaves
+    Attributes:
+        residues: numbers in CANONICAL_LETTERS, int64 [L].
+        sites: the position in the ancestor, from 0, that each residue descends from; -1 if it was inserted, int64 [L].
+        rates: the relative substitution rate of each site, float64 [L].
+        born: when the branch starts, from 0 at the ancestor to 1 at the leaves.
     """
 
     residues: np.ndarray
