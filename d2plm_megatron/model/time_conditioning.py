@@ -14,7 +14,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
-from d2plm_megatron.config.sizing import TIME_FEATURES
+from d2plm_megatron.config.parameters import TIME_FEATURES
 from d2plm_megatron.model import sequence_parallel
 from d2plm_megatron.model.attention import PackedProteins
 

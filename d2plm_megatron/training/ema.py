@@ -35,7 +35,8 @@ class ExponentialMovingAverage:
     @torch.no_grad()
     def update(self) -> None:
         """To be called once after each successful optimizer step, and not after a skipped one."""
-        torch._foreach_lerp_(self.values, self.masters.weights, 1 - self.decay())
+        if self.values:  # else nothing trains here
+            torch._foreach_lerp_(self.values, self.masters.weights, 1 - self.decay())
         self.num_updates += 1
 
     @contextmanager

@@ -17,12 +17,14 @@ from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
 from d2plm_megatron.config import Optimizer, Recipe
+from d2plm_megatron.config.parameters import trained
 from d2plm_megatron.model import backend, weights
 from d2plm_megatron.model.encoder import Encoder, transformer_config
 from d2plm_megatron.model.sharding import slices_by_parameter
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
 from d2plm_megatron.training.ema import ExponentialMovingAverage
+from d2plm_megatron.training.frozen import freeze
 from d2plm_megatron.training.stored_weights import StoredWeights
 
 
@@ -54,7 +56,8 @@ class Engine:
     Attributes:
         encoder: inside `wrapped`.
         wrapped: Megatron's data-parallel wrapper, which is what is called.
-        masters: the fp32 weights.
+        frozen: what does not train.
+        masters: the fp32 weights of what does.
         ema: their exponential moving average.
     """
 
@@ -65,6 +68,7 @@ class Engine:
         self.encoder = Encoder(recipe.model, config, backend_name).to(processes.device)
         weights.initialise(self.encoder, recipe.model, recipe.train.seed)
         boxes = slices_by_parameter(self.encoder)
+        self.frozen = freeze(self.encoder, boxes, trained(recipe.model, recipe.train.trainable), stored)
         sharding = recipe.parallel.sharding if processes.data_size > 1 else "none"  # alone there is nothing to share
         self.wrapped = _wrap(self.encoder, config, sharding)
         self.optimizer = _optimizer(recipe, self.wrapped, sharding)
@@ -102,7 +106,7 @@ class Engine:
         if not (scored and math.isfinite(total_loss) and math.isfinite(norm)):
             return Update(False, norm, scored, raised)
         shrink = self.recipe.optimizer.clip_norm / (norm + 1e-6)
-        if 0 < shrink < 1:
+        if 0 < shrink < 1 and self.masters.shards:
             torch._foreach_mul_(self.masters.gradients, shrink)
         self.optimizer.step_with_ready_grads()
         self.ema.update()
@@ -138,6 +142,9 @@ def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
     Either adds up gradients while others are computed, and gathers weights while others are used.
     """
     if sharding == "parameters":
+        for parameter in encoder.parameters():
+            if not parameter.requires_grad:  # Megatron-FSDP hooks all the same, which torch refuses
+                parameter.register_post_accumulate_grad_hook = _no_hook
         options = DistributedDataParallelConfig(
             use_distributed_optimizer=True,
             use_megatron_fsdp=True,
@@ -152,6 +159,10 @@ def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
         overlap_param_gather=sharding == "optimizer",
     )
     return DistributedDataParallel(config, options, encoder)
+
+
+def _no_hook(hook: object) -> None:
+    """In the place of a method of a parameter that has no gradient."""
 
 
 def _finalize_gradients(
@@ -180,8 +191,8 @@ def _optimizer(recipe: Recipe, wrapped: Any, sharding: str) -> Any:
         use_distributed_optimizer=sharding != "none",
     )
     optimizer = get_megatron_optimizer(config, [wrapped])
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
-        if not isinstance(part.optimizer, torch.optim.AdamW):
-            # Left to itself, that of Transformer Engine 2.10 and 2.11 gives each FSDP rank the moments of all of them.
-            part.init_state_fn(part.optimizer, config)
+    part = master_weights.only_part(optimizer)
+    if not isinstance(part.optimizer, torch.optim.AdamW):
+        # Left to itself, that of Transformer Engine 2.10 and 2.11 gives each FSDP rank the moments of all of them.
+        part.init_state_fn(part.optimizer, config)
     return optimizer

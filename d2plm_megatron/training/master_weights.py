@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataParallel
+from megatron.core.optimizer import ChainedOptimizer
 from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class MasterWeights:
     """All shards of this rank.
 
     Args:
-        shards: one per parameter that this rank has a part of.
+        shards: one per parameter that trains and that this rank has a part of.
         optimizer: Megatron's, of one of its kinds.
         wrapped: the encoder inside Megatron's data-parallel wrapper.
         sharded: the shards are parts, which must be gathered before the encoder can use them.
@@ -95,6 +96,13 @@ class MasterWeights:
             self.wrapped.start_param_sync(force_sync=not self._is_fsdp)
 
 
+def only_part(optimizer: Any) -> Any:
+    """Megatron's optimizer behind its chain of optimizers, where it makes one: of one part, as there are no experts."""
+    parts = optimizer.chained_optimizers if isinstance(optimizer, ChainedOptimizer) else [optimizer]
+    assert len(parts) == 1, f"Megatron made {len(parts)} optimizers, of which one would be saved"
+    return parts[0]
+
+
 def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str, list[TensorSlice]]) -> MasterWeights:
     """Finds the fp32 weights behind a wrapped encoder.
 
@@ -104,7 +112,7 @@ def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str
         sharding: parallel.sharding of the recipe.
         boxes_by_name: from `slices_by_parameter`, taken before wrapping.
     """
-    optimizer = getattr(optimizer, "chained_optimizers", [optimizer])[0]
+    optimizer = only_part(optimizer)
     find = {"none": _whole, "optimizer": _distributed, "parameters": _fully_sharded}[sharding]
     shards = []
     for name, start, weight, main_param in find(wrapped, optimizer):
@@ -120,8 +128,9 @@ Found = Iterator[tuple[str, int, Tensor, Tensor]]
 
 def _whole(wrapped: Any, optimizer: Any) -> Found:
     for name, parameter in wrapped.module.named_parameters():
-        main_param = getattr(parameter, "main_param", parameter)
-        yield name, 0, main_param.data.view(-1), main_param
+        if parameter.requires_grad:
+            main_param = getattr(parameter, "main_param", parameter)
+            yield name, 0, main_param.data.view(-1), main_param
 
 
 def _distributed(wrapped: Any, optimizer: Any) -> Found:
@@ -136,5 +145,5 @@ def _distributed(wrapped: Any, optimizer: Any) -> Found:
 def _fully_sharded(wrapped: Any, optimizer: Any) -> Found:
     for name, main_param in wrapped.param_and_grad_buffer.optimizer_named_parameters:
         weight = main_param.data.to_local().view(-1)
-        if weight.numel():
+        if main_param.requires_grad and weight.numel():
             yield name, main_param.megatron_fsdp_slice.start, weight, main_param
