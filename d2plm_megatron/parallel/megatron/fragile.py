@@ -74,6 +74,9 @@ FRAGILE = [
     Fragile("megatron.core.tensor_parallel.random", "_set_cuda_rng_state", "on a CPU: the state of its generator"),
     Fragile(C10D, "_abort_process_group", "to leave a run that has failed without waiting for the others"),
     Fragile(C10D, "_coalescing_manager", "on a CPU: what stands for Megatron-FSDP's"),
+    Fragile(
+        "torch.Tensor", "register_post_accumulate_grad_hook", "FSDP hooks frozen parameters, too: theirs does nothing"
+    ),
     Fragile("torch", "_foreach_norm", "the norms of all gradients in few kernels"),
     Fragile("torch", "_foreach_mul_", "clipping in few kernels"),
     Fragile("torch", "_foreach_lerp_", "the moving average in few kernels"),
