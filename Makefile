@@ -55,10 +55,7 @@ endif
 demo: demo-folder .venv/installed
 	rm -rf "$(RUN)" && mkdir -p $(DATA) && touch "$(RUN)/.demo"
 	$(BIN)/python -m data_tools.simulate --output $(DATA)/corpus.fasta --proteins $(PROTEINS) --mean-identity 0.9
-	$(BIN)/python -m data_tools.fasta_to_lmdb --input $(DATA)/corpus.fasta --output $(DATA)/train.lmdb \
-	    --holdout 0.1 --holdout-output $(DATA)/validation.lmdb
-	$(BIN)/python -m data_tools.lmdb_to_indexed --input $(DATA)/train.lmdb --output $(DATA)/train
-	$(BIN)/python -m data_tools.lmdb_to_indexed --input $(DATA)/validation.lmdb --output $(DATA)/validation
+	$(BIN)/python -m data_tools.prepare --input $(DATA)/corpus.fasta --output $(DATA) --validation 0.1 --no-homology
 	$(BIN)/python recipes/demo.py data.train=$(DATA)/train data.validation=$(DATA)/validation \
 	    output="$$(dirname $(RUN))" name="$$(basename $(RUN))" $(OVERRIDES)
 	$(BIN)/python -m d2plm_megatron.evaluation $(RUN) --data $(DATA)/validation

@@ -46,7 +46,7 @@ def main(
         folder = Path(name)
         database = source if is_lmdb(source) else folder / "proteins.lmdb"
         if database != source:
-            fasta_to_lmdb.convert([source], [database], 0.0, Tally())
+            fasta_to_lmdb.convert([source], database, Tally())
         with ProteinsLmdb(database) as proteins:
             lengths = [len(record.sequence) for record in proteins]
         baselines: dict[str, tuple[Callable[[], object], int]] = {

@@ -140,7 +140,11 @@ def describe(error: Exception) -> str:
 
 def _how_to_get(module: str) -> str:
     """The extra of this package that brings a module, as a command to append to a message; nothing where none does."""
-    for requirement in importlib.metadata.requires(_PACKAGE) or ():
+    try:
+        requirements = importlib.metadata.requires(_PACKAGE) or ()
+    except importlib.metadata.PackageNotFoundError:  # what runs is a checkout that was never installed
+        return ""
+    for requirement in requirements:
         name, _, marker = requirement.partition(";")
         extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
         if extra and re.match(r"[\w-]+", name)[0].replace("-", "_") == module.partition(".")[0]:  # type: ignore[index]

@@ -19,7 +19,7 @@ from d2plm_megatron.proteins.alphabet import LETTER_OF_ID, RESIDUE_LETTERS, TOKE
 from d2plm_megatron.proteins.fasta import write_fasta
 
 from .preparation.manifest import draw
-from .preparation.splits import Side
+from .preparation.splits import SplitCounts
 from .simulation.ngrams import entropies, ngram_counts
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -54,7 +54,7 @@ def main(
         write_fasta(fasta, _records(proteins))
     if plot:
         with atomic(plot) as (temporary,):
-            draw(temporary, {str(prefix): side_of(proteins, counts, histogram)})
+            draw(temporary, {str(prefix): counts_of(proteins, counts, histogram)})
 
 
 def count_proteins(proteins: IndexedProteins) -> str:
@@ -79,9 +79,9 @@ def length_quantiles(histogram: np.ndarray) -> list[int]:
     return [int(length) for length in np.searchsorted(np.cumsum(histogram), ranks)]
 
 
-def side_of(proteins: IndexedProteins, counts: np.ndarray, histogram: np.ndarray) -> Side:
+def counts_of(proteins: IndexedProteins, counts: np.ndarray, histogram: np.ndarray) -> SplitCounts:
     """The lengths and the composition, counts int64 by id, as charts take them."""
-    return Side(
+    return SplitCounts(
         proteins=len(proteins),
         residues=len(proteins.residues),
         composition=counts,

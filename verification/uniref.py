@@ -2,9 +2,9 @@
 
     python -m verification.uniref --input uniref90.fasta.gz
 
-Converts, holds out a tenth, trains a tiny model per objective on two processes, evaluates the averaged weights on the
-tenth, samples, and compares with the unigram perplexity, which a model without context reaches. Fails when a model does
-not get below it.
+Prepares them with a tenth held out, trains a tiny model per objective on two processes, evaluates the averaged weights
+on the tenth, samples, and compares with the unigram perplexity, which a model without context reaches. Fails when a
+model does not get below it.
 """
 
 import json
@@ -33,15 +33,13 @@ def main(
     processes: Annotated[int, typer.Option(min=1, help="data-parallel processes")] = 2,
 ) -> None:
     """Trains a tiny model per objective on real proteins and compares it with a model without context."""
-    train, held_out = output / "train", output / "held_out"
-    _python("data_tools.fasta_to_lmdb", "--input", source, "--output", f"{train}.lmdb", *_holdout(held_out))
-    for prefix in (train, held_out):
-        _python("data_tools.lmdb_to_indexed", "--input", f"{prefix}.lmdb", "--output", prefix)
+    data = output / "data"
+    _python("data_tools.prepare", "--input", source, "--output", data, "--validation", 0.1, "--no-homology")
     results = {}
     for recipe in RECIPES:
-        _train(recipe, train, held_out, output, steps, processes)
+        _train(recipe, data, output, steps, processes)
         evaluation = output / recipe / "evaluation.json"
-        _python("d2plm_megatron.evaluation", output / recipe, "--data", held_out, "--output", evaluation)
+        _python("d2plm_megatron.evaluation", output / recipe, "--data", data / "validation", "--output", evaluation)
         _python("d2plm_megatron.generation", output / recipe, "--output", output / recipe / "samples.fasta")
         results[recipe] = json.loads(evaluation.read_text(encoding="utf-8"))
     _print(results)
@@ -50,14 +48,11 @@ def main(
         raise ValueError(f"not below the unigram perplexity after {steps} steps: {', '.join(above)}")
 
 
-def _holdout(prefix: Path) -> list[str]:
-    return ["--holdout", "0.1", "--holdout-output", f"{prefix}.lmdb"]
-
-
-def _train(recipe: str, train: Path, held_out: Path, output: Path, steps: int, processes: int) -> None:
+def _train(recipe: str, data: Path, output: Path, steps: int, processes: int) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    overrides = {"data.train": train, "data.validation": held_out, "output": output, "train.max_steps": steps}
-    command = [*torchrun, str(RECIPE_FOLDER / f"{recipe}.py"), *(f"{key}={value}" for key, value in overrides.items())]
+    paths = {"data.train": data / "train", "data.validation": data / "validation", "output": output}
+    overrides = [f"{key}={value}" for key, value in {**paths, "train.max_steps": steps}.items()]
+    command = [*torchrun, str(RECIPE_FOLDER / f"{recipe}.py"), *overrides]
     threads = max(1, (os.cpu_count() or 1) // processes)
     _run(command, {"OMP_NUM_THREADS": str(threads)})
 

@@ -1,4 +1,4 @@
-"""The inputs that a command is given: files, LMDB databases and folders of them, and the proteins in them."""
+"""The inputs of a command, which are files, LMDB databases and folders of them; and the proteins in them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from d2plm_megatron.compression import ENDINGS
 
 from ..preparation.cleaning import Tally, clean_records
-from ..preparation.raw_blocks import pieces_of
+from ..preparation.raw_blocks import blocks_of
 from .lmdb_values import Layout
 from .proteins_lmdb import data_file
 
@@ -15,10 +15,10 @@ _KNOWN = (*_FASTA, ".sto", ".stk", ".csv", ".tsv", ".tab", ".lmdb")
 
 
 def expand(inputs: Sequence[Path]) -> list[Path]:
-    """The inputs, with the files of known endings, by name, in place of each folder that is no database.
+    """The inputs. Each folder that is no database is replaced by its files of known endings, sorted by name.
 
-    Raises ValueError for a folder without such a file, and for an input that is named twice, by whatever path;
-    FileNotFoundError for one that is not there.
+    Raises ValueError for a folder without such a file, and for an input that is named twice, by whatever path.
+    Raises FileNotFoundError for one that is not there.
     """
     found = [path for given in inputs for path in (_inside(given) if _is_folder(given) else [given])]
     stats = [data_file(path).stat() for path in found]
@@ -31,10 +31,10 @@ def expand(inputs: Sequence[Path]) -> list[Path]:
 
 
 def count_records(inputs: Sequence[Path], layout: Layout, most: int) -> int:
-    """How many records the inputs hold, counted up to about `most`. Raises what pieces_of raises."""
+    """How many records the inputs hold; the count ends when it reaches `most`. Raises what blocks_of raises."""
     counted = 0
-    for piece in (piece for path in inputs for piece in pieces_of(path, layout)):
-        counted += piece.num_records
+    for block in (block for path in inputs for block in blocks_of(path, layout)):
+        counted += block.num_records
         if counted >= most:
             break
     return counted
@@ -45,9 +45,9 @@ def read_proteins(
 ) -> Iterator[tuple[str, str]]:
     """Yields (id, clean sequence) of the records of an input that are proteins, and counts in `tally`.
 
-    Raises what pieces_of raises and, at the end, what Tally.check raises.
+    Raises what blocks_of raises and, at the end, what Tally.check raises.
     """
-    records = (record for piece in pieces_of(path, layout or Layout()) for record in piece.records())
+    records = (record for block in blocks_of(path, layout or Layout()) for record in block.records())
     yield from clean_records(((header.split(maxsplit=1)[0], letters) for header, letters in records), tally, gaps=gaps)
     tally.check(path)
 
@@ -64,5 +64,5 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _ending(path: Path) -> str:
-    """In lower case, without that of a compression."""
+    """The ending of a file name in lower case; that of a compression does not count."""
     return Path(path.stem if path.suffix.lower() in ENDINGS else path.name).suffix.lower()

@@ -1,10 +1,10 @@
-"""Clean blocks: what becomes of a piece of raw input, written to a file of its own, so that a kill costs one piece.
+"""Clean blocks: what becomes of a raw block. Each is written to a file of its own, so that a kill costs one block.
 
-A block is a .npz of arrays, n proteins that passed the cleaning policy and the rules:
+The file is a .npz of arrays, about the n proteins that passed the cleaning policy and the rules:
 
     ids        uint8 [residues of all]    lengths    int32 [n]         names   their ids, UTF-8, a line each
     digests    uint8 [n, 16]              held_out   bool [n]          records int64 [n], numbers in the input, from 1
-    rejected   lines for rejected.tsv     tally      JSON, see cleaning.Tally     piece   which it is of which input
+    rejected   lines for rejected.tsv     tally      JSON, see cleaning.Tally     origin  which records of which input
 """
 
 import json
@@ -21,8 +21,8 @@ from d2plm_megatron.files import atomic
 from d2plm_megatron.proteins.alphabet import ID_OF_BYTE
 
 from .cleaning import NotAProtein, Tally, clean_records
-from .raw_blocks import Piece
-from .split import Split
+from .hold_out import HoldOut
+from .raw_blocks import RawBlock
 
 DIGEST_BYTES = 16
 _ARRAYS = ("ids", "lengths", "names", "digests", "held_out", "records", "rejected", "tally")
@@ -31,33 +31,40 @@ _DAMAGE = (ValueError, OSError, EOFError, KeyError, IndexError, RuntimeError, Me
 
 @dataclass(frozen=True)
 class Rules:
-    """Which proteins stay, beyond the cleaning policy, and on which side: the same for all blocks.
+    """Which proteins stay, beyond the cleaning policy, and which are held out. All blocks have the same rules.
 
     Attributes:
-        min_length: residues; shorter ones are rejected.
-        max_length: residues; longer ones are rejected, None for no limit.
+        min_length: proteins of fewer residues are rejected.
+        max_length: proteins of more residues are rejected; None is no limit.
         gaps: one of cleaning.GAPS.
-        split: how the sides are chosen.
+        hold_out: how the proteins of validation are chosen.
     """
 
     min_length: int
     max_length: int | None
     gaps: str
-    split: Split
+    hold_out: HoldOut
 
 
 @dataclass(frozen=True)
 class CleanTask:
-    """A piece of raw input, the file for its clean block, and the rules."""
+    """A raw block, the file for the clean block that is made of it, and the rules."""
 
-    piece: Piece
+    raw: RawBlock
     target: Path
     rules: Rules
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What came of a task: its source and share of it, what happened to the records, how many proteins it holds."""
+    """What came of a task.
+
+    Attributes:
+        source: the input that the raw block is part of.
+        num_bytes: about how much of the input the raw block takes.
+        tally: what happened to its records.
+        num_proteins: how many proteins are in the clean block.
+    """
 
     source: Path
     num_bytes: int
@@ -66,19 +73,19 @@ class Cleaned:
 
 
 def clean_block(task: CleanTask) -> Cleaned:
-    """Cleans a piece and writes its block, unless that is there already. Raises what reading the piece raises."""
+    """Writes the clean block of a raw one, unless it is there already. Raises what reading the raw block raises."""
     if not _is_done(task):
-        arrays = _clean(task.piece, task.rules)
+        arrays = _clean(task.raw, task.rules)
         with atomic(task.target) as (temporary,), temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
     tally, lengths = read_block(task.target, "tally", "lengths")
     fields = json.loads(tally.tobytes())
     own = Tally(**fields | {name: Counter(fields[name]) for name in ("notes", "skipped")})
-    return Cleaned(task.piece.path, task.piece.num_bytes, own, len(lengths))
+    return Cleaned(task.raw.path, task.raw.num_bytes, own, len(lengths))
 
 
 def read_block(path: Path, *names: str) -> list[np.ndarray]:
-    """Arrays of a block. Raises ValueError naming it if it is damaged or gone."""
+    """Arrays of a clean block, by name. Raises ValueError naming it if it is damaged or gone."""
     try:
         with np.load(path) as arrays:
             return [arrays[name] for name in names]
@@ -93,40 +100,40 @@ def block_names(path: Path) -> list[str]:
 
 
 def rejected_line(source: str, record: int, name: str, reason: str, detail: str) -> str:
-    """A line of rejected.tsv: input, number of the record in it from 1, id, reason, detail."""
+    """A line of rejected.tsv: the input, the number of the record in it from 1, its id, the reason, and details."""
     return f"{source}\t{record}\t{name}\t{reason}\t{detail}\n"
 
 
 def _is_done(task: CleanTask) -> bool:
-    """Whether the block is there, of this piece, and whole: every array is read, so that zip compares its checksum."""
+    """Whether the clean block is there and whole. Every array is read, so that zip compares its checksum."""
     try:
-        piece, *_ = read_block(task.target, "piece", *_ARRAYS)
+        origin, *_ = read_block(task.target, "origin", *_ARRAYS)
     except ValueError:
         return False
-    return piece.tobytes() == _piece(task.piece).tobytes()
+    return origin.tobytes() == _origin(task.raw).tobytes()
 
 
-def _piece(piece: Piece) -> np.ndarray:
-    return _bytes(json.dumps([str(piece.path), piece.first_record, piece.num_records]))
+def _origin(raw: RawBlock) -> np.ndarray:
+    return _bytes(json.dumps([str(raw.path), raw.first_record, raw.num_records]))
 
 
-def _clean(piece: Piece, rules: Rules) -> dict[str, np.ndarray]:
+def _clean(raw: RawBlock, rules: Rules) -> dict[str, np.ndarray]:
     tally, rejected = Tally(), list[str]()
 
     def reject(header: str, error: NotAProtein) -> None:
-        number = piece.first_record + tally.read - 1
-        rejected.append(rejected_line(str(piece.path), number, header.split()[0], error.reason, str(error)))
+        number = raw.first_record + tally.read - 1
+        rejected.append(rejected_line(str(raw.path), number, header.split()[0], error.reason, str(error)))
 
     def check(residues: str) -> None:
         _check_length(len(residues), rules)
 
-    clean = clean_records(piece.records(), tally, reject, check, rules.gaps)
-    kept = [(header, residues, piece.first_record + tally.read - 1) for header, residues in clean]
+    clean = clean_records(raw.records(), tally, reject, check, rules.gaps)
+    kept = [(header, residues, raw.first_record + tally.read - 1) for header, residues in clean]
     return {
-        **_arrays(kept, rules.split),
+        **_arrays(kept, rules.hold_out),
         "rejected": _bytes("".join(rejected)),
         "tally": _bytes(json.dumps(vars(tally))),
-        "piece": _piece(piece),
+        "origin": _origin(raw),
     }
 
 
@@ -137,7 +144,7 @@ def _check_length(length: int, rules: Rules) -> None:
         raise NotAProtein("too long", f"{length:,} residues, more than {rules.max_length:,}")
 
 
-def _arrays(kept: list[tuple[str, str, int]], split: Split) -> dict[str, np.ndarray]:
+def _arrays(kept: list[tuple[str, str, int]], hold_out: HoldOut) -> dict[str, np.ndarray]:
     sequences = [sequence.encode() for _, sequence, _ in kept]
     digests = b"".join(blake2b(sequence, digest_size=DIGEST_BYTES).digest() for sequence in sequences)
     return {
@@ -145,7 +152,7 @@ def _arrays(kept: list[tuple[str, str, int]], split: Split) -> dict[str, np.ndar
         "lengths": np.array([len(sequence) for sequence in sequences], dtype=np.int32),
         "names": _bytes("\n".join(header.split()[0] for header, _, _ in kept)),
         "digests": np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
-        "held_out": np.array([split.holds_out(header, sequence) for header, sequence, _ in kept], dtype=bool),
+        "held_out": np.array([hold_out.holds_out(header, sequence) for header, sequence, _ in kept], dtype=bool),
         "records": np.array([record for _, _, record in kept], dtype=np.int64),
     }
 

@@ -69,7 +69,7 @@ class Tally:
         if len(self.examples) < _NUM_EXAMPLES:
             self.examples.append(one_line(f"{name}: {error}"))
 
-    def absorb(self, other: "Tally") -> None:
+    def add(self, other: "Tally") -> None:
         """Adds what happened to further records."""
         self.read += other.read
         self.kept += other.kept

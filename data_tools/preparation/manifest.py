@@ -1,4 +1,4 @@
-"""What was done, for people and programs: manifest.json and a picture of the lengths and the composition."""
+"""What a preparation did, for people and programs: manifest.json, and a picture of the lengths and the composition."""
 
 import hashlib
 import json
@@ -14,20 +14,26 @@ from matplotlib.figure import Figure
 import d2plm_megatron
 from d2plm_megatron.proteins.alphabet import RESIDUES, TOKENS
 
-from .splits import Side
+from ..formats.proteins_lmdb import data_file
+from .cleaning import Tally
+from .outcomes import DUPLICATE, HOMOLOG
+from .plan import Plan
+from .raw_blocks import left_out
+from .splits import SplitCounts
+from .workers import ordered_map
 
 _BIN_RESIDUES = 50
 _COLORS = ("tab:blue", "tab:orange")
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
+    """The SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the bytes that are written, but for MMseqs2."""
+    """The versions of what decides the bytes that are written, except that of MMseqs2."""
     return {
         "d2plm_megatron": d2plm_megatron.__version__,
         "python": platform.python_version(),
@@ -37,47 +43,95 @@ def versions() -> dict[str, str]:
     }
 
 
-def describe_side(side: Side) -> dict[str, Any]:
-    """A side in numbers: counts, composition, and proteins per length, in bins of 50 residues from 1-50 on."""
-    letters = range(RESIDUES.start, RESIDUES.stop)
+def manifest(
+    plan: Plan,
+    results: Path,
+    tallies: dict[Path, Tally],
+    removed: np.ndarray,
+    splits: dict[str, SplitCounts],
+    mmseqs: str | None,
+    workers: int,
+) -> dict[str, Any]:
+    """All that is told about a preparation whose files lie in the folder `results`, as JSON.
+
+    `tallies` says what happened to the records of each input, `removed` how many proteins had which outcome, and
+    `mmseqs` is the version of MMseqs2, None without it. Checksums are taken by `workers` processes.
+    """
+    sources, files = [data_file(path) for path in plan.inputs], sorted(results.iterdir())
+    sums = list(ordered_map(checksum, [*sources, *files], min(workers, len(sources) + len(files))))
     return {
-        "proteins": side.proteins,
-        "residues": side.residues,
-        "chunks_of_cut_proteins": side.chunks_of_cut_proteins,
-        "composition": {TOKENS[index]: int(side.composition[index]) for index in letters},
-        "length_histogram": {"bin_residues": _BIN_RESIDUES, "proteins": _binned(side).tolist()},
+        "inputs": [
+            {"path": str(path), "bytes": source.stat().st_size, "sha256": total, **_describe_input(path, plan, tallies)}
+            for path, source, total in zip(plan.inputs, sources, sums, strict=False)
+        ],
+        "parameters": plan.describe(),
+        "versions": versions() | ({"mmseqs2": mmseqs} if mmseqs else {}),
+        "outcomes": {
+            "read": sum(tally.read for tally in tallies.values()),
+            "rejected": sum(tally.skipped.total() for tally in tallies.values()),
+            "duplicates": int(removed[DUPLICATE]),
+            **({"homologs of validation": int(removed[HOMOLOG])} if plan.homology else {}),
+            **{name: counts.proteins for name, counts in splits.items()},
+        },
+        "splits": {name: _describe_split(counts) for name, counts in splits.items()},
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": total}
+            for path, total in zip(files, sums[len(sources) :], strict=True)
+        },
     }
 
 
-def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+def write_manifest(path: Path, values: dict[str, Any]) -> None:
     """Writes the manifest as JSON."""
-    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def draw(path: Path, sides: dict[str, Side]) -> None:
-    """Draws the lengths of the proteins and the shares of the residues, both sides over each other, as PNG."""
+def draw(path: Path, splits: dict[str, SplitCounts]) -> None:
+    """Draws as PNG how long the proteins are and how common each residue is, the splits over each other."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     lengths, composition = figure.subplots(1, 2)
-    for (name, side), color in zip(sides.items(), _COLORS, strict=False):
-        if side.proteins:
-            _draw_side(lengths, composition, f"{name}, {side.proteins:,} proteins", side, color)
-    lengths.set(xlabel="length (residues)", ylabel="share of proteins", xscale="log")
-    composition.set(xlabel="residue", ylabel="share of residues")
+    for (name, counts), color in zip(splits.items(), _COLORS, strict=False):
+        if counts.proteins:
+            _draw_split(lengths, composition, f"{name}, {counts.proteins:,} proteins", counts, color)
+    lengths.set(xlabel="length (residues)", ylabel="fraction of proteins", xscale="log")
+    composition.set(xlabel="residue", ylabel="fraction of residues")
     for axes in (lengths, composition):
         axes.legend()
         axes.grid(alpha=0.3)
     figure.savefig(path, format="png", dpi=120)
 
 
-def _draw_side(lengths: Any, composition: Any, label: str, side: Side, color: str) -> None:
-    edges = np.unique(np.geomspace(10, max(20, len(side.proteins_of_length)), 60).astype(int))
-    of_length = np.arange(len(side.proteins_of_length))
-    shares, _ = np.histogram(of_length, bins=edges, weights=side.proteins_of_length / side.proteins)
-    lengths.stairs(shares, edges, label=label, color=color)
+def _describe_input(path: Path, plan: Plan, tallies: dict[Path, Tally]) -> dict[str, Any]:
+    tally = tallies[path]
+    return {
+        "records": tally.read,
+        "normalised": dict(sorted(tally.notes.items())),
+        "rejected": dict(sorted(tally.skipped.items())),
+        "left_out": left_out(path, plan.layout),
+    }
+
+
+def _describe_split(counts: SplitCounts) -> dict[str, Any]:
+    """A split in numbers. Proteins are counted by length in bins of 50 residues, of which the first is 1 to 50."""
+    letters = range(RESIDUES.start, RESIDUES.stop)
+    return {
+        "proteins": counts.proteins,
+        "residues": counts.residues,
+        "chunks_of_cut_proteins": counts.chunks_of_cut_proteins,
+        "composition": {TOKENS[index]: int(counts.composition[index]) for index in letters},
+        "length_histogram": {"bin_residues": _BIN_RESIDUES, "proteins": _binned(counts).tolist()},
+    }
+
+
+def _draw_split(lengths: Any, composition: Any, label: str, counts: SplitCounts, color: str) -> None:
+    edges = np.unique(np.geomspace(10, max(20, len(counts.proteins_of_length)), 60).astype(int))
+    of_length = np.arange(len(counts.proteins_of_length))
+    fractions, _ = np.histogram(of_length, bins=edges, weights=counts.proteins_of_length / counts.proteins)
+    lengths.stairs(fractions, edges, label=label, color=color)
     letters = list(TOKENS[RESIDUES])
-    composition.plot(letters, side.composition[RESIDUES] / side.residues, "o", label=label, color=color, alpha=0.7)
+    composition.plot(letters, counts.composition[RESIDUES] / counts.residues, "o", label=label, color=color, alpha=0.7)
 
 
-def _binned(side: Side) -> np.ndarray:
-    counts = side.proteins_of_length[1:]
-    return np.pad(counts, (0, -len(counts) % _BIN_RESIDUES)).reshape(-1, _BIN_RESIDUES).sum(axis=1)
+def _binned(counts: SplitCounts) -> np.ndarray:
+    of_length = counts.proteins_of_length[1:]
+    return np.pad(of_length, (0, -len(of_length) % _BIN_RESIDUES)).reshape(-1, _BIN_RESIDUES).sum(axis=1)

@@ -1,8 +1,8 @@
-"""The fate of each protein that passed cleaning, a byte in a file: memory does not grow with the number of proteins.
+"""The outcome of each protein that passed cleaning: a byte per protein in a file, so that memory does not grow.
 
-After the fates is their BLAKE2b, 16 bytes. Exact duplicates are found by digest: the digests are spread over files
-by their first bits, so that all equal ones meet in one file and each file fits in memory. Of equal sequences the first
-stays. A table of clusters is joined to the ids in the same way.
+The outcomes are followed by their BLAKE2b, 16 bytes. Exact duplicates are found by their digests. These are spread over
+files by their first bits, so that equal ones are in the same file and each file fits in memory. Of equal sequences the
+first one stays. A table of clusters is joined to the ids in the same way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,10 +17,10 @@ from d2plm_megatron.files import atomic
 
 from ..formats.cluster_table import check_one_cluster_each, key, pairs
 from .clean_blocks import block_names, read_block
-from .split import Split, is_held_out
+from .hold_out import HoldOut, is_held_out
 
-_NUM_FATES = 4
-TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(_NUM_FATES)
+_NUM_OUTCOMES = 4
+TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(_NUM_OUTCOMES)
 
 _DIGEST = np.dtype([("key", ">u8"), ("rest", ">u8"), ("number", "<i8")])
 _MEMBER = np.dtype([("key", ">u8"), ("cluster", ">u8"), ("held_out", "u1")])
@@ -31,10 +31,11 @@ _LINES_AT_ONCE = 20_000
 _SEAL_BYTES = 16
 
 
-def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> None:
-    """Writes a byte per protein of the clean blocks: TRAINING, VALIDATION or DUPLICATE; `sizes` are proteins per block.
+def write_outcomes(path: Path, blocks: Sequence[Path], sizes: Sequence[int], hold_out: HoldOut) -> None:
+    """Writes for each protein of the clean blocks whether it is TRAINING, VALIDATION or DUPLICATE.
 
-    Raises ValueError naming a protein that the table of clusters lacks or has in two, and what reading it raises.
+    `sizes` says how many proteins each block has. Raises ValueError naming a protein that is in no cluster of the table
+    or in two, and what reading the table raises.
     """
     total = sum(sizes)
     with atomic(path) as (temporary,):
@@ -42,29 +43,29 @@ def write_fates(path: Path, blocks: Sequence[Path], sizes: Sequence[int], split:
             for block in blocks:
                 [held_out] = read_block(block, "held_out")
                 file.write(held_out.astype(np.uint8).tobytes())
-        if split.clusters:
-            for numbers in _held_out_members(path.parent, blocks, sizes, split):
+        if hold_out.clusters:
+            for numbers in _held_out_members(path.parent, blocks, sizes, hold_out):
                 _set(temporary, numbers, VALIDATION)
         for numbers in _duplicates(path.parent, blocks, total):
             _set(temporary, numbers, DUPLICATE)
         _seal(temporary)
 
 
-def read_fates(path: Path, start: int, count: int) -> np.ndarray:
-    """The fates of `count` proteins from number `start` on, uint8."""
+def read_outcomes(path: Path, start: int, count: int) -> np.ndarray:
+    """The outcomes of `count` proteins from number `start` on, uint8."""
     return np.fromfile(path, dtype=np.uint8, count=count, offset=start)
 
 
-def count_fates(path: Path) -> np.ndarray:
-    """How many proteins have which fate, int64 [4]."""
-    counts = np.zeros(_NUM_FATES, dtype=np.int64)
-    for piece in _pieces(path, path.stat().st_size - _SEAL_BYTES):
-        counts += np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=_NUM_FATES)
+def count_outcomes(path: Path) -> np.ndarray:
+    """How many proteins have which outcome, int64 [4]."""
+    counts = np.zeros(_NUM_OUTCOMES, dtype=np.int64)
+    for window in _windows(path, path.stat().st_size - _SEAL_BYTES):
+        counts += np.bincount(np.frombuffer(window, dtype=np.uint8), minlength=_NUM_OUTCOMES)
     return counts
 
 
-def are_fates(path: Path, total: int) -> bool:
-    """Whether a file holds a fate for each of so many proteins, as they were written."""
+def are_outcomes(path: Path, total: int) -> bool:
+    """Whether a file holds the outcomes of `total` proteins, unchanged since they were written."""
     try:
         if path.stat().st_size != total + _SEAL_BYTES:
             return False
@@ -76,16 +77,16 @@ def are_fates(path: Path, total: int) -> bool:
 
 
 def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
-    """Writes the fates of `before` to `path`, with HOMOLOG for these proteins."""
+    """Writes the outcomes in the file `before` to `path`, with HOMOLOG for the proteins of these numbers."""
     with atomic(path) as (temporary,):
         with temporary.open("wb") as target:
-            target.writelines(_pieces(before, before.stat().st_size - _SEAL_BYTES))
+            target.writelines(_windows(before, before.stat().st_size - _SEAL_BYTES))
         for homologs in numbers:
             _set(temporary, homologs, HOMOLOG)
         _seal(temporary)
 
 
-def _pieces(path: Path, size: int) -> Iterator[bytes]:
+def _windows(path: Path, size: int) -> Iterator[bytes]:
     """The first `size` bytes of a file, in windows."""
     with path.open("rb") as file:
         for start in range(0, size, _WINDOW):
@@ -94,8 +95,8 @@ def _pieces(path: Path, size: int) -> Iterator[bytes]:
 
 def _digest(path: Path, size: int) -> bytes:
     digest = blake2b(digest_size=_SEAL_BYTES)
-    for piece in _pieces(path, size):
-        digest.update(piece)
+    for window in _windows(path, size):
+        digest.update(window)
     return digest.digest()
 
 
@@ -105,20 +106,20 @@ def _seal(path: Path) -> None:
         file.write(digest)
 
 
-def _set(path: Path, numbers: np.ndarray, fate: int) -> None:
-    """Sets the fates of these proteins, in windows, since the pages of a mapped file count as memory."""
+def _set(path: Path, numbers: np.ndarray, outcome: int) -> None:
+    """Sets the outcomes of these proteins. It maps one window at a time, since mapped pages count as memory."""
     size = path.stat().st_size
     numbers = np.sort(numbers)
     for start in range(0, size, _WINDOW):
         stop = min(start + _WINDOW, size)
         here = numbers[np.searchsorted(numbers, start) : np.searchsorted(numbers, stop)]
         if here.size:
-            fates = np.memmap(path, dtype=np.uint8, mode="r+", offset=start, shape=(stop - start,))
-            fates[here - start] = fate
+            outcomes = np.memmap(path, dtype=np.uint8, mode="r+", offset=start, shape=(stop - start,))
+            outcomes[here - start] = outcome
 
 
 def _duplicates(folder: Path, blocks: Sequence[Path], total: int) -> Iterator[np.ndarray]:
-    """Numbers of proteins whose sequence came before, in groups."""
+    """Yields the numbers of proteins whose sequence came before, group by group."""
 
     def rows() -> Iterator[np.ndarray]:
         start = 0
@@ -137,9 +138,11 @@ def _duplicates(folder: Path, blocks: Sequence[Path], total: int) -> Iterator[np
         yield table["number"][1:][same]
 
 
-def _held_out_members(folder: Path, blocks: Sequence[Path], sizes: Sequence[int], split: Split) -> Iterator[np.ndarray]:
-    """Numbers of proteins whose cluster, by the table, is held out, in groups."""
-    clusters = split.clusters
+def _held_out_members(
+    folder: Path, blocks: Sequence[Path], sizes: Sequence[int], hold_out: HoldOut
+) -> Iterator[np.ndarray]:
+    """Yields the numbers of proteins whose cluster is held out by the table, group by group."""
+    clusters = hold_out.clusters
     assert clusters
 
     def proteins() -> Iterator[np.ndarray]:
@@ -153,7 +156,7 @@ def _held_out_members(folder: Path, blocks: Sequence[Path], sizes: Sequence[int]
             yield table
 
     def members() -> Iterator[np.ndarray]:
-        return _read_clusters(clusters, split.share)
+        return _read_clusters(clusters, hold_out.fraction)
 
     for ours, known in _grouped(folder, sum(sizes), [(_DIGEST, proteins), (_MEMBER, members)]):
         known = known[np.argsort(known["key"], kind="stable")]
@@ -169,7 +172,7 @@ def _held_out_members(folder: Path, blocks: Sequence[Path], sizes: Sequence[int]
 def _grouped(
     folder: Path, total: int, sources: list[tuple[np.dtype, Callable[[], Iterator[np.ndarray]]]]
 ) -> Iterator[list[np.ndarray]]:
-    """The rows of all sources, in groups such that equal keys are in the same group; spilled to files in between."""
+    """Yields the rows of all sources in groups, by way of files. Rows with equal keys are in the same group."""
     num_groups = min(_MOST_FILES, -(-total // _ROWS_PER_FILE) or 1)
     paths = [[folder / f"rows-{place}-{group}" for group in range(num_groups)] for place in range(len(sources))]
     try:
@@ -187,10 +190,10 @@ def _grouped(
             path.unlink(missing_ok=True)
 
 
-def _read_clusters(path: Path, share: float) -> Iterator[np.ndarray]:
+def _read_clusters(path: Path, fraction: float) -> Iterator[np.ndarray]:
     rows = pairs(path)
     while some := list(islice(rows, _LINES_AT_ONCE)):
-        members = [(key(member), key(cluster), is_held_out(cluster, share)) for cluster, member in some]
+        members = [(key(member), key(cluster), is_held_out(cluster, fraction)) for cluster, member in some]
         yield np.array(members, dtype=_MEMBER)
 
 

@@ -1,4 +1,4 @@
-"""The plan of a preparation, all that decides its result, and what of work begun before still serves it."""
+"""The plan of a preparation: everything that decides its result. It also tells what of earlier work is still of use."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from d2plm_megatron.files import check_ordinary, write_text
-from d2plm_megatron.proteins.mmseqs import Homology
+from d2plm_megatron.proteins.mmseqs import SearchOptions
 
 from ..formats.lmdb_values import Layout
 from ..formats.proteins_lmdb import data_file
@@ -14,7 +14,7 @@ from .clean_blocks import Rules
 
 _OF_HOMOLOGS = {"homology", "mmseqs"}
 _AFTER_CLEANING = {"cut_at"} | _OF_HOMOLOGS
-"""What of a plan may change while it is carried out: the clean blocks do not depend on it."""
+"""The parts of a plan that may change between two calls, since the clean blocks do not depend on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,32 +22,31 @@ class Plan:
     """Everything that decides the result.
 
     Attributes:
-        inputs: files of proteins, in this order.
-        layout: of those that are databases.
-        rules: which proteins stay and on which side.
-        cut_at: residues; longer proteins are cut into chunks. None: they are not.
-        homology: what is removed from training; None: nothing, as where nothing is held out.
+        inputs: the files of proteins, in the order in which they are read.
+        layout: how inputs that are databases are laid out.
+        rules: which proteins stay, and which of them are held out.
+        cut_at: proteins of more residues than this are cut into chunks; None cuts none.
+        homology: which training proteins are too similar to a validation protein; None searches for none.
     """
 
     inputs: tuple[Path, ...]
     layout: Layout
     rules: Rules
     cut_at: int | None
-    homology: Homology | None
+    homology: SearchOptions | None
 
     def describe(self) -> dict[str, Any]:
-        """As JSON, without the inputs."""
+        """The plan as JSON, without the inputs."""
         fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return {key: value for key, value in fields.items() if key != "inputs"}
 
 
-def claim(work: Path, plan: Plan, mmseqs: str | None) -> None:
-    """Notes in the folder of the work what it is for; removes what an earlier plan left and this one cannot use.
+def begin_or_resume(work: Path, plan: Plan, mmseqs: str | None) -> None:
+    """Makes the folder of the work, or checks that the work in it was begun with the same plan.
 
-    mmseqs    version of MMseqs2, None without
-
-    Raises ValueError if the clean blocks are of other files or rules, if the note is damaged, or for what is no
-    ordinary file there, FileNotFoundError for a missing input.
+    What an earlier plan left and this one cannot use is removed. `mmseqs` is the version of MMseqs2, None without it.
+    Raises ValueError if the clean blocks were made from other files or by other rules, if the note about the plan is
+    damaged, or if something in the folder is no ordinary file. Raises FileNotFoundError for a missing input.
     """
     now = _describe(plan, mmseqs)
     for path in work.rglob("*"):
@@ -61,7 +60,7 @@ def claim(work: Path, plan: Plan, mmseqs: str | None) -> None:
         names = ", ".join(changed)
         raise ValueError(f"{work}: begun with other {names}; give the same to go on, or remove that folder")
     if not _OF_HOMOLOGS.isdisjoint(changed):
-        for path in (work / "fates-final", *work.glob("hits-*.npy")):
+        for path in (work / "outcomes-final", *work.glob("hits-*.npy")):
             path.unlink(missing_ok=True)
     write_text(note, json.dumps(now))
 
@@ -77,13 +76,13 @@ def _read(note: Path) -> dict[str, Any]:
 
 
 def _describe(plan: Plan, mmseqs: str | None) -> dict[str, Any]:
-    """The plan with what shows whether the files that it names are the same as before."""
-    table = plan.rules.split.clusters
+    """The plan, with what shows whether the files that it names are the same as before."""
+    table = plan.rules.hold_out.clusters
     files = {"inputs": [_identity(path) for path in plan.inputs], "clusters": table and _identity(table)}
     return files | plan.describe() | {"mmseqs": mmseqs}
 
 
 def _identity(path: Path) -> list[str | int]:
-    """What shows that a file is the same as before: name, bytes, and when it was written, ns."""
+    """What shows that a file is the same as before: its name, its bytes, and when it was written, in ns."""
     stat = data_file(path).stat()
     return [str(path), stat.st_size, stat.st_mtime_ns]

@@ -1,4 +1,7 @@
-"""Raw inputs cut into pieces that a process can clean by itself: FASTA as text, LMDB in ranges, others by record."""
+"""Raw blocks: the inputs cut into parts, each of which a process can clean by itself.
+
+FASTA is cut as text, LMDB by ranges of records; the records of any other input are read first and then grouped.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,33 +19,33 @@ _BLOCK_RECORDS = 5_000
 
 
 @dataclass(frozen=True)
-class FastaPiece:
-    """Some records of a FASTA file; `num_bytes` of the file, compressed as it may be, were read for them."""
+class FastaBlock:
+    """Some records of a FASTA file. To get them, `num_bytes` of the file were read, compressed as it may be."""
 
     path: Path
-    block: TextBlock
+    text: TextBlock
     num_bytes: int
 
     @property
     def first_record(self) -> int:
-        """Number of its first record in the file, from 1."""
-        return self.block.first_record
+        """The number of its first record in the file, counted from 1."""
+        return self.text.first_record
 
     @property
     def num_records(self) -> int:
-        """How many there are."""
-        return self.block.text.count(b"\n>") + self.block.text.startswith(b">")
+        """How many records there are."""
+        return self.text.text.count(b"\n>") + self.text.text.startswith(b">")
 
     def records(self) -> Iterator[tuple[str, str]]:
-        """Yields (header, sequence as written); raises what `parse` raises."""
-        return parse(self.path, self.block)
+        """Yields (header, sequence as written). Raises what `parse` raises."""
+        return parse(self.path, self.text)
 
 
 @dataclass(frozen=True)
-class LmdbPiece:
-    """The records `start` up to `stop` of a database; `num_bytes` is its share of the file.
+class LmdbBlock:
+    """The records `start` up to `stop` of a database; `num_bytes` is about how much of the file they take.
 
-    `before` is the stored key before them; None at the start, and for keys that are numbers.
+    `before` is the stored key of the record before them. It is None at the start, and where keys are numbers.
     """
 
     path: Path
@@ -54,18 +57,18 @@ class LmdbPiece:
 
     @property
     def first_record(self) -> int:
-        """Number of its first record in the database, from 1."""
+        """The number of its first record in the database, counted from 1."""
         return self.start + 1
 
     @property
     def num_records(self) -> int:
-        """How many there are."""
+        """How many records there are."""
         return self.stop - self.start
 
     def records(self) -> Iterator[tuple[str, str]]:
         """Yields (id, sequence as written).
 
-        Raises what ProteinsLmdb raises, and ValueError naming the key of a chunk: a part is no protein.
+        Raises what ProteinsLmdb raises, and ValueError naming the key of a chunk, since part of a protein is none.
         """
         with ProteinsLmdb(self.path, self.layout) as proteins:
             for record in proteins.records(self.start, self.stop, self.before):
@@ -78,47 +81,50 @@ class LmdbPiece:
 
 
 @dataclass(frozen=True)
-class RecordsPiece:
-    """Some records of a table or an alignment, (id, sequence as written); the first has this number in it, from 1."""
+class RecordsBlock:
+    """Some records of a table or an alignment, each (id, sequence as written).
+
+    `first_record` is the number of the first one in the file, counted from 1.
+    """
 
     path: Path
     first_record: int
-    own: tuple[tuple[str, str], ...]
+    pairs: tuple[tuple[str, str], ...]
     num_bytes: int
 
     @property
     def num_records(self) -> int:
-        """How many there are."""
-        return len(self.own)
+        """How many records there are."""
+        return len(self.pairs)
 
     def records(self) -> Iterator[tuple[str, str]]:
-        """Yields them."""
-        return iter(self.own)
+        """Yields the records."""
+        return iter(self.pairs)
 
 
-Piece = FastaPiece | LmdbPiece | RecordsPiece
+RawBlock = FastaBlock | LmdbBlock | RecordsBlock
 
 
-def pieces_of(path: Path, layout: Layout) -> Iterator[Piece]:
-    """Cuts an input into pieces, the same at every call.
+def blocks_of(path: Path, layout: Layout) -> Iterator[RawBlock]:
+    """Cuts an input into blocks, which are the same at every call.
 
-    `layout` says how an LMDB is read, and its field names the column of a table. Raises what the readers of each format
+    `layout` says how an LMDB is read, and its field names the column of a table. Raises what the readers of the formats
     raise.
     """
     if is_lmdb(path):
-        yield from _lmdb_pieces(path, layout)
+        yield from _lmdb_blocks(path, layout)
         return
     with open_text(path) as plain:
         found = format_of(plain)
         if found != Format.FASTA:
             is_table = found == Format.TABLE
             records = read_table(plain, path, layout.field) if is_table else read_stockholm(plain, path)
-            yield from _record_pieces(path, plain, records)
+            yield from _record_blocks(path, plain, records)
             return
     place = 0
-    for block in text_blocks(path, _BLOCK_BYTES):
-        yield FastaPiece(path, block, block.place - place)
-        place = block.place
+    for text in text_blocks(path, _BLOCK_BYTES):
+        yield FastaBlock(path, text, text.place - place)
+        place = text.place
 
 
 def is_lmdb(path: Path) -> bool:
@@ -130,36 +136,36 @@ def is_lmdb(path: Path) -> bool:
 
 
 def left_out(path: Path, layout: Layout) -> str:
-    """Of a database, which of its keys hold no protein, in words; empty where there are none, and of other inputs."""
+    """A sentence about the keys of a database that hold no protein. It is empty if there are none, or no database."""
     if not is_lmdb(path):
         return ""
     with ProteinsLmdb(path, layout) as proteins:
         return proteins.left_out()
 
 
-def _record_pieces(path: Path, plain: Plain, records: Iterator[tuple[str, str]]) -> Iterator[RecordsPiece]:
-    own: list[tuple[str, str]] = []
+def _record_blocks(path: Path, plain: Plain, records: Iterator[tuple[str, str]]) -> Iterator[RecordsBlock]:
+    pairs: list[tuple[str, str]] = []
     number, letters, place = 1, 0, 0
     for record in records:
-        own.append(record)
+        pairs.append(record)
         letters += len(record[1])
-        if letters >= _BLOCK_BYTES or len(own) == _BLOCK_RECORDS:
-            yield RecordsPiece(path, number, tuple(own), plain.file.tell() - place)
-            number, letters, place = number + len(own), 0, plain.file.tell()
-            own = []
-    if own:
-        yield RecordsPiece(path, number, tuple(own), plain.file.tell() - place)
+        if letters >= _BLOCK_BYTES or len(pairs) == _BLOCK_RECORDS:
+            yield RecordsBlock(path, number, tuple(pairs), plain.file.tell() - place)
+            number, letters, place = number + len(pairs), 0, plain.file.tell()
+            pairs = []
+    if pairs:
+        yield RecordsBlock(path, number, tuple(pairs), plain.file.tell() - place)
     elif number == 1:
         raise ValueError(f"{path}: empty, no record in it")
 
 
-def _lmdb_pieces(path: Path, layout: Layout) -> Iterator[LmdbPiece]:
+def _lmdb_blocks(path: Path, layout: Layout) -> Iterator[LmdbBlock]:
     with ProteinsLmdb(path, layout) as proteins:
         size, total = data_file(path).stat().st_size, len(proteins)
     before = None
     for start in range(0, total, _BLOCK_RECORDS):
         stop = min(start + _BLOCK_RECORDS, total)
-        yield LmdbPiece(path, layout, start, stop, before, size * stop // total - size * start // total)
+        yield LmdbBlock(path, layout, start, stop, before, size * stop // total - size * start // total)
         if layout.keys == "stored" and stop < total:
             with ProteinsLmdb(path, layout) as proteins:  # opened anew: pages once touched stay in memory until then
                 before = proteins.last_key(start, stop, before)

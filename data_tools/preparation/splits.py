@@ -1,4 +1,4 @@
-"""The two sides of prepared data, training and validation: a clean block's share of each, and the files they go to."""
+"""The two splits of prepared data, training and validation: which part of a clean block goes to each, and its files."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,31 +10,48 @@ import numpy as np
 
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.proteins.alphabet import LETTER_OF_ID, SIZE
-from d2plm_megatron.proteins.mmseqs import read_hits
 
 from ..formats.lmdb_writer import LmdbWriter, to_value
 from .chunks import chunk_bounds, chunk_lengths, chunk_name
 from .clean_blocks import block_names, read_block, rejected_line
-from .outcomes import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, read_fates
+from .homologs import read_hits
+from .outcomes import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, read_outcomes
 
-SIDES = {"train": TRAINING, "validation": VALIDATION}
+SPLITS = {"train": TRAINING, "validation": VALIDATION}
 
 
 @dataclass(frozen=True)
-class SideTask:
-    """A clean block, its input, where its proteins' fates begin, its homologs, and the length to cut at, if any."""
+class SplitTask:
+    """A clean block to be split.
+
+    Attributes:
+        block: its file.
+        source: the input that it was made from.
+        outcomes: the file with the outcomes of all proteins.
+        start: the number of its first protein.
+        hits: the file with its homologs, if any were searched for.
+        cut_at: residues above which proteins are cut into chunks; None cuts none.
+    """
 
     block: Path
     source: str
-    fates: Path
+    outcomes: Path
     start: int
     hits: Path | None
     cut_at: int | None
 
 
 @dataclass(frozen=True)
-class SideShare:
-    """A block's share of a side: what the LMDB and the indexed files take, and how long the proteins are."""
+class SplitPart:
+    """What a split gets from one clean block.
+
+    Attributes:
+        values: the values of its LMDB.
+        ids: the residues of all chunks, end to end.
+        lengths: the residues of each chunk, int32 [m]; a protein that is not cut is one chunk.
+        begins: whether a protein begins with the chunk, bool [m].
+        protein_lengths: the residues of each protein before cutting, int32 [n].
+    """
 
     values: list[bytes]
     ids: bytes
@@ -44,8 +61,16 @@ class SideShare:
 
 
 @dataclass
-class Side:
-    """Counts of a side; `composition` by id, `proteins_of_length[r]` proteins of r residues, uncut."""
+class SplitCounts:
+    """How much is in a split.
+
+    Attributes:
+        proteins: how many there are, each counted once if it is cut.
+        chunks_of_cut_proteins: how many chunks the cut ones became.
+        residues: of all proteins.
+        composition: how often each id occurs, int64 [SIZE].
+        proteins_of_length: in place r the number of proteins that have r residues before cutting, int64.
+    """
 
     proteins: int = 0
     chunks_of_cut_proteins: int = 0
@@ -53,26 +78,26 @@ class Side:
     composition: np.ndarray = field(default_factory=lambda: np.zeros(SIZE, dtype=np.int64))
     proteins_of_length: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
 
-    def absorb(self, share: SideShare) -> None:
-        """Counts a block's share."""
-        self.proteins += len(share.protein_lengths)
-        self.chunks_of_cut_proteins += int((~(share.begins & np.append(share.begins[1:], True))).sum())
-        self.residues += len(share.ids)
-        self.composition += np.bincount(np.frombuffer(share.ids, dtype=np.uint8), minlength=SIZE)
-        counts = np.bincount(share.protein_lengths)
+    def add(self, part: SplitPart) -> None:
+        """Counts what the split gets from one more block."""
+        self.proteins += len(part.protein_lengths)
+        self.chunks_of_cut_proteins += int((~(part.begins & np.append(part.begins[1:], True))).sum())
+        self.residues += len(part.ids)
+        self.composition += np.bincount(np.frombuffer(part.ids, dtype=np.uint8), minlength=SIZE)
+        counts = np.bincount(part.protein_lengths)
         longer, shorter = sorted((self.proteins_of_length, counts), key=len, reverse=True)
         self.proteins_of_length = longer + np.pad(shorter, (0, len(longer) - len(shorter)))
 
 
-class SideWriter:
-    """Writes NAME.lmdb, NAME.bin and NAME.idx into a folder and counts what goes in; a context manager."""
+class SplitWriter:
+    """A context manager that writes NAME.lmdb, NAME.bin and NAME.idx into a folder, and counts what goes in."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.side = Side()
+        self.counts = SplitCounts()
         self._lmdb = LmdbWriter(folder / f"{name}.lmdb")
         self._indexed = IndexedWriter(folder / name)
 
-    def __enter__(self) -> "SideWriter":
+    def __enter__(self) -> "SplitWriter":
         with ExitStack() as stack:
             stack.enter_context(self._lmdb)
             stack.enter_context(self._indexed)
@@ -82,35 +107,35 @@ class SideWriter:
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)  # type: ignore[arg-type]
 
-    def add(self, share: SideShare) -> None:
-        """Appends a block's share."""
-        self._lmdb.add_values(share.values)
-        self._indexed.add_block(share.ids, share.lengths, share.begins)
-        self.side.absorb(share)
+    def add(self, part: SplitPart) -> None:
+        """Appends what the split gets from one more block."""
+        self._lmdb.add_values(part.values)
+        self._indexed.add_block(part.ids, part.lengths, part.begins)
+        self.counts.add(part)
 
 
-def share_out(task: SideTask) -> tuple[dict[str, SideShare], str]:
-    """A block's share of each side, and the lines of rejected.tsv for what it had and is on neither."""
+def split_block(task: SplitTask) -> tuple[dict[str, SplitPart], str]:
+    """The part of a clean block for each split, and the lines of rejected.tsv for the proteins that go to neither."""
     names = block_names(task.block)
-    fates = read_fates(task.fates, task.start, len(names))
+    outcomes = read_outcomes(task.outcomes, task.start, len(names))
     ids, lengths, records, rejected = read_block(task.block, "ids", "lengths", "records", "rejected")
     bounds = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    shares = {
-        side: _share(np.flatnonzero(fates == fate), names, ids, bounds, task.cut_at) for side, fate in SIDES.items()
+    parts = {
+        split: _part(np.flatnonzero(outcomes == outcome), names, ids, bounds, task.cut_at)
+        for split, outcome in SPLITS.items()
     }
-    lines = (rejected_line(task.source, int(records[n]), names[n], *why) for n, why in _removed(task, fates))
-    return shares, rejected.tobytes().decode() + "".join(lines)
+    lines = (rejected_line(task.source, int(records[n]), names[n], *why) for n, why in _removed(task, outcomes))
+    return parts, rejected.tobytes().decode() + "".join(lines)
 
 
-def _share(chosen: np.ndarray, names: list[str], ids: np.ndarray, bounds: np.ndarray, cut_at: int | None) -> SideShare:
-    own = [ids[bounds[n] : bounds[n + 1]].tobytes() for n in chosen.tolist()]
-    residues = b"".join(own)
+def _part(chosen: np.ndarray, names: list[str], ids: np.ndarray, bounds: np.ndarray, cut_at: int | None) -> SplitPart:
+    sequences = [ids[bounds[n] : bounds[n + 1]].tobytes() for n in chosen.tolist()]
     protein_lengths = (bounds[chosen + 1] - bounds[chosen]).astype(np.int32)
     lengths, begins = chunk_lengths(protein_lengths, cut_at or max(1, int(protein_lengths.max(initial=1))))
     values: list[bytes] = []
-    for number, residues_of_one in zip(chosen.tolist(), own, strict=True):
-        values += _values(names[number], residues_of_one.translate(LETTER_OF_ID).decode(), cut_at)
-    return SideShare(values, residues, lengths, begins, protein_lengths)
+    for number, sequence in zip(chosen.tolist(), sequences, strict=True):
+        values += _values(names[number], sequence.translate(LETTER_OF_ID).decode(), cut_at)
+    return SplitPart(values, b"".join(sequences), lengths, begins, protein_lengths)
 
 
 def _values(name: str, sequence: str, cut_at: int | None) -> list[bytes]:
@@ -123,13 +148,13 @@ def _values(name: str, sequence: str, cut_at: int | None) -> list[bytes]:
     ]
 
 
-def _removed(task: SideTask, fates: np.ndarray) -> Iterator[tuple[int, tuple[str, str]]]:
-    """The proteins that were removed after cleaning, by number in the block: reason and detail."""
-    for number in np.flatnonzero(fates == DUPLICATE).tolist():
+def _removed(task: SplitTask, outcomes: np.ndarray) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yields for each protein removed after cleaning its number in the block, and the reason with details."""
+    for number in np.flatnonzero(outcomes == DUPLICATE).tolist():
         yield number, ("duplicate", "the same sequence came before")
     if task.hits is None:
         return
     hits = read_hits(task.hits)
-    for number in np.flatnonzero(fates == HOMOLOG).tolist():
+    for number in np.flatnonzero(outcomes == HOMOLOG).tolist():
         hit = hits[np.searchsorted(hits["number"], task.start + number)]
         yield number, ("homolog", f"{hit['identity']:.0%} identical to validation protein {hit['target']}")

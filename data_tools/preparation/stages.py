@@ -1,9 +1,9 @@
 """From raw proteins to training data, in stages whose results wait on disk, so that a kill costs little.
 
-    clean       each piece of the inputs becomes a clean block, in a file of its own, by any process
-    fates       duplicates and sides: a byte per protein
-    homologs    MMseqs2 searches training proteins against validation, a group of blocks at a time
-    write       the blocks' shares of the two sides, one after the other, into the final files
+    clean       each raw block of the inputs becomes a clean block, in a file of its own, by any process
+    outcomes    duplicates and held-out proteins are marked, in a byte per protein
+    homologs    MMseqs2 compares training proteins with validation, one group of blocks at a time
+    write       each block's parts of the two splits are appended to the final files, in the order of the blocks
 
 The work is in OUTPUT/.work until all is done. Nothing depends on how many processes there are.
 """
@@ -18,56 +18,48 @@ import numpy as np
 
 from d2plm_megatron.console import note, progress
 from d2plm_megatron.files import publish
-from d2plm_megatron.proteins.alphabet import LETTER_OF_ID
-from d2plm_megatron.proteins.fasta import write_fasta
-from d2plm_megatron.proteins.mmseqs import are_hits, mmseqs_version, read_hits, search
+from d2plm_megatron.proteins import mmseqs
 
 from ..formats.proteins_lmdb import data_file
-from .clean_blocks import Cleaned, CleanTask, clean_block, read_block
+from .clean_blocks import Cleaned, CleanTask, clean_block
 from .cleaning import Tally
-from .manifest import checksum, describe_side, draw, versions, write_manifest
-from .outcomes import (
-    DUPLICATE,
-    HOMOLOG,
-    TRAINING,
-    VALIDATION,
-    are_fates,
-    count_fates,
-    mark_homologs,
-    read_fates,
-    write_fates,
-)
-from .plan import Plan, claim
-from .raw_blocks import left_out, pieces_of
-from .splits import SIDES, Side, SideTask, SideWriter, share_out
+from .homologs import are_hits, find_homologs, numbers_with, read_hits, sequences_with
+from .manifest import draw, manifest, write_manifest
+from .outcomes import HOMOLOG, TRAINING, VALIDATION, are_outcomes, count_outcomes, mark_homologs, write_outcomes
+from .plan import Plan, begin_or_resume
+from .raw_blocks import blocks_of
+from .splits import SPLITS, SplitCounts, SplitTask, SplitWriter, split_block
 from .workers import ordered_map
 
 _BLOCKS_PER_GROUP = 128
 FILES = (
-    *(f"{side}.{ending}" for side in SIDES for ending in ("lmdb", "bin", "idx", "checksums.json")),
+    *(f"{split}.{ending}" for split in SPLITS for ending in ("lmdb", "bin", "idx", "checksums.json")),
     *("rejected.tsv", "histograms.png", "manifest.json"),
 )
-"""What is left in the folder, of which those of an empty side are missing."""
+"""What is left in the folder in the end; the files of a split that is not wanted are missing."""
 
 
 class Preparation:
-    """One preparation into a folder, run by `run`.
+    """One preparation into a folder, which `run` carries out.
 
-    Work that was begun with another plan is gone on with as far as it serves this one, too. Raises ValueError if it
-    does not, or if the folder holds prepared data, and what the stages raise.
+    It continues work that was begun with the same plan, or with another one as far as that serves this plan, too.
+    Raises ValueError if the work there does not serve it or if the folder holds prepared data, and what the stages
+    raise.
     """
 
     def __init__(self, plan: Plan, output: Path, workers: int) -> None:
         self.plan, self.output, self.workers = plan, output, workers
         self.work = output / ".work"
-        self._mmseqs = mmseqs_version() if plan.homology else None
+        self._mmseqs = _mmseqs_version() if plan.homology else None
         if (output / "manifest.json").exists():
             raise ValueError(f"{output} holds prepared data already; remove it, or name another --output")
-        claim(self.work, plan, self._mmseqs)
+        begin_or_resume(self.work, plan, self._mmseqs)
 
     def run(self) -> dict[str, Any]:
-        """Does what is left to do; returns the manifest."""
+        """Does what is left to do, and returns the manifest."""
         cleaned = self._clean()
+        tallies = _tallies(cleaned)
+        self._check_inputs(tallies)
         blocks = [self._block(number) for number in range(len(cleaned))]
         sizes = [one.num_proteins for one in cleaned]
         starts = np.concatenate(([0], np.cumsum(sizes))).tolist()
@@ -75,65 +67,80 @@ class Preparation:
         results = self.work / "results"
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir()
-        sides = self._write(results, blocks, cleaned, starts)
-        draw(results / "histograms.png", sides)
-        manifest = self._manifest(results, cleaned, sides)
-        write_manifest(results / "manifest.json", manifest)
+        counts = self._write(results, blocks, cleaned, starts)
+        draw(results / "histograms.png", counts)
+        removed = count_outcomes(self.work / "outcomes-final")
+        done = manifest(self.plan, results, tallies, removed, counts, self._mmseqs, self.workers)
+        write_manifest(results / "manifest.json", done)
         ready = sorted(results.iterdir(), key=lambda path: path.name == "manifest.json")
         publish((path, self.output / path.name) for path in ready)
         shutil.rmtree(self.work)
-        return manifest
+        return done
 
     def _block(self, number: int) -> Path:
         return self.work / "blocks" / f"{number:08d}.npz"
 
     def _clean(self) -> list[Cleaned]:
         total = sum(data_file(path).stat().st_size for path in self.plan.inputs)
-        pieces = (piece for path in self.plan.inputs for piece in pieces_of(path, self.plan.layout))
-        tasks = (CleanTask(piece, self._block(number), self.plan.rules) for number, piece in enumerate(pieces))
+        raw_blocks = (raw for path in self.plan.inputs for raw in blocks_of(path, self.plan.layout))
+        tasks = (CleanTask(raw, self._block(number), self.plan.rules) for number, raw in enumerate(raw_blocks))
         cleaned = []
         with progress("cleaning", total=total, unit="bytes") as advance:
             for one in ordered_map(clean_block, tasks, self.workers):
                 cleaned.append(one)
                 advance(one.num_bytes)
-        with self._given_up():
-            for path, tally in _tallies(cleaned).items():
-                tally.check(path)
         return cleaned
 
+    def _check_inputs(self, tallies: dict[Path, Tally]) -> None:
+        with self._given_up():
+            for path, tally in tallies.items():
+                tally.check(path)
+
     def _decide(self, blocks: list[Path], sizes: list[int], starts: list[int]) -> None:
-        """Writes the fates, those of homologs last."""
-        fates, final = self.work / "fates", self.work / "fates-final"
-        if not are_fates(fates, sum(sizes)):
-            write_fates(fates, blocks, sizes, self.plan.rules.split)
-        if are_fates(final, sum(sizes)):
+        """Writes the outcomes, at first without homologs and then with them."""
+        outcomes, final = self.work / "outcomes", self.work / "outcomes-final"
+        if not are_outcomes(outcomes, starts[-1]):
+            write_outcomes(outcomes, blocks, sizes, self.plan.rules.hold_out)
+        if are_outcomes(final, starts[-1]):
             return
         with self._given_up():
-            self._check_sides(fates, "by chance, of so few; give another --validation, or more proteins")
+            self._check_splits(outcomes, "by chance, of so few; give another --validation, or more proteins")
         if self.plan.homology is None:
-            mark_homologs(final, fates, [])
+            mark_homologs(final, outcomes, [])
             return
-        targets = self.work / "validation.fasta"
-        write_fasta(targets, self._numbered(fates, blocks, starts, VALIDATION, renumber=True))
-        groups = range(0, len(blocks), _BLOCKS_PER_GROUP)
-        with progress("MMseqs2", total=len(groups), unit="groups") as advance:
-            for group in groups:
-                hits, some = self._hits(group), slice(group, group + _BLOCKS_PER_GROUP)
-                if not are_hits(hits, starts[group], starts[min(group + _BLOCKS_PER_GROUP, len(blocks))]):
-                    queries = self._numbered(fates, blocks[some], starts[some], TRAINING)
-                    search(hits, queries, targets, self.plan.homology, self.workers)
-                advance(1)
-        mark_homologs(final, fates, (read_hits(self._hits(group))["number"] for group in groups))
+        hits = self._find_homologs(outcomes, blocks, starts, self.plan.homology)
+        mark_homologs(final, outcomes, (read_hits(path)["number"] for path in hits))
         self._point_out_homologs(final)
         try:
-            self._check_sides(final, "that resembles no validation protein; are they one family? try --no-homology")
+            self._check_splits(
+                final,
+                "that resembles no validation protein; are they one family? try --no-homology (the cleaned proteins "
+                f"are kept for it in {self.work}; to give up, remove that folder)",
+            )
         except ValueError:
             final.unlink()
             raise
 
-    def _point_out_homologs(self, fates: Path) -> None:
+    def _find_homologs(
+        self, outcomes: Path, blocks: list[Path], starts: list[int], options: mmseqs.SearchOptions
+    ) -> list[Path]:
+        """The files of hits, one of each group of blocks."""
+        targets = self.work / "validation.fasta"
+        mmseqs.write_numbered(targets, sequences_with(VALIDATION, outcomes, blocks, 0))
+        groups = range(0, len(blocks), _BLOCKS_PER_GROUP)
+        with progress("MMseqs2", total=len(groups), unit="groups") as advance:
+            for group in groups:
+                stop = min(group + _BLOCKS_PER_GROUP, len(blocks))
+                if not are_hits(self._hits(group), starts[group], starts[stop]):
+                    numbers = numbers_with(TRAINING, outcomes, starts[group], starts[stop])
+                    sequences = sequences_with(TRAINING, outcomes, blocks[group:stop], starts[group])
+                    find_homologs(self._hits(group), numbers, sequences, targets, options, self.workers)
+                advance(1)
+        return [self._hits(group) for group in groups]
+
+    def _point_out_homologs(self, outcomes: Path) -> None:
         """Tells when validation takes most of training away, as it does from few families."""
-        found = count_fates(fates)
+        found = count_outcomes(outcomes)
         homologs, compared = int(found[HOMOLOG]), int(found[HOMOLOG] + found[TRAINING])
         if 2 * homologs > compared:
             note(
@@ -141,16 +148,16 @@ class Preparation:
                 "few families give a higher --min-sequence-identity, --split-by cluster, or --no-homology"
             )
 
-    def _check_sides(self, fates: Path, why: str) -> None:
-        """Raises ValueError if a side that is wanted is empty."""
-        found = count_fates(fates)
-        for name, fate in SIDES.items():
-            if not found[fate] and (fate == TRAINING or self.plan.rules.split.share):
+    def _check_splits(self, outcomes: Path, why: str) -> None:
+        """Raises ValueError if a split that is wanted is empty."""
+        found = count_outcomes(outcomes)
+        for name, outcome in SPLITS.items():
+            if not found[outcome] and (outcome == TRAINING or self.plan.rules.hold_out.fraction):
                 raise ValueError(f"no protein is left for {name}, of {int(found.sum()):,}: none {why}")
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:
-        """Removes the work when the block raises ValueError: with what has to change, none of it would serve."""
+        """Removes the work when the block raises ValueError, because none of it will serve once the input changes."""
         try:
             yield
         except ValueError:
@@ -162,84 +169,46 @@ class Preparation:
     def _hits(self, block_number: int) -> Path:
         return self.work / f"hits-{block_number // _BLOCKS_PER_GROUP:06d}.npy"
 
-    def _numbered(
-        self, fates: Path, blocks: list[Path], starts: list[int], fate: int, renumber: bool = False
-    ) -> Iterator[tuple[str, str]]:
-        """(number, sequence) of the proteins with a fate: numbers of all that passed cleaning, or anew from 0."""
-        given = 0
-        for block, start in zip(blocks, starts, strict=False):
-            ids, lengths = read_block(block, "ids", "lengths")
-            ends = np.cumsum(lengths, dtype=np.int64)
-            for number in np.flatnonzero(read_fates(fates, start, len(ends)) == fate).tolist():
-                residues = ids[ends[number - 1] if number else 0 : ends[number]]
-                yield str(given if renumber else start + number), residues.tobytes().translate(LETTER_OF_ID).decode()
-                given += 1
-
-    def _write(self, folder: Path, blocks: list[Path], cleaned: list[Cleaned], starts: list[int]) -> dict[str, Side]:
+    def _write(
+        self, folder: Path, blocks: list[Path], cleaned: list[Cleaned], starts: list[int]
+    ) -> dict[str, SplitCounts]:
         tasks = (
-            SideTask(
+            SplitTask(
                 block=block,
                 source=str(one.source),
-                fates=self.work / "fates-final",
+                outcomes=self.work / "outcomes-final",
                 start=start,
                 hits=self._hits(number) if self.plan.homology else None,
                 cut_at=self.plan.cut_at,
             )
             for number, (block, one, start) in enumerate(zip(blocks, cleaned, starts, strict=False))
         )
-        names = list(SIDES) if self.plan.rules.split.share else ["train"]
+        names = list(SPLITS) if self.plan.rules.hold_out.fraction else ["train"]
         with (
             ExitStack() as stack,
             (folder / "rejected.tsv").open("w", encoding="utf-8") as rejected,
             progress("writing", total=starts[-1], unit="proteins") as advance,
         ):
             rejected.write("input\trecord\tid\treason\tdetail\n")
-            writers = {name: stack.enter_context(SideWriter(folder, name)) for name in names}
-            for (shares, lines), one in zip(ordered_map(share_out, tasks, self.workers), cleaned, strict=True):
+            writers = {name: stack.enter_context(SplitWriter(folder, name)) for name in names}
+            for (parts, lines), one in zip(ordered_map(split_block, tasks, self.workers), cleaned, strict=True):
                 for name, writer in writers.items():
-                    writer.add(shares[name])
+                    writer.add(parts[name])
                 rejected.write(lines)
                 advance(one.num_proteins)
-            return {name: writer.side for name, writer in writers.items()}
+            return {name: writer.counts for name, writer in writers.items()}
 
-    def _manifest(self, results: Path, cleaned: list[Cleaned], sides: dict[str, Side]) -> dict[str, Any]:
-        sources = [data_file(path) for path in self.plan.inputs]
-        files = sorted(path for path in results.iterdir())
-        sums = list(ordered_map(checksum, [*sources, *files], min(self.workers, len(sources) + len(files))))
-        removed = count_fates(self.work / "fates-final").tolist()
-        tallies = _tallies(cleaned)
-        return {
-            "inputs": [
-                {
-                    "path": str(path),
-                    "bytes": source.stat().st_size,
-                    "sha256": total,
-                    "records": tallies[path].read,
-                    "mended": dict(sorted(tallies[path].notes.items())),
-                    "rejected": dict(sorted(tallies[path].skipped.items())),
-                    "left_out": left_out(path, self.plan.layout),
-                }
-                for path, source, total in zip(self.plan.inputs, sources, sums, strict=False)
-            ],
-            "parameters": self.plan.describe(),
-            "versions": versions() | ({"mmseqs2": self._mmseqs} if self._mmseqs else {}),
-            "fates": {
-                "read": sum(tally.read for tally in tallies.values()),
-                "rejected": sum(tally.skipped.total() for tally in tallies.values()),
-                "duplicates": removed[DUPLICATE],
-                **({"homologs of validation": removed[HOMOLOG]} if self.plan.homology else {}),
-                **{name: side.proteins for name, side in sides.items()},
-            },
-            "sides": {name: describe_side(side) for name, side in sides.items()},
-            "files": {
-                p.name: {"bytes": p.stat().st_size, "sha256": s}
-                for p, s in zip(files, sums[len(sources) :], strict=True)
-            },
-        }
+
+def _mmseqs_version() -> str:
+    try:
+        return mmseqs.version()
+    except ValueError as error:
+        advice = "or go without by --no-homology, which leaves relatives of validation in training"
+        raise ValueError(f"{error}, {advice}") from None
 
 
 def _tallies(cleaned: list[Cleaned]) -> dict[Path, Tally]:
     tallies: dict[Path, Tally] = {}
     for one in cleaned:
-        tallies.setdefault(one.source, Tally()).absorb(one.tally)
+        tallies.setdefault(one.source, Tally()).add(one.tally)
     return tallies

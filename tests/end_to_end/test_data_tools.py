@@ -21,13 +21,13 @@ def test_simulated_proteins_become_training_data(tmp_path: Path) -> None:
     more = ("--validation", 0.1, "--no-homology", "--workers", 2)
     printed = _succeed("data_tools.prepare", "--input", raw, "--output", out, *more)
     manifest = json.loads((out / "manifest.json").read_text())
-    fates = manifest["fates"]
-    assert fates["read"] == 600 == fates["duplicates"] + fates["train"] + fates["validation"]
-    assert f"{fates['validation']}" in printed
-    for side in ("train", "validation"):
-        residues = manifest["sides"][side]["residues"]
-        checked = _succeed("data_tools.inspect_indexed", out / side, "--plot", tmp_path / f"{side}.png")
-        assert f"whole; {fates[side]:,} proteins, {residues:,} residues" in checked
-        _succeed("data_tools.lmdb_to_indexed", "--input", out / f"{side}.lmdb", "--output", tmp_path / side)
+    outcomes = manifest["outcomes"]
+    assert outcomes["read"] == 600 == outcomes["duplicates"] + outcomes["train"] + outcomes["validation"]
+    assert f"{outcomes['validation']}" in printed
+    for split in ("train", "validation"):
+        residues = manifest["splits"][split]["residues"]
+        checked = _succeed("data_tools.inspect_indexed", out / split, "--plot", tmp_path / f"{split}.png")
+        assert f"whole; {outcomes[split]:,} proteins, {residues:,} residues" in checked
+        _succeed("data_tools.lmdb_to_indexed", "--input", out / f"{split}.lmdb", "--output", tmp_path / split)
         for ending in (".bin", ".idx"):
-            assert (tmp_path / f"{side}{ending}").read_bytes() == (out / f"{side}{ending}").read_bytes()
+            assert (tmp_path / f"{split}{ending}").read_bytes() == (out / f"{split}{ending}").read_bytes()

@@ -51,7 +51,7 @@ def test_cfg_prints_a_recipe_that_reads_back(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dry_run_on_a_cluster(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    size = "1" if name == "demo" else "4" if "tiny" in name else "8"
+    size = "1" if name in ("demo", "family_8m") else "4" if "tiny" in name else "8"
     _run(name, "--dry-run", "--world-size", size, "--gpu-memory", "80", monkeypatch=monkeypatch)
     printed = capsys.readouterr().out
     assert "parameters" in printed

@@ -11,6 +11,8 @@ from markdown_it import MarkdownIt
 from d2plm_megatron.commandline.commands import COMMANDS
 from d2plm_megatron.config import OBJECTIVES, Recipe
 from d2plm_megatron.config.overrides import keys_of, resolve
+from d2plm_megatron.config.recipe_files import build, load, shipped
+from d2plm_megatron.config.sizing import num_parameters
 from tests.pages import PAGES, ROOT
 
 FOLDERS = ("recipes", "d2plm_megatron", "data_tools", "verification", "benchmarks", "tests", "docs", ".ci")
@@ -80,3 +82,14 @@ def test_architecture_lists_the_rooms_as_import_linter_knows_them() -> None:
     section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Who may import whom")[2]
     rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
     assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == [set(layer.split(" | ")) for layer in layers]
+
+
+def test_readme_lists_every_recipe_with_its_parameters() -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Recipes")[2].partition("\n## ")[0]
+    rows = [row.split("|") for row in section.splitlines() if row.startswith("| `")]
+    sizes = {path.stem: num_parameters(build(load(path)).model) for path in shipped()}
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[1])} == sizes.keys()
+    for _, names, _, counted, _ in rows:
+        ends = [int(number.replace(",", "")) for number in re.findall(r"[\d,]{6,}", counted)]
+        listed = [sizes[name] for name in re.findall(r"`(\w+)`", names)]
+        assert {min(listed), max(listed)} == {min(ends), max(ends)}

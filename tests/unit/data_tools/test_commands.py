@@ -60,7 +60,7 @@ def words_of(module: ModuleType, folder: Path) -> tuple[object, ...]:
         indexed.add(encode("MKT"))
     return {
         prepare: ("--input", source, "--output", folder / "out", "--no-homology", "--workers", 1, "--long", "split"),
-        fasta_to_lmdb: ("--input", source, "--output", folder / "y.lmdb", "--holdout-output", folder / "z.lmdb"),
+        fasta_to_lmdb: ("--input", source, "--output", folder / "y.lmdb"),
         lmdb_to_indexed: ("--input", folder / "x.lmdb", "--output", folder / "y"),
         merge: ("--output", folder / "x"),
         inspect_indexed: (folder / "x-1-of-1",),

@@ -8,7 +8,6 @@ import pytest
 from data_tools import fasta_to_lmdb
 from data_tools.fasta_to_lmdb import main
 from data_tools.formats.proteins_lmdb import ProteinsLmdb
-from data_tools.preparation.split import is_held_out
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -18,11 +17,10 @@ def sequences_of(path: Path) -> list[str]:
         return [record.sequence for record in proteins]
 
 
-def random_fasta(path: Path, num_proteins: int) -> list[str]:
+def random_fasta(path: Path, num_proteins: int) -> None:
     rng = random.Random(0)
-    sequences = ["".join(rng.choices("ACDEFGHIKLMNPQRSTVWY", k=30)) for _ in range(num_proteins)]
+    sequences = ("".join(rng.choices("ACDEFGHIKLMNPQRSTVWY", k=30)) for _ in range(num_proteins))
     path.write_text("".join(f">p{number}\n{sequence}\n" for number, sequence in enumerate(sequences)))
-    return sequences
 
 
 def test_prints_what_happened_to_the_records(command, tmp_path):
@@ -42,29 +40,6 @@ def test_prints_what_happened_to_the_records(command, tmp_path):
     assert sequences_of(tmp_path / "x.lmdb") == ["MKT", "MKX", "GG"]
 
 
-def test_holdout_is_a_partition_in_the_order_of_the_file(command, tmp_path):
-    sequences = random_fasta(tmp_path / "x.fasta", 2000)
-    arguments = ("--holdout", 0.1, "--holdout-output", tmp_path / "y.lmdb")
-    code, out, _ = command(main, "--input", tmp_path / "x.fasta", "--output", tmp_path / "x.lmdb", *arguments)
-    assert code == 0 and "y.lmdb" in out
-    training, held_out = sequences_of(tmp_path / "x.lmdb"), sequences_of(tmp_path / "y.lmdb")
-    assert training == [sequence for sequence in sequences if sequence not in set(held_out)]
-    assert held_out == [sequence for sequence in sequences if sequence not in set(training)]
-    assert 150 < len(held_out) < 250
-
-
-def test_holdout_depends_on_the_sequence_alone_and_shares_are_nested():
-    rng = random.Random(1)
-    sequences = ["".join(rng.choices("ACDE", k=20)) for _ in range(500)]
-    small, large = ({s for s in sequences if is_held_out(s, share)} for share in (0.1, 0.3))
-    assert small < large < set(sequences)
-    assert not any(is_held_out(sequence, 0.0) for sequence in sequences)
-    # Written down once: another hash would move proteins from training to validation in data that exist.
-    assert (
-        "".join("01"[is_held_out(sequence, 0.5)] for sequence in sequences[:32]) == "00000101001010100010101000001011"
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -82,21 +57,10 @@ def test_refuses_bad_input_and_leaves_nothing(refused, tmp_path, text, message):
     assert message in refused(main, "--input", tmp_path / "x.fasta", "--output", tmp_path / "x.lmdb")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--holdout", 0.1), "go together"),
-        (("--holdout-output", "y.lmdb"), "go together"),
-        (("--holdout", 1, "--holdout-output", "y.lmdb"), "expected 0 up to but not 1"),
-        (("--holdout", "nan", "--holdout-output", "y.lmdb"), "expected 0 up to but not 1"),
-        (("--holdout", 1e-9, "--holdout-output", "y.lmdb"), "no protein is left for y.lmdb (3 proteins in all)"),
-        (("--holdout", 0.5, "--holdout-output", "x.lmdb"), "read or written by this command, too"),
-    ],
-)
-def test_refuses_bad_holdouts(refused, tmp_path, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
+def test_never_writes_over_its_input(refused, tmp_path):
     random_fasta(tmp_path / "x.fasta", 3)
-    assert message in refused(main, "--input", "x.fasta", "--output", "x.lmdb", *arguments)
+    message = refused(main, "--input", tmp_path / "x.fasta", "--output", tmp_path / "x.fasta")
+    assert "read or written by this command, too" in message
 
 
 def test_a_full_disk_leaves_nothing(refused, tmp_path, small_disk):

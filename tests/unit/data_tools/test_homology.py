@@ -8,7 +8,6 @@ import pytest
 
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.proteins.fasta import write_fasta
-from d2plm_megatron.proteins.mmseqs import Homology, read_hits, search
 from data_tools.preparation import raw_blocks
 from data_tools.preparation import stages as preparation
 from data_tools.prepare import main
@@ -23,13 +22,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_no_query_has_no_match(tmp_path: Path) -> None:
-    write_fasta(tmp_path / "targets.fasta", [("0", "MKTVRQG")])
-    search(tmp_path / "hits.npy", [], tmp_path / "targets.fasta", Homology(0.5, 0.8, 7.0, "1G"), 1)
-    assert len(read_hits(tmp_path / "hits.npy")) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hits.npy", "targets.fasta"]
-
-
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
 def test_one_family_goes_on_without_homology_as_advised(command, tmp_path):
     rng = random.Random(0)
@@ -41,6 +33,7 @@ def test_one_family_goes_on_without_homology_as_advised(command, tmp_path):
     words = ("--input", tmp_path / "x.fasta", "--validation", 0.2, "--workers", 1)
     code, _, err = command(main, *words, "--output", tmp_path / "out")
     assert code == 2 and "are they one family? try --no-homology" in err
+    assert f"kept for it in {tmp_path / 'out' / '.work'}; to give up, remove that folder" in err
     [block] = (tmp_path / "out" / ".work" / "blocks").iterdir()
     cleaned = block.stat().st_mtime_ns, block.stat().st_ino
     assert command(main, *words, "--output", tmp_path / "out", "--min-coverage", 0.7)[0] == 2

@@ -29,7 +29,7 @@ def test_from_fasta_to_fasta_nothing_changes(sequences):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_fasta(folder / "x.fasta", ((f"p{number}", sequence) for number, sequence in enumerate(sequences)))
-        fasta_to_lmdb.convert([folder / "x.fasta"], [folder / "x.lmdb"], 0.0, Tally())
+        fasta_to_lmdb.convert([folder / "x.fasta"], folder / "x.lmdb", Tally())
         assert convert(folder / "x.lmdb", folder / "x") == (len(sequences), sum(map(len, sequences)))
         inspect_indexed.main(str(folder / "x"), folder / "y.fasta", first=0)
         assert [sequence for _, sequence in read_fasta(folder / "y.fasta")] == sequences

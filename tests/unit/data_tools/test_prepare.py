@@ -21,12 +21,11 @@ from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, decode
 from data_tools.formats.lmdb_values import Layout, Record
 from data_tools.formats.proteins_lmdb import ProteinsLmdb
 from data_tools.lmdb_to_indexed import convert
-from data_tools.preparation import clean_blocks, raw_blocks
-from data_tools.preparation import outcomes as fates
+from data_tools.preparation import clean_blocks, outcomes, raw_blocks
 from data_tools.preparation import stages as preparation
 from data_tools.preparation.chunks import chunk_bounds
-from data_tools.preparation.split import is_held_out
-from data_tools.prepare import main, share_to_hold_out
+from data_tools.preparation.hold_out import fraction_to_hold_out, is_held_out
+from data_tools.prepare import main
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -64,15 +63,15 @@ def rejected(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 @pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many pieces, and many files of rows, from little data."""
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many blocks, and many files of rows, from little data."""
     monkeypatch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
     monkeypatch.setattr(raw_blocks, "_BLOCK_RECORDS", 70)
-    monkeypatch.setattr(fates, "_ROWS_PER_FILE", 100)
-    monkeypatch.setattr(fates, "_WINDOW", 128)
+    monkeypatch.setattr(outcomes, "_ROWS_PER_FILE", 100)
+    monkeypatch.setattr(outcomes, "_WINDOW", 128)
 
 
-def test_every_record_has_one_fate(command, tmp_path, small_pieces):
+def test_every_record_has_one_outcome(command, tmp_path, small_blocks):
     records = random_records(500)
     bad = [("gap", "MK-T"), ("stop", "M*K"), ("empty", ""), ("digit", "M1"), ("short", "MKT"), ("long", "MKTV" * 80)]
     again = [(f"again{number}", sequence.lower() + "*") for number, (_, sequence) in enumerate(records[:50])]
@@ -89,22 +88,22 @@ def test_every_record_has_one_fate(command, tmp_path, small_pieces):
     assert {name: reason for name, (_, reason) in rejected(out).items()} == expected
     assert rejected(out)["gap"][0] == "501" and rejected(out)["again49"][0] == "556"
     manifest = json.loads((out / "manifest.json").read_text())
-    assert manifest["fates"] == {
+    assert manifest["outcomes"] == {
         "read": 556,
         "rejected": 6,
         "duplicates": 50,
         "train": len(train),
         "validation": len(validation),
     }
-    assert sum(manifest["sides"]["train"]["length_histogram"]["proteins"]) == len(train)
+    assert sum(manifest["splits"]["train"]["length_histogram"]["proteins"]) == len(train)
     letters = "".join(record.sequence for record in train)
-    composition = manifest["sides"]["train"]["composition"]
+    composition = manifest["splits"]["train"]["composition"]
     assert {letter: letters.count(letter) for letter in CANONICAL_LETTERS}.items() <= composition.items()
     assert sorted(path.name for path in out.iterdir()) == sorted([*manifest["files"], "manifest.json"])
     assert (out / "histograms.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_bytes_depend_on_nothing_but_input_and_parameters(command, tmp_path, small_pieces):
+def test_the_bytes_depend_on_nothing_but_input_and_parameters(command, tmp_path, small_blocks):
     records = random_records(400)
     source = write_records(tmp_path / "x.fasta", records + records[:30])
     assert command(*arguments(source, tmp_path / "one"))[0] == 0
@@ -113,7 +112,7 @@ def test_the_bytes_depend_on_nothing_but_input_and_parameters(command, tmp_path,
     assert len(contents(tmp_path / "one")) == 11
 
 
-def test_all_kinds_of_input_give_the_same_proteins(command, tmp_path, small_pieces):
+def test_all_kinds_of_input_give_the_same_proteins(command, tmp_path, small_blocks):
     records = random_records(300)
     plain = write_records(tmp_path / "x.fasta", records)
     packed = tmp_path / "x.fasta.zst"
@@ -168,7 +167,7 @@ def test_chunks_are_balanced_and_as_few_as_can_be(length, max_length):
     assert lengths.max() <= max_length and lengths.max() - lengths.min() <= 1
 
 
-def test_no_cluster_is_on_both_sides_by_header(command, tmp_path):
+def test_no_cluster_is_in_both_splits_by_header(command, tmp_path):
     rng = random.Random(0)
     headers = [f"UniRef90_A{number} UniRef50_C{rng.randrange(60)} n=3" for number in range(400)]
     source = write_records(tmp_path / "x.fasta", [(header, random_protein(rng)) for header in headers])
@@ -178,7 +177,7 @@ def test_no_cluster_is_on_both_sides_by_header(command, tmp_path):
     assert train and validation and not train & validation
 
 
-def test_no_cluster_is_on_both_sides_by_table(command, tmp_path, small_pieces):
+def test_no_cluster_is_in_both_splits_by_table(command, tmp_path, small_blocks):
     rng = random.Random(0)
     records = random_records(400)
     cluster = {name: f"p{rng.randrange(60)}" for name, _ in records}
@@ -209,10 +208,10 @@ def test_no_cluster_is_on_both_sides_by_table(command, tmp_path, small_pieces):
     assert code == 2 and "line 1: expected a cluster and an id with a tab between" in err
 
 
-def test_goes_on_after_a_kill(command, tmp_path, small_pieces, monkeypatch):
+def test_goes_on_after_a_kill(command, tmp_path, small_blocks, monkeypatch):
     records = random_records(30_000)
     source = write_records(tmp_path / "x.fasta", records)
-    num_blocks, clean = len(list(raw_blocks.pieces_of(source, Layout()))), clean_blocks._clean
+    num_blocks, clean = len(list(raw_blocks.blocks_of(source, Layout()))), clean_blocks._clean
     assert command(*arguments(source, tmp_path / "whole"))[0] == 0
     code = (
         "from data_tools import prepare; from data_tools.preparation import raw_blocks; "
@@ -275,7 +274,11 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
         ([(f"a{number}", "MK-T") for number in range(20)] + [("b", "MKT")], 0.2, "20 of 21 records hold gaps"),
         ([("a", "M" * 10_000_000)], 0, "were several records joined?"),
         ([("a", "MKT")] * 6, 0.2, "no protein is left for validation, of 6: none by chance"),
-        ([("a", "MKT")], 0.2, "--validation 0.2: is less than one of 1 records; give more records, or 0 for none"),
+        (
+            [("a", "MKT")],
+            0.2,
+            "--validation 0.2: is less than one of 1 records; give 10 records or more, or 0 for none",
+        ),
         (
             [("a", "MKT")] * 60,
             0.005,
@@ -290,7 +293,7 @@ def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("asked", "num_records", "share"),
+    ("asked", "num_records", "fraction"),
     [
         (None, 60, 0.1),
         (None, 994, 0.1),
@@ -301,8 +304,8 @@ def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_pa
         (1e-5, 20_000, 1e-5),
     ],
 )
-def test_the_share_to_hold_out_suits_few_records(asked, num_records, share):
-    assert share_to_hold_out(asked, num_records) == share
+def test_the_fraction_to_hold_out_suits_few_records(asked, num_records, fraction):
+    assert fraction_to_hold_out(asked, num_records) == fraction
 
 
 def test_sixty_proteins_need_no_option(command, tmp_path):
@@ -358,7 +361,14 @@ def test_work_that_is_damaged_is_made_anew_or_named(interrupted, data):
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
         out = Path(shutil.copytree(work, Path(name, "out")))
-        names = ["plan.json", "fates", "fates-final", "blocks/00000000.npz", "blocks/00000001.npz", "results/train.idx"]
+        names = [
+            "plan.json",
+            "outcomes",
+            "outcomes-final",
+            "blocks/00000000.npz",
+            "blocks/00000001.npz",
+            "results/train.idx",
+        ]
         path = out / ".work" / data.draw(st.sampled_from(names))
         path.write_bytes(data.draw(tampered(path.read_bytes())))
         try:
@@ -369,7 +379,7 @@ def test_work_that_is_damaged_is_made_anew_or_named(interrupted, data):
             assert contents(out) == whole
 
 
-@pytest.mark.parametrize("name", ["plan.json", "fates", "blocks/00000000.npz"])
+@pytest.mark.parametrize("name", ["plan.json", "outcomes", "blocks/00000000.npz"])
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
 def test_work_that_is_no_file_is_not_waited_for(interrupted, tmp_path, name, put):
     source, work, _ = interrupted
@@ -384,7 +394,7 @@ def test_without_mmseqs_says_how_to_go_on(refused, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     source = write_records(tmp_path / "x.fasta", random_records(50))
     line = refused(main, "--input", source, "--output", tmp_path / "out")
-    assert "apt-get install mmseqs2" in line and "--no-homology" in line
+    assert "apt-get install mmseqs2" in line and "--no-homology" in line and line.count("install it") == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -414,7 +424,7 @@ def test_planted_homologs_are_removed_and_unrelated_proteins_kept(command, tmp_p
     assert len(planted) > 30
     assert train == unrelated
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["fates"]["homologs of validation"] == len(planted)
+    assert manifest["outcomes"]["homologs of validation"] == len(planted)
     assert manifest["versions"]["mmseqs2"] and manifest["parameters"]["homology"]["min_sequence_identity"] == 0.5
     reasons = {name: reason for name, (_, reason) in rejected(tmp_path / "out").items()}
     assert reasons == {name: "homolog" for name, _ in planted}

@@ -15,7 +15,7 @@ from data_tools.formats.lmdb_values import Layout
 from data_tools.formats.lmdb_writer import LmdbWriter, to_value
 from data_tools.formats.proteins_lmdb import ProteinsLmdb
 from data_tools.lmdb_to_indexed import Shard, convert, main, parse_shard, shard_prefix
-from data_tools.preparation.raw_blocks import pieces_of
+from data_tools.preparation.raw_blocks import blocks_of
 
 
 def database_of(path: Path, items: list[tuple[bytes, bytes]]) -> Path:
@@ -209,13 +209,13 @@ def test_reading_goes_on_when_the_map_is_closed_in_between(tmp_path, monkeypatch
             assert [len(record.sequence) for record in proteins.records(3, 95)] == list(range(4, 96))
 
 
-def test_pieces_of_stored_keys_know_where_they_begin(tmp_path, monkeypatch):
+def test_blocks_of_stored_keys_know_where_they_begin(tmp_path, monkeypatch):
     monkeypatch.setattr("data_tools.preparation.raw_blocks._BLOCK_RECORDS", 7)
     items = [(b"%08d" % (3 * n), b"M" + b"K" * n) for n in range(30)]
     database = database_of(tmp_path / "x.lmdb", items)
-    pieces = list(pieces_of(database, Layout(values="raw", keys="stored")))
-    assert [piece.before for piece in pieces] == [None, *(items[n][0] for n in (6, 13, 20, 27))]
-    assert [record for piece in pieces for record in piece.records()] == [(k.decode(), v.decode()) for k, v in items]
+    blocks = list(blocks_of(database, Layout(values="raw", keys="stored")))
+    assert [block.before for block in blocks] == [None, *(items[n][0] for n in (6, 13, 20, 27))]
+    assert [record for block in blocks for record in block.records()] == [(k.decode(), v.decode()) for k, v in items]
     with ProteinsLmdb(database, Layout(values="raw", keys="stored")) as proteins:
         no_walk = proteins.records(10**12, 10**12 + 2, before=items[4][0])  # to that place it would take hours
         assert [record.key for record in no_walk] == [key.decode() for key, _ in items[5:7]]

@@ -15,7 +15,7 @@ from data_tools.formats.lmdb_values import Layout
 from data_tools.formats.lmdb_writer import LmdbWriter
 from data_tools.formats.proteins_lmdb import ProteinsLmdb
 from data_tools.preparation.cleaning import Tally
-from data_tools.preparation.raw_blocks import pieces_of
+from data_tools.preparation.raw_blocks import blocks_of
 from tests.damage import changed
 
 STOCKHOLM = (
@@ -31,7 +31,7 @@ def write(folder: Path, name: str, text: str | bytes) -> Path:
 
 
 def records(path: Path, field: str = "sequence") -> list[tuple[str, str]]:
-    return [record for piece in pieces_of(path, Layout(field=field)) for record in piece.records()]
+    return [record for block in blocks_of(path, Layout(field=field)) for record in block.records()]
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_a_changed_file_is_read_or_named(data, name):
         assert len(found) == tally.kept <= tally.read
 
 
-def test_large_tables_are_cut_into_pieces(tmp_path, monkeypatch):
+def test_large_tables_are_cut_into_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("data_tools.preparation.raw_blocks._BLOCK_RECORDS", 7)
     path = write(tmp_path, "x.csv", "id,sequence\n" + "".join(f"P{n},MKT\n" for n in range(30)))
-    pieces = list(pieces_of(path, Layout()))
-    assert [piece.first_record for piece in pieces] == [1, 8, 15, 22, 29]
-    assert sum(piece.num_bytes for piece in pieces) == path.stat().st_size
-    assert [name for piece in pieces for name, _ in piece.records()] == [f"P{n}" for n in range(30)]
+    blocks = list(blocks_of(path, Layout()))
+    assert [block.first_record for block in blocks] == [1, 8, 15, 22, 29]
+    assert sum(block.num_bytes for block in blocks) == path.stat().st_size
+    assert [name for block in blocks for name, _ in block.records()] == [f"P{n}" for n in range(30)]
 
 
 @pytest.fixture
