@@ -18,14 +18,13 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-from megatron.core.distributed import DistributedDataParallelConfig
 from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.config.overrides import resolve
-from d2plm_megatron.objectives.objective import Objective
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives import Objective, build, build_process
+from d2plm_megatron.parallel.megatron import DistributedDataParallelConfig, optimizers
 from d2plm_megatron.parallel.processes import Processes, model_parallel, process_group
 from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.runs.folder import RunFolder
@@ -61,14 +60,6 @@ class Recorder:
         """As the objective does."""
         return self.objective.loss(logits_TV, noisy)
 
-    def measures(self) -> dict[str, Objective]:
-        """The objective's own, which are not noted."""
-        return self.objective.measures()
-
-    def sampling_path(self) -> MixturePath:
-        """The objective's."""
-        return self.objective.sampling_path()
-
 
 def digests(noisy: NoisyBatch) -> list[str]:
     """One entry per protein of a pack: which it is, and a digest of its clean and noisy tokens, places and time."""
@@ -89,8 +80,7 @@ def save_initial_weights(engine: Engine, folder: Path) -> None:
     if dist.get_rank() == 0:
         folder.mkdir()
     dist.barrier()
-    shards = engine.masters.shards
-    tensors.save(folder, {RAW: [boxed for shard in shards for boxed in shard.cut(shard.weight)]})
+    tensors.save(folder, {RAW: engine.masters.boxed(engine.masters.weights)})
     dist.barrier()
 
 
@@ -104,13 +94,13 @@ def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
     dist.barrier()
     small_buckets = patch.object(engine, "DistributedDataParallelConfig", SMALL_BUCKETS)
     with model_parallel(recipe.parallel, device) as processes, small_buckets:
-        trainer = Trainer(recipe, processes)
+        witness = Recorder(build(recipe.objective))
+        trainer = Trainer(recipe, processes, witness, build_process(recipe.objective))
         began_at = trainer.progress.step
         save_initial_weights(trainer.engine, folder / "initial")
-        trainer.objective = witness = Recorder(trainer.objective)
         trainer.fit()
         seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
-        seen["num_buckets"] = len(getattr(trainer.engine.wrapped, "bucket_groups", []))
+        seen["num_buckets"] = optimizers.num_buckets(trainer.engine.wrapped)
         seen["ema_bytes"] = sum(value.nbytes for value in trainer.engine.ema.values)
         (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from safetensors.torch import save_file
 
 from d2plm_megatron.checkpoint import tensors
@@ -31,7 +31,7 @@ WeightsOption = Annotated[str, typer.Option(help="ema (moving average) or raw (a
 def inspect(path: PathArgument) -> None:
     """Shows where a run stood, what the checkpoint holds, and how large it is."""
     checkpoint = Checkpoint.open(path)
-    table = Table(title=str(checkpoint.path), show_header=False)
+    table = Table("", Column(overflow="fold"), title=str(checkpoint.path), show_header=False)
     for name, value in (*_state_rows(checkpoint), *_tensor_rows(checkpoint)):
         table.add_row(name, value)
     show(table)
@@ -90,6 +90,9 @@ def consolidate(
 def _state_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     state, progress = checkpoint.state, checkpoint.state["progress"]
     yield "run", f"{checkpoint.recipe.name}, {checkpoint.recipe.objective.name}"
+    if origin := state["origin"]:
+        of_step = f"step {origin['step']:,}, checksum of its index {origin['tensors']}"
+        yield "began with", f"the {origin['weights']} weights of {origin['path']}, {of_step}"
     yield "step", f"{progress['step']:,}, of which {progress['step'] - progress['num_updates']:,} were skipped"
     yield "seen", f"{progress['num_proteins']:,} proteins, {progress['num_tokens']:,} tokens"
     yield "position in the data", ", ".join(f"{name} {value:,}" for name, value in progress["position"].items())

@@ -9,6 +9,7 @@ from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, tr
 from d2plm_megatron.console import counted, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.parallel.launched import check_layout, world_size
+from d2plm_megatron.runs.parent import parent_of
 
 TYPICAL_LENGTH = 300
 """Tokens of a protein where there are no data to ask: about UniRef50's mean."""
@@ -100,6 +101,9 @@ def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "objective", recipe.objective.name
+    if recipe.train.init_from is not None:
+        parent = parent_of(recipe)
+        yield "begins with", f"{recipe.train.init_weights} weights of {parent.path}"
 
 
 def _run_rows(recipe: Recipe, num_processes: int, data_size: int) -> Iterator[tuple[str, str]]:

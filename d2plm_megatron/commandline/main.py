@@ -139,7 +139,7 @@ def train(recipe: Recipe) -> bool:
                 device = torch.cuda.get_device_name() if processes.device.type == "cuda" else "CPU"
                 print(opening(recipe, num_proteins, processes.world_size, device), flush=True)
             with RunFolder(Path(recipe.output) / recipe.name).locked() if processes.is_main else nullcontext():
-                return Trainer(recipe, processes, interruption).fit()
+                return Trainer.of(recipe, processes, interruption).fit()
 
 
 def smoke_run(recipe: Recipe, data_size: int) -> Recipe:

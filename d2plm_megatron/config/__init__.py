@@ -6,7 +6,7 @@ type it (`train.max_steps`), the value, and what is allowed.
 New here: a key of a recipe, a size of the model, a check between keys.
 """
 
-from d2plm_megatron.config.checks import at_least, between, nearest_multiple, one_of
+from d2plm_megatron.config.checks import at_least, between, nearest_multiple, one_of, option
 from d2plm_megatron.config.data import Data, Source
 from d2plm_megatron.config.model import MODEL_SIZES, Model
 from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective, parse_schedule
@@ -34,5 +34,6 @@ __all__ = [
     "between",
     "nearest_multiple",
     "one_of",
+    "option",
     "parse_schedule",
 ]

@@ -93,6 +93,12 @@ class Train:
         ("auto", "changed", "never"),
     )
 
+    init_from: str | None = option(
+        None,
+        "run or checkpoint whose weights this run begins with; all but the weights is new (default: drawn by seed)",
+    )
+    init_weights: str = option("ema", "which weights of train.init_from: ema or raw", ("ema", "raw"))
+
     def __post_init__(self) -> None:
         check_options(self, "train.")
 

@@ -17,7 +17,7 @@ from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
 from d2plm_megatron.inference.encoders import load_encoder
-from d2plm_megatron.objectives import build
+from d2plm_megatron.objectives import build_process
 from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.versions import versions
@@ -26,17 +26,18 @@ from d2plm_megatron.runs.versions import versions
 def evaluate(
     checkpoint: Checkpoint, data: str, num_draws: int, max_proteins: int, weights: str, precision: str
 ) -> dict[str, Any]:
-    """Every measure of the checkpoint's objective on held-out proteins, with all that is needed to compare it."""
+    """Every likelihood of the checkpoint's process on held-out proteins, with all that is needed to compare it."""
     proteins = IndexedProteins(data)
     packs = validation_packs(proteins, checkpoint.recipe.data, max_proteins, rank=0, num_ranks=1)
-    measures = build(checkpoint.recipe.objective).measures()
+    likelihoods = build_process(checkpoint.recipe.objective).likelihoods()
     with parallel_context(Parallel()) as processes:
         encoder = load_encoder(checkpoint, weights, precision, processes.device)
         on_device = [pack.to(processes.device) for pack in packs]
         begin = time.perf_counter()
-        with progress("evaluating", len(packs) * num_draws * len(measures), "packs") as advance:
+        with progress("evaluating", len(packs) * num_draws * len(likelihoods), "packs") as advance:
             estimates = {
-                name: estimate(encoder, measure, on_device, num_draws, advance) for name, measure in measures.items()
+                name: estimate(encoder, likelihood, on_device, num_draws, advance)
+                for name, likelihood in likelihoods.items()
             }
         seconds = time.perf_counter() - begin
         machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"

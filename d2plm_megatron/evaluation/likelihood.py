@@ -47,16 +47,16 @@ class Estimate:
 @torch.inference_mode()
 def estimate(
     encoder: Callable[[NoisyBatch], Tensor],
-    measure: Objective,
+    likelihood: Objective,
     packs: Sequence[TokenBatch],
     num_draws: int,
     advance: Callable[[int], None],
 ) -> Estimate:
-    """The mean of the measure's "nll" over the packs.
+    """The mean of the likelihood's "nll" over the packs.
 
     Args:
         encoder: corrupted pack in, logits [1, T, V] out.
-        measure: one of an objective's measures.
+        likelihood: one of a process's likelihoods.
         packs: on the encoder's device.
         num_draws: how often every protein is corrupted anew.
         advance: called with 1 after every pack.
@@ -67,8 +67,8 @@ def estimate(
     for draw in range(num_draws):
         total, count = 0.0, 0
         for pack in packs:
-            noisy = measure.corrupt(pack, KeyedRng(SEED, draw))
-            nats, number = measure.loss(encoder(noisy)[0], noisy).metrics["nll"]
+            noisy = likelihood.corrupt(pack, KeyedRng(SEED, draw))
+            nats, number = likelihood.loss(encoder(noisy)[0], noisy).metrics["nll"]
             total, count = total + float(nats), count + int(number)
             advance(1)
         if not count:

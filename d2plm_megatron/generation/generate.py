@@ -12,7 +12,7 @@ from d2plm_megatron.console import note, progress
 from d2plm_megatron.files import write_text
 from d2plm_megatron.generation.sampler import Sampler, blank_pack
 from d2plm_megatron.inference.encoders import load_encoder
-from d2plm_megatron.objectives import build
+from d2plm_megatron.objectives import build_process
 from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream, seed_for
@@ -88,7 +88,7 @@ def generate(checkpoint: Checkpoint, request: Request, output: Path) -> Generate
 
 def _sampler(checkpoint: Checkpoint, request: Request) -> Sampler:
     recipe = checkpoint.recipe
-    path = build(recipe.objective).sampling_path()
+    path = build_process(recipe.objective).path
     return Sampler(path, request.num_steps, request.temperature, recipe.model.time_conditioning)
 
 

@@ -1,9 +1,9 @@
 """Walking the mixture path from noise to proteins, t = 0 to 1.
 
 Noise turns into data at the rate kappa' / (1 - kappa), so that between times t and s it does with probability
-(kappa_s - kappa_t) / (1 - kappa_t): the exact integral, whatever the schedule, and 1 for the step to t = 1. With the
-mask source only masks jump, with the uniform source any residue does. What jumps is drawn from the posterior
-p(x1 | x_t), which is held over the step: that is all that is approximate. Where nothing jumps, nothing is computed.
+(kappa_s - kappa_t) / (1 - kappa_t): the exact integral, whatever the schedule, and 1 for the step to t = 1. The path's
+source says what may jump: masks alone, or any residue. What jumps is drawn from the posterior p(x1 | x_t), which is
+held over the step: that is all that is approximate. Where nothing jumps, nothing is computed.
 
 Draws are made in float64: in float32 rounding lowers the entropy of what is generated (arXiv:2407.15595, section 6).
 """
@@ -43,11 +43,11 @@ class Sampler:
     def sample(self, pack: TokenBatch, denoiser: Denoiser, rng: KeyedRng) -> tuple[Tensor, int]:
         """Fills the scored tokens of a pack; (ids [T], number of evaluations of the encoder)."""
         keys = pack.sample_ids_S[pack.sequence_T], pack.positions_T
-        tokens_T = torch.where(pack.scored_T, self.path.source(rng, *keys), pack.tokens_T)
+        tokens_T = torch.where(pack.scored_T, self.path.source.draw(rng, *keys), pack.tokens_T)
         grid = torch.linspace(0, 1, self.num_steps + 1, dtype=torch.float64)
         posterior_TV, num_evaluations = None, 0
         for step, (t, s) in enumerate(pairwise(grid)):
-            jumps_T = self._candidates(tokens_T, pack) & (
+            jumps_T = self.path.source.candidates(tokens_T, pack) & (
                 rng.uniform(Stream.REVEAL, step, *keys) < self._jump_probability(t, s)
             )
             if not jumps_T.any():
@@ -60,9 +60,6 @@ class Sampler:
             if not torch.equal(changed_T, tokens_T):
                 tokens_T, posterior_TV = changed_T, None
         return tokens_T, num_evaluations
-
-    def _candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
-        return pack.scored_T if self.path.uniform_source else tokens_T == alphabet.MASK
 
     def _jump_probability(self, t: Tensor, s: Tensor) -> float:
         if s == 1:

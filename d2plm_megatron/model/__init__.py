@@ -2,5 +2,3 @@
 
 New here: a layer, a kernel (backend.py), a head.
 """
-
-from d2plm_megatron.parallel import megatron as megatron

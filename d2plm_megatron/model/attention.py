@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from megatron.core.packed_seq_params import PackedSeqParams
 from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.parallel.megatron import PackedSeqParams
 
 try:
     from torch.nn.attention import varlen

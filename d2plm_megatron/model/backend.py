@@ -7,22 +7,39 @@ checkpoint. This is the only place that knows of Transformer Engine.
 from typing import Any
 
 import torch
-from megatron.core.extensions.transformer_engine import HAVE_TE
-from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
-from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
-from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
-from megatron.core.transformer.enums import AttnMaskType
-from megatron.core.transformer.identity_op import IdentityOp
-from megatron.core.transformer.mlp import MLP, MLPSubmodules
-from megatron.core.transformer.spec_utils import ModuleSpec
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
-from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 
 from d2plm_megatron.config import Model
-from d2plm_megatron.model import sequence_parallel
 from d2plm_megatron.model.attention import PackedAttention
 from d2plm_megatron.model.time_conditioning import ConditionedLayer
+from d2plm_megatron.parallel.megatron import (
+    HAVE_TE,
+    MLP,
+    AttnMaskType,
+    ColumnParallelLinear,
+    IdentityOp,
+    MLPSubmodules,
+    ModuleSpec,
+    RowParallelLinear,
+    SelfAttention,
+    SelfAttentionSubmodules,
+    TEColumnParallelLinear,
+    TEDotProductAttention,
+    TELayerNormColumnParallelLinear,
+    TENorm,
+    TERowParallelLinear,
+    TransformerBlockSubmodules,
+    TransformerConfig,
+    TransformerLayer,
+    TransformerLayerSubmodules,
+    get_bias_dropout_add,
+)
+from d2plm_megatron.parallel.megatron.modules import mark_sequence_parallel
+
+FUSED_NORMS = {
+    "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
+    "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
+}
+"""Transformer Engine keeps a norm inside the linear layer that follows it; checkpoints use its names."""
 
 
 def choose(wanted: str, precision: str) -> str:
@@ -70,16 +87,18 @@ class TorchNorm:
         kind = torch.nn.RMSNorm if config.normalization == "RMSNorm" else torch.nn.LayerNorm
         device = torch.cuda.current_device()
         norm = kind(hidden_size, eps=config.layernorm_epsilon, dtype=config.params_dtype, device=device)
-        sequence_parallel.mark(norm, config)
+        mark_sequence_parallel(norm, config)
         return norm
 
 
+def name_without_time(name: str) -> str:
+    """What a parameter of a layer with time conditioning is called in checkpoints of a model without."""
+    for norm, fused in FUSED_NORMS.items():
+        name = name.replace(f"layers.{norm}", f"layers.{fused}")
+    return name
+
+
 def _torch_layer(model: Model) -> ModuleSpec:
-    # Transformer Engine keeps a norm inside the linear layer that follows it; checkpoints use its names.
-    fused_names = {
-        "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
-        "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
-    }
     return _layer(
         model,
         norm=TorchNorm,
@@ -87,19 +106,11 @@ def _torch_layer(model: Model) -> ModuleSpec:
             linear_qkv=ColumnParallelLinear, core_attention=PackedAttention, linear_proj=RowParallelLinear
         ),
         mlp=MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear),
-        names={} if model.time_conditioning else fused_names,
+        names={} if model.time_conditioning else FUSED_NORMS,
     )
 
 
 def _te_layer(model: Model) -> tuple[ModuleSpec, type]:
-    from megatron.core.extensions.transformer_engine import (
-        TEColumnParallelLinear,
-        TEDotProductAttention,
-        TELayerNormColumnParallelLinear,
-        TENorm,
-        TERowParallelLinear,
-    )
-
     # adaLN works between a norm and the linear layer, so there the two cannot be one kernel.
     first_linear = TEColumnParallelLinear if model.time_conditioning else TELayerNormColumnParallelLinear
     layer = _layer(

@@ -4,16 +4,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from megatron.core import parallel_state
-from megatron.core.models.gpt.gpt_model import GPTModel
-from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch
 from d2plm_megatron.config import Model, Parallel
-from d2plm_megatron.model import backend, sequence_parallel
-from d2plm_megatron.model.attention import packed_proteins
+from d2plm_megatron.model import backend
+from d2plm_megatron.model.attention import PackedProteins, packed_proteins
 from d2plm_megatron.model.time_conditioning import Modulation, modulate, time_features
+from d2plm_megatron.parallel.megatron import TransformerConfig, parallel_state
+from d2plm_megatron.parallel.megatron.modules import HookedGPTModel, mark_sequence_parallel
 from d2plm_megatron.proteins import alphabet
 
 MAX_POSITIONS = 1 << 16
@@ -36,7 +35,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, backend
         ffn_hidden_size=model.ffn_hidden_size,
         gated_linear_unit=model.activation == "swiglu",
         activation_func=F.silu if model.activation == "swiglu" else F.gelu,
-        normalization={"rmsnorm": "RMSNorm", "layernorm": "LayerNorm"}[model.normalization],
+        normalization="RMSNorm" if model.normalization == "rmsnorm" else "LayerNorm",
         layernorm_epsilon=1e-5,
         add_bias_linear=model.bias,
         hidden_dropout=0.0,
@@ -63,7 +62,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, backend
     )
 
 
-class Encoder(GPTModel):
+class Encoder(HookedGPTModel):
     """Corrupted pack in, logits of every token out; each token sees all of its own protein and nothing else.
 
     Args:
@@ -85,16 +84,16 @@ class Encoder(GPTModel):
             position_embedding_type="rope",
         )
         self.backend_name = backend_name
-        self.conditioned = model.time_conditioning
+        self.conditioned, self.esm_head = model.time_conditioning, model.head == "esm"
         if self.post_process and self.conditioned:
             self.final_modulation = Modulation(config, num_vectors=2)
-        if self.post_process and model.head == "esm":
+        if self.post_process and self.esm_head:
             self.head = EsmHead(config)
         if self.post_process:
             # Must stay the last module: Megatron-FSDP takes the last one's output for where the backward pass begins.
-            self.readout = OutputProjection(config, bias=model.head == "esm")
+            self.readout = OutputProjection(config, bias=self.esm_head)
 
-    def forward(self, noisy: NoisyBatch) -> Tensor:
+    def forward(self, noisy: NoisyBatch) -> Tensor:  # type: ignore[override]  # Megatron's takes the parts of a pack
         """Logits [1, T, V] in fp32 on the last pipeline stage, hidden states [T, 1, H] on the others."""
         tokens_T, clean = noisy.tokens_T, noisy.clean
         packed = packed_proteins(
@@ -115,21 +114,15 @@ class Encoder(GPTModel):
             return values_T
         return values_T.chunk(self.config.tensor_model_parallel_size)[parallel_state.get_tensor_model_parallel_rank()]
 
-    def _preprocess(self, *args: Any, **kwargs: Any) -> tuple:
-        hidden, rotary, *rest = super()._preprocess(*args, **kwargs)
-        if self.backend_name == "torch":
-            # One angle per token, so that positions start anew in each protein without a loop over them.
-            rotary = rotary[kwargs["position_ids"][0]]
-        return hidden, rotary, *rest
+    def angles(self, rotary: Tensor, positions_T: Tensor) -> Tensor:
+        """Without Transformer Engine one per token, so that positions start anew in each protein without a loop."""
+        return rotary[positions_T] if self.backend_name == "torch" else rotary
 
-    def _postprocess(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if self.post_process and self.conditioned:
-            features_SC = kwargs["extra_block_kwargs"]["context"]
-            vectors = self.final_modulation(features_SC, kwargs["packed_seq_params"].sequence_T)
-            hidden_states = modulate(hidden_states, *vectors)
-        if hasattr(self, "head"):
-            hidden_states = self.head(hidden_states)
-        return super()._postprocess(hidden_states, *args, **kwargs)
+    def before_logits(self, hidden: Tensor, context: Tensor | None, packed: PackedProteins) -> Tensor:
+        """The last modulation by time, and ESM-2's head."""
+        if self.conditioned:
+            hidden = modulate(hidden, *self.final_modulation(context, packed.sequence_T))
+        return self.head(hidden) if self.esm_head else hidden
 
 
 class EsmHead(torch.nn.Module):
@@ -137,10 +130,10 @@ class EsmHead(torch.nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        where = {"dtype": config.params_dtype, "device": torch.cuda.current_device()}
+        where: dict[str, Any] = {"dtype": config.params_dtype, "device": torch.cuda.current_device()}
         self.dense = torch.nn.Linear(config.hidden_size, config.hidden_size, **where)
         self.norm = torch.nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon, **where)
-        sequence_parallel.mark(self, config)
+        mark_sequence_parallel(self, config)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """[T, 1, H] -> [T, 1, H]."""
@@ -152,7 +145,7 @@ class OutputProjection(torch.nn.Module):
 
     def __init__(self, config: TransformerConfig, bias: bool) -> None:
         super().__init__()
-        where = {"dtype": config.params_dtype, "device": torch.cuda.current_device()}
+        where: dict[str, Any] = {"dtype": config.params_dtype, "device": torch.cuda.current_device()}
         self.bias = torch.nn.Parameter(torch.zeros(alphabet.SIZE, **where)) if bias else None
 
     def forward(self, logits: Tensor) -> Tensor:

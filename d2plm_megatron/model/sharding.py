@@ -8,9 +8,8 @@ written in terms of those: tensor, pipeline and data parallelism, and either lay
 import math
 from dataclasses import dataclass
 
-from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
-
 from d2plm_megatron.model.encoder import Encoder
+from d2plm_megatron.parallel.megatron import ShardedTensor, ShardedTensorFactory
 
 
 @dataclass(frozen=True)

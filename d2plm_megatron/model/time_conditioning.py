@@ -10,13 +10,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
 from d2plm_megatron.config.sizing import TIME_FEATURES
-from d2plm_megatron.model import sequence_parallel
 from d2plm_megatron.model.attention import PackedProteins
+from d2plm_megatron.parallel.megatron import TransformerConfig, TransformerLayer
+from d2plm_megatron.parallel.megatron.modules import mark_sequence_parallel
+
+NAME = "modulation.linear."
+"""In the name of every parameter that time conditioning adds."""
+
+NUM_VECTORS, GATES = 6, (2, 5)
+"""Vectors of a layer: shift, scale and gate of its attention, then of its feed-forward block."""
 
 TIME_SCALE = 1000.0
 """Scales t in [0, 1] up before the sinusoids, whose frequencies go from 1 down to 1e-4: else they are near linear."""
@@ -40,7 +45,7 @@ class Modulation(torch.nn.Module):
         self.linear = torch.nn.Linear(
             TIME_FEATURES, size, dtype=config.params_dtype, device=torch.cuda.current_device()
         )
-        sequence_parallel.mark(self, config)
+        mark_sequence_parallel(self, config)
 
     def forward(self, features_SC: Tensor, sequence_T: Tensor) -> tuple[Tensor, ...]:
         """`num_vectors` tensors [T, 1, H]."""
@@ -63,7 +68,7 @@ class ConditionedLayer(TransformerLayer):
 
     def __init__(self, config: TransformerConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
-        self.modulation = Modulation(config, num_vectors=6)
+        self.modulation = Modulation(config, NUM_VECTORS)
 
     def forward(
         self,

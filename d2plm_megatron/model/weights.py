@@ -9,6 +9,7 @@ from torch import Tensor
 from d2plm_megatron.config import Model
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.model.sharding import TensorSlice, slices_by_parameter
+from d2plm_megatron.model.time_conditioning import GATES, NUM_VECTORS
 from d2plm_megatron.rng import Stream, hash_integers, to_unit
 
 ONES = ("layer_norm_weight", "layernorm.weight", "norm.weight")
@@ -38,6 +39,19 @@ def _values(box: TensorSlice, model: Model, seed: int, device: torch.device) -> 
         return torch.zeros(box.stop - box.start, device=device)
     shrink = math.sqrt(2 * model.num_layers) if box.name.endswith(INTO_THE_RESIDUAL) else 1.0
     return normal(box, seed, device) * (model.init_std / shrink)
+
+
+def open_gates(box: TensorSlice) -> Tensor:
+    """For a box of adaLN's parameters the values, flat, with which trained layers compute as if they had none.
+
+    Shifts and scales are 0 as in adaLN-zero, and gates are 1: with its gates of 0 no layer would do anything.
+    """
+    elements = torch.arange(box.stop - box.start)
+    if not box.name.endswith("layers.modulation.linear.bias"):
+        return torch.zeros(len(elements))
+    *_, whole = box.whole_shape
+    vector = (elements % box.shape[-1] + box.offset[-1]) * NUM_VECTORS // whole
+    return torch.isin(vector, torch.tensor(GATES)).float()
 
 
 def normal(box: TensorSlice, seed: int, device: torch.device) -> Tensor:

@@ -3,15 +3,20 @@
 New here: an objective, a loss, a schedule, a source of noise, what is learnt from a teacher.
 """
 
+from typing import Any
+
 from d2plm_megatron import config
 from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion
 from d2plm_megatron.objectives.flow_matching import FlowMatching
 from d2plm_megatron.objectives.mlm import MaskedLanguageModel
 from d2plm_megatron.objectives.objective import Objective
+from d2plm_megatron.objectives.process import FROM_MASKS, PathProcess, Process
 
 
 def build(options: config.Objective) -> Objective:
-    """The objective that a recipe asks for. Raises ValueError when its numbers cannot work."""
+    """The objective that a recipe asks for: what training needs. Raises ValueError when its numbers cannot work."""
+    if hasattr(options, "build"):  # an own objective
+        return _own(options, "build", ("corrupt", "loss"))
     match options:
         case config.Absorbing():
             return AbsorbingDiffusion.of(options)
@@ -19,4 +24,32 @@ def build(options: config.Objective) -> Objective:
             return FlowMatching.of(options)
         case config.MaskedLM():
             return MaskedLanguageModel(options)
-    raise ValueError(f"objective.name={options.name!r}: allowed are {', '.join(config.OBJECTIVES)}")
+    raise ValueError(_lacks(options, "build"))
+
+
+def build_process(options: config.Objective) -> Process:
+    """The process of a recipe's objective: what evaluation and generation need. Raises what `build` raises."""
+    if hasattr(options, "build_process"):
+        return _own(options, "build_process", ("path", "likelihoods"))
+    match options:
+        case config.Absorbing():
+            return PathProcess(AbsorbingDiffusion.of(options).path)
+        case config.FlowMatching():
+            return PathProcess(FlowMatching.of(options).path)
+        case config.MaskedLM():
+            return PathProcess(FROM_MASKS, {"masked": MaskedLanguageModel(options)})
+    raise ValueError(_lacks(options, "build_process"))
+
+
+def _own(options: Any, method: str, members: tuple[str, ...]) -> Any:
+    """What a method of an own objective's options makes. Raises ValueError unless it has these members."""
+    made = getattr(options, method)()
+    if missing := [name for name in members if not hasattr(made, name)]:
+        raise ValueError(
+            f"objective.name={options.name}: what {type(options).__name__}.{method}() returns has no {missing[0]}"
+        )
+    return made
+
+
+def _lacks(options: config.Objective, method: str) -> str:
+    return f"objective.name={options.name}: its class {type(options).__name__} has no {method}()"

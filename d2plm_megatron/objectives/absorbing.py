@@ -15,10 +15,10 @@ from torch import Tensor
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
+from d2plm_megatron.objectives.objective import canonical_log_posterior, hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath
-from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
-from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.objectives.schedules import build_schedule
+from d2plm_megatron.objectives.source import Mask
 from d2plm_megatron.rng import KeyedRng
 
 
@@ -37,40 +37,26 @@ class AbsorbingDiffusion:
     @classmethod
     def of(cls, options: config.Absorbing) -> Self:
         """As the recipe says."""
-        path = MixturePath(build_schedule(options.schedule), uniform_source=False, time_epsilon=options.time_epsilon)
+        path = MixturePath(build_schedule(options.schedule), Mask(), options.time_epsilon)
         return cls(path, options.weight)
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Masks each residue with probability 1 - kappa(t); the masked ones are predicted."""
-        times_S = self.path.times(batch, rng)
-        tokens_T = self.path.sample(batch, times_S, rng)
-        return NoisyBatch(
-            clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=batch.scored_T & (tokens_T == alphabet.MASK)
-        )
+        return self.path.corrupt(batch, rng)
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The weighted cross-entropy, per residue. "nll" is the negative ELBO, to its end, whatever the weight."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
         nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
-        num_residues = noisy.clean.scored_T.sum()
-        elbo = (self.path.rate(noisy.times_T) * nll_T.detach()).sum() + num_residues.double() * self.path.last_nll()
         return LossTerms(
             total=(self._weight(noisy.times_T) * nll_T).sum(),
-            count=num_residues,
+            count=noisy.clean.scored_T.sum(),
             metrics={
-                "nll": (elbo, num_residues),
+                "nll": self.path.nll(log_posterior_TV, noisy),
                 "masked_nll": (nll_T.detach().sum(), noisy.predicted_T.sum()),
                 "accuracy": hits(log_posterior_TV, noisy),
             },
         )
-
-    def measures(self) -> dict[str, Objective]:
-        """The bound along the same path."""
-        return {"elbo": AbsorbingDiffusion(self.path.for_likelihood())}
-
-    def sampling_path(self) -> MixturePath:
-        """The one it is trained along."""
-        return self.path
 
     def _weight(self, times: Tensor) -> Tensor:
         match self.weight:
@@ -79,8 +65,3 @@ class AbsorbingDiffusion:
             case "linear":
                 return self.path.schedule.kappa(times)
         return torch.ones_like(times)
-
-
-def any_mask_likelihood() -> AbsorbingDiffusion:
-    """The likelihood of a model that fills masks without knowing the time, such as one trained by MLM."""
-    return AbsorbingDiffusion(MixturePath(Polynomial(), uniform_source=False, time_epsilon=0.0).for_likelihood())

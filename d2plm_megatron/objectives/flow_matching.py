@@ -18,11 +18,10 @@ from torch import Tensor
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior, hits, log_probability
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.objective import canonical_log_posterior, hits, log_probability
+from d2plm_megatron.objectives.path import MixturePath, at_predicted
 from d2plm_megatron.objectives.schedules import build_schedule
-from d2plm_megatron.objectives.uniform_bound import markov_bound
-from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.objectives.source import SOURCES
 from d2plm_megatron.rng import KeyedRng
 
 
@@ -56,60 +55,30 @@ class FlowMatching:
     @classmethod
     def of(cls, options: config.FlowMatching) -> Self:
         """As the recipe says."""
-        schedule = build_schedule(options.schedule)
-        path = MixturePath(schedule, options.source == "uniform", options.time_epsilon)
+        path = MixturePath(build_schedule(options.schedule), SOURCES[options.source], options.time_epsilon)
         return cls(path, options.loss == "cross_entropy")
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws x_t; every residue that is not known for certain is predicted."""
-        times_S = self.path.times(batch, rng)
-        tokens_T = self.path.sample(batch, times_S, rng)
-        changed_T = batch.scored_T & (tokens_T != batch.tokens_T)
-        predicted_T = batch.scored_T if self.path.uniform_source else changed_T
-        return NoisyBatch(clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
+        return self.path.corrupt(batch, rng)
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The chosen loss, per residue. "nll" is the negative ELBO, to its end, whatever the loss."""
         log_posterior_TV = canonical_log_posterior(logits_TV)
         nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
-        elbo = self._elbo(log_posterior_TV.detach(), noisy).sum() + num_residues.double() * self.path.last_nll()
         return LossTerms(
             total=nll_T.sum() if self.cross_entropy else self._generalised_kl(log_posterior_TV, noisy).sum(),
             count=num_residues,
             metrics={
-                "nll": (elbo, num_residues),
+                "nll": self.path.nll(log_posterior_TV, noisy),
                 "cross_entropy": (nll_T.detach().sum(), num_residues),
                 "accuracy": hits(log_posterior_TV, noisy),
             },
         )
 
-    def measures(self) -> dict[str, Objective]:
-        """The bound along the same path."""
-        return {"elbo": FlowMatching(self.path.for_likelihood(), cross_entropy=False)}
-
-    def sampling_path(self) -> MixturePath:
-        """The one it is trained along."""
-        return self.path
-
     def _generalised_kl(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> Tensor:
         """[T], 0 at tokens that are not predicted: special tokens, and visible residues of the mask source."""
-        x1_T, xt_T = _at_predicted(noisy)
+        x1_T, xt_T = at_predicted(noisy)
         loss_T = generalised_kl(log_posterior_TV.double(), x1_T, xt_T, self.path.rate(noisy.times_T))
         return torch.where(noisy.predicted_T, loss_T, 0.0)
-
-    def _elbo(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> Tensor:
-        """The negative ELBO at the tokens that are predicted, [T]."""
-        if not self.path.uniform_source:
-            return self._generalised_kl(log_posterior_TV, noisy)
-        x1_T, xt_T = (ids_T - alphabet.FIRST_CANONICAL for ids_T in _at_predicted(noisy))
-        kappa_T = self.path.schedule.kappa(noisy.times_T)
-        speed_T = self.path.speed(noisy.times_T)
-        loss_T = markov_bound(log_posterior_TV[:, alphabet.CANONICAL], x1_T, xt_T, kappa_T, speed_T)
-        return torch.where(noisy.predicted_T, loss_T, 0.0)
-
-
-def _at_predicted(noisy: NoisyBatch) -> tuple[Tensor, Tensor]:
-    """Clean and noisy ids, [T], with some canonical residue where nothing is predicted."""
-    clean_T = torch.where(noisy.predicted_T, noisy.clean.tokens_T, alphabet.FIRST_CANONICAL)
-    return clean_T, torch.where(noisy.predicted_T, noisy.tokens_T, alphabet.FIRST_CANONICAL)

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.objectives.absorbing import any_mask_likelihood
-from d2plm_megatron.objectives.objective import Objective, hits, log_probability
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.objective import hits, log_probability
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 
@@ -55,11 +53,3 @@ class MaskedLanguageModel:
             count=num_chosen,
             metrics={"nll": (total.detach(), num_chosen), "accuracy": hits(log_posterior_TV, noisy)},
         )
-
-    def measures(self) -> dict[str, Objective]:
-        """The masked perplexity, and the bound of absorbing diffusion, which holds for all that fills masks."""
-        return {"masked": self, "elbo": any_mask_likelihood()}
-
-    def sampling_path(self) -> MixturePath:
-        """From masks, at an even pace: MLM knows no time."""
-        return any_mask_likelihood().path

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
 
 class Objective(Protocol):
-    """How proteins are corrupted, and what is asked of the encoder then."""
+    """How proteins are corrupted, and what is asked of the encoder then: all that a training step needs."""
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws a time for each protein and the noisy residues at that time."""
@@ -20,18 +19,6 @@ class Objective(Protocol):
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The loss of the pack. Its metric "nll" is per residue; exp(nats) is the objective's perplexity."""
-        ...
-
-    def measures(self) -> "dict[str, Objective]":
-        """What is reported on held-out proteins: objectives by name, of which exp("nll") is a perplexity.
-
-        The first decides which checkpoint is best. "elbo" is always among them: its nats are, in expectation, the
-        negative ELBO per residue, which can be compared between models however they were trained.
-        """
-        ...
-
-    def sampling_path(self) -> MixturePath:
-        """The path along which the trained encoder turns noise into proteins."""
         ...
 
 

@@ -12,9 +12,10 @@ import torch
 import torch.distributed as dist
 
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
 from d2plm_megatron.parallel.launched import check_layout, world_size
 from d2plm_megatron.parallel.megatron import model_parallel_cuda_manual_seed, parallel_state
+from d2plm_megatron.parallel.megatron.cuda_on_cpu import megatron_on_cpu
+from d2plm_megatron.parallel.megatron.torch_internals import abort_process_group
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _left_at_the_end(store: dist.Store, timeout_s: int) -> Iterator[None]:
         ) from error
     finally:
         if dist.is_initialized():  # NCCL would wait for those that wait for this process
-            dist.distributed_c10d._abort_process_group()
+            abort_process_group()
 
 
 @contextmanager

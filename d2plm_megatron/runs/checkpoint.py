@@ -1,6 +1,7 @@
 """One complete checkpoint, a folder.
 
-state.json                   step, position in the data, what was counted; versions, layout and checksums
+state.json                   step, position in the data, what was counted; whose weights the run began with (see
+                             parent.py); versions, layout and checksums
 recipe.yaml                  of the run that wrote it
 tensors.json                 which file holds which part of which tensor (see tensor_index.py)
 00000.safetensors, ...       weights, average and optimizer, a file per process
@@ -30,8 +31,10 @@ _PROGRESS = {
     "best_loss": (float, int, None),
     "position": dict.fromkeys(("epoch", "window", "pack"), int),
 }
+_ORIGIN = {"path": str, "step": int, "weights": str, "tensors": str}
 _SCHEMA = {
     "format": int,
+    "origin": (_ORIGIN, None),
     "progress": _PROGRESS,
     "data": {},
     "layout": {},
@@ -119,6 +122,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     state = integrity.unsealed(text, str(path))
     if state.get("format") != FORMAT:
         raise ValueError(f"{path.parent}: format {state.get('format')}; this version reads format {FORMAT}")
+    state.setdefault("origin", None)
     if not integrity.fits(state, _SCHEMA) or not {RECIPE, tensor_index.NAME} <= state["files"].keys():
         raise Damaged(f"{path}: damaged: it lacks what belongs there, or holds values of another kind")
     if outside := [name for name in state["files"] if Path(name).name != name]:

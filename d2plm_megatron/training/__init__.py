@@ -2,5 +2,3 @@
 
 New here: what happens in a step or between two of them.
 """
-
-from d2plm_megatron.parallel import megatron as megatron

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.parallel.megatron import to_local_if_dtensor
 from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.tensor_index import EMA, RAW
@@ -35,7 +35,7 @@ def newest_whole(found: Sequence[Path], say: Callable[[str], object]) -> Checkpo
     for path in found:
         try:
             checkpoint = Checkpoint.open(path)
-            _check_whole(checkpoint)
+            check_whole(checkpoint)
             return checkpoint
         except integrity.Damaged as error:
             say(f"{error}; trying the checkpoint before it")
@@ -44,8 +44,8 @@ def newest_whole(found: Sequence[Path], say: Callable[[str], object]) -> Checkpo
     return None
 
 
-def _check_whole(checkpoint: Checkpoint) -> None:
-    """As Checkpoint.check_whole, shared out over the processes."""
+def check_whole(checkpoint: Checkpoint) -> None:
+    """As Checkpoint.check_whole, shared out over the processes, all of which take part."""
     share = dict(list(checkpoint.state["files"].items())[dist.get_rank() :: dist.get_world_size()])
     parts: list[list[str]] = [[]] * dist.get_world_size()
     dist.all_gather_object(parts, _wrong(checkpoint.path, share))
@@ -67,26 +67,26 @@ def restore(engine: Engine, folder: Path, num_updates: int) -> None:
     """Makes an engine what it was when saved, in whatever layout that was. All processes take part.
 
     Args:
-        engine: newly built.
+        engine: newly built with the weights of the checkpoint.
         folder: of the checkpoint.
         num_updates: optimizer steps that had been taken.
     """
-    engine.masters.wait_for_gather()
     for shard in engine.masters.shards:
         _allocate_moments(engine, shard, num_updates)
-    tensors.load(folder, _groups(engine))
+    tensors.load(folder, _beside_weights(engine))
     engine.ema.num_updates = num_updates
-    engine.masters.copy_to_model()
 
 
 def _groups(engine: Engine) -> dict[str, tensors.Boxed]:
-    state = engine.masters.optimizer.optimizer.state
-    pairs = list(zip(engine.masters.shards, engine.ema.values, strict=True))
+    return {RAW: engine.masters.boxed(engine.masters.weights), **_beside_weights(engine)}
+
+
+def _beside_weights(engine: Engine) -> dict[str, tensors.Boxed]:
+    masters, state = engine.masters, engine.masters.optimizer.optimizer.state
     return {
-        RAW: [boxed for shard, _ in pairs for boxed in shard.cut(shard.weight)],
-        EMA: [boxed for shard, value in pairs for boxed in shard.cut(value)],
+        EMA: masters.boxed(engine.ema.values),
         **{
-            moment: [boxed for shard, _ in pairs for boxed in shard.cut(_local(state[shard.main_param][moment]))]
+            moment: masters.boxed([to_local_if_dtensor(state[shard.main_param][moment]) for shard in masters.shards])
             for moment in MOMENTS
         },
     }
@@ -103,8 +103,3 @@ def _allocate_moments(engine: Engine, shard: Shard, num_updates: int) -> None:
     else:  # the fused optimizers of Transformer Engine and Apex count once for all
         for group in optimizer.param_groups:
             group["step"] = num_updates
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """This rank's part of what FSDP keeps as a distributed tensor."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from d2plm_megatron.config import EMA
+from d2plm_megatron.parallel.megatron.torch_internals import lerp
 from d2plm_megatron.training.master_weights import MasterWeights
 
 
@@ -35,7 +36,7 @@ class ExponentialMovingAverage:
     @torch.no_grad()
     def update(self) -> None:
         """To be called once after each successful optimizer step, and not after a skipped one."""
-        torch._foreach_lerp_(self.values, self.masters.weights, 1 - self.decay())
+        lerp(self.values, self.masters.weights, 1 - self.decay())
         self.num_updates += 1
 
     @contextmanager

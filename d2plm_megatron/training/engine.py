@@ -3,26 +3,34 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
-from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataParallel
-from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
-from megatron.core.pipeline_parallel.utils import get_pp_last_rank
-from megatron.core.process_groups_config import ProcessGroupCollection
-from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer
 from torch import Tensor
 
 from d2plm_megatron.config import Optimizer, Recipe
 from d2plm_megatron.model import backend, weights
 from d2plm_megatron.model.encoder import Encoder, transformer_config
 from d2plm_megatron.model.sharding import slices_by_parameter
+from d2plm_megatron.parallel.megatron import (
+    DistributedDataParallel,
+    DistributedDataParallelConfig,
+    FullyShardedDataParallel,
+    MegatronOptimizer,
+    OptimizerConfig,
+    ProcessGroupCollection,
+    TransformerConfig,
+    TransformerLayer,
+    finalize_model_grads,
+    get_megatron_optimizer,
+    get_pp_last_rank,
+    optimizers,
+)
+from d2plm_megatron.parallel.megatron.torch_internals import multiply
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
 from d2plm_megatron.training.ema import ExponentialMovingAverage
+from d2plm_megatron.training.stored_weights import StoredWeights
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,11 @@ class Update:
 class Engine:
     """What a step changes.
 
+    Args:
+        recipe: of the run.
+        processes: that share it.
+        stored: weights to begin with; None draws them by the seed of the recipe.
+
     Attributes:
         encoder: inside `wrapped`.
         wrapped: Megatron's data-parallel wrapper, which is what is called.
@@ -52,7 +65,7 @@ class Engine:
         ema: their exponential moving average.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, stored: StoredWeights | None = None) -> None:
         self.recipe, self.processes = recipe, processes
         backend_name = backend.choose(recipe.model.backend, recipe.train.precision)
         config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, backend_name)
@@ -66,6 +79,10 @@ class Engine:
         config.no_sync_func = self.wrapped.no_sync  # else the first step tells for all which pack is the last
         config.grad_scale_func = self.optimizer.scale_loss
         self.masters = master_weights.collect(self.wrapped, self.optimizer, sharding, boxes)
+        if stored is not None:
+            self.masters.wait_for_gather()
+            stored.fill(self.masters.boxed(self.masters.weights))
+            self.masters.copy_to_model()
         self.ema = ExponentialMovingAverage(self.masters, recipe.ema)
 
     def prepare(self, step: int) -> None:
@@ -73,9 +90,7 @@ class Engine:
         self.wrapped.zero_grad_buffer()
         self.optimizer.zero_grad()
         rate = learning_rate(self.recipe.optimizer, step, self.recipe.train.max_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-            group["weight_decay"] = self.recipe.optimizer.weight_decay * group["wd_mult"]
+        optimizers.set_rate(self.optimizer, rate, self.recipe.optimizer.weight_decay)
 
     def update(self, loss: Tensor, flags: Sequence[bool] = ()) -> Update:
         """After the backward passes: clips, steps and averages; all that the host waits for in a step, it reads here.
@@ -93,7 +108,7 @@ class Engine:
             return Update(False, norm, scored, raised)
         shrink = self.recipe.optimizer.clip_norm / (norm + 1e-6)
         if 0 < shrink < 1:
-            torch._foreach_mul_(self.masters.gradients, shrink)
+            multiply(self.masters.gradients, shrink)
         self.optimizer.step_with_ready_grads()
         self.ema.update()
         return Update(True, norm, scored, raised)
@@ -122,7 +137,7 @@ def learning_rate(options: Optimizer, step: int, max_steps: int) -> float:
     return options.lr * (options.min_lr_ratio + (1 - options.min_lr_ratio) * above_floor)
 
 
-def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:
+def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> optimizers.Wrapped:
     """Megatron's DDP, or its FSDP with each layer as a unit.
 
     Either adds up gradients while others are computed, and gathers weights while others are used.
@@ -155,7 +170,7 @@ def _finalize_gradients(
         part.scale_gradients(1.0 / num_tokens.clamp(min=1))
 
 
-def _optimizer(recipe: Recipe, wrapped: Any, sharding: str) -> Any:
+def _optimizer(recipe: Recipe, wrapped: optimizers.Wrapped, sharding: str) -> MegatronOptimizer:
     options = recipe.optimizer
     bf16 = recipe.train.precision == "bf16"
     config = OptimizerConfig(
@@ -170,8 +185,8 @@ def _optimizer(recipe: Recipe, wrapped: Any, sharding: str) -> Any:
         use_distributed_optimizer=sharding != "none",
     )
     optimizer = get_megatron_optimizer(config, [wrapped])
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+    for part in optimizers.parts(optimizer):
         if not isinstance(part.optimizer, torch.optim.AdamW):
             # Left to itself, that of Transformer Engine 2.10 and 2.11 gives each FSDP rank the moments of all of them.
-            part.init_state_fn(part.optimizer, config)
+            optimizers.make_moments(part, config)
     return optimizer

@@ -5,16 +5,15 @@ distributed optimizer gives each rank a run of each parameter, and FSDP does so 
 checkpoints work on these shards and need not know which it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataParallel
-from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
 from d2plm_megatron.model.sharding import TensorSlice
+from d2plm_megatron.parallel.megatron import MegatronOptimizer, optimizers, to_local_if_dtensor
+from d2plm_megatron.parallel.megatron.torch_internals import norms
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class MasterWeights:
     """
 
     shards: list[Shard]
-    optimizer: Any
-    wrapped: Any
+    optimizer: MegatronOptimizer
+    wrapped: optimizers.Wrapped
     sharded: bool
 
     @property
@@ -61,36 +60,41 @@ class MasterWeights:
         """The fp32 storage of every shard."""
         return [shard.weight for shard in self.shards]
 
+    def boxed(self, values: Sequence[Tensor]) -> Iterator[tuple[TensorSlice, Tensor]]:
+        """Every box of every shard with its view of `values`, one for each shard, such as the weights."""
+        for shard, of_shard in zip(self.shards, values, strict=True):
+            yield from shard.cut(of_shard)
+
     @property
     def gradients(self) -> list[Tensor]:
         """Of every shard, fp32, once the optimizer has prepared them."""
-        return [to_local_if_dtensor(shard.main_param.grad) for shard in self.shards]
+        gradients = (shard.main_param.grad for shard in self.shards)
+        return [to_local_if_dtensor(gradient) for gradient in gradients if gradient is not None]
 
     def squared_norm(self) -> Tensor:
         """Of the gradients, without what tensor- and pipeline-parallel ranks hold twice: a scalar, float64."""
         gradients = self.optimizer.get_main_grads_for_grad_norm()
-        norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(1, device=torch.cuda.current_device())]
-        return torch.stack(norms).double().square().sum()
+        of_each = norms(gradients) if gradients else [torch.zeros(1, device=torch.cuda.current_device())]
+        return torch.stack(of_each).double().square().sum()
 
     def wait_for_gather(self) -> None:
         """To be called before writing to the weights: FSDP may be gathering them ahead, and would keep the old ones."""
-        if self._is_fsdp:
-            self.wrapped.stop_communication()
-
-    @property
-    def _is_fsdp(self) -> bool:
-        return isinstance(self.wrapped, FullyShardedDataParallel)
+        optimizers.wait_for_gather(self.wrapped)
 
     @torch.no_grad()
     def copy_to_model(self) -> None:
         """Makes the encoder compute with the present fp32 weights: rounds them to its precision and gathers them."""
-        if hasattr(self.optimizer, "_copy_main_params_to_model_params"):
-            self.optimizer._copy_main_params_to_model_params()
+        optimizers.round_to_model(self.optimizer)
         if self.sharded:
-            self.wrapped.start_param_sync(force_sync=not self._is_fsdp)
+            optimizers.gather(self.wrapped)
 
 
-def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str, list[TensorSlice]]) -> MasterWeights:
+def collect(
+    wrapped: optimizers.Wrapped,
+    optimizer: MegatronOptimizer,
+    sharding: str,
+    boxes_by_name: dict[str, list[TensorSlice]],
+) -> MasterWeights:
     """Finds the fp32 weights behind a wrapped encoder.
 
     Args:
@@ -99,37 +103,32 @@ def collect(wrapped: Any, optimizer: Any, sharding: str, boxes_by_name: dict[str
         sharding: parallel.sharding of the recipe.
         boxes_by_name: from `slices_by_parameter`, taken before wrapping.
     """
-    optimizer = getattr(optimizer, "chained_optimizers", [optimizer])[0]
+    (part,) = optimizers.parts(optimizer)
     find = {"none": _whole, "optimizer": _distributed, "parameters": _fully_sharded}[sharding]
     shards = []
-    for name, start, weight, main_param in find(wrapped, optimizer):
-        boxes = [part for box in boxes_by_name[name] for part in box.cut(start, start + weight.numel())]
+    for name, start, weight, main_param in find(wrapped, part):
+        boxes = [run for box in boxes_by_name[name] for run in box.cut(start, start + weight.numel())]
         if sharding != "none":  # then no other data-parallel rank holds the same
             boxes = [replace(box, replica=(*box.replica[:-1], 0)) for box in boxes]
         shards.append(Shard(start, tuple(boxes), weight, main_param))
-    return MasterWeights(shards, optimizer, wrapped, sharding != "none")
+    return MasterWeights(shards, part, wrapped, sharding != "none")
 
 
 Found = Iterator[tuple[str, int, Tensor, Tensor]]
 
 
-def _whole(wrapped: Any, optimizer: Any) -> Found:
+def _whole(wrapped: optimizers.Wrapped, part: MegatronOptimizer) -> Found:
     for name, parameter in wrapped.module.named_parameters():
-        main_param = getattr(parameter, "main_param", parameter)
+        main_param = optimizers.whole_weight(parameter)
         yield name, 0, main_param.data.view(-1), main_param
 
 
-def _distributed(wrapped: Any, optimizer: Any) -> Found:
+def _distributed(wrapped: optimizers.Wrapped, part: MegatronOptimizer) -> Found:
     for name, parameter in wrapped.module.named_parameters():
-        if parameter in optimizer.model_param_gbuf_map:  # else other ranks have all of it
-            start = optimizer._get_model_param_range_map(parameter)["param"].start
-            group, order = optimizer.model_param_group_index_map[parameter]
-            main_param = optimizer.optimizer.param_groups[group]["params"][order]
+        if run := optimizers.own_run(part, parameter):  # else other ranks have all of it
+            start, main_param = run
             yield name, start, main_param.data.view(-1), main_param
 
 
-def _fully_sharded(wrapped: Any, optimizer: Any) -> Found:
-    for name, main_param in wrapped.param_and_grad_buffer.optimizer_named_parameters:
-        weight = main_param.data.to_local().view(-1)
-        if weight.numel():
-            yield name, main_param.megatron_fsdp_slice.start, weight, main_param
+def _fully_sharded(wrapped: optimizers.Wrapped, part: MegatronOptimizer) -> Found:
+    return optimizers.fsdp_runs(wrapped)

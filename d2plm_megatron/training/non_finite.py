@@ -17,7 +17,7 @@ NUM_NAMED = 10
 
 
 @dataclass
-class _Watched:
+class _WatchedObjective:
     """An objective that looks at the logits on their way to the loss."""
 
     objective: Objective
@@ -36,7 +36,7 @@ def broken_proteins(
     wrapped: Any, objective: Objective, packs: Sequence[TokenBatch], device: torch.device, seed: int
 ) -> list[int]:
     """Sample ids of the proteins with logits that are not finite. All processes take part."""
-    watched: Any = _Watched(objective)
+    watched = _WatchedObjective(objective)
     run_packs(wrapped, watched, packs, device, seed, train=False)
     found: list[set[int]] = [set()] * dist.get_world_size()
     dist.all_gather_object(found, watched.samples)

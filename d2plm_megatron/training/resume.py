@@ -1,18 +1,61 @@
-"""From where a run goes on, and whether it may."""
+"""What a run begins with, or from where it goes on, and whether it may."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.data.stream import Position
+from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.runs.parent import adds_time, check_another, origin_of, parent_of
+from d2plm_megatron.runs.tensor_index import RAW
 from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.fingerprint import OBJECTIVE, VALIDATION, changes
 from d2plm_megatron.training.progress import Progress
+from d2plm_megatron.training.stored_weights import StoredWeights
 
 Say = Callable[[str], object]
 """Tells the user, once for all processes."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run has when it is started.
+
+    Attributes:
+        checkpoint: its own, from which it goes on; None when it begins.
+        weights: where they are read; None when they are drawn.
+        origin: of the weights with which the run began, as in state.json; None when they were drawn.
+    """
+
+    checkpoint: Checkpoint | None = None
+    weights: StoredWeights | None = None
+    origin: dict[str, Any] | None = None
+
+
+def find_start(folder: RunFolder, recipe: Recipe, say: Say) -> Start:
+    """Its own newest checkpoint, else what train.init_from names, else nothing. All processes take part.
+
+    Raises ValueError if the run must not be continued, or cannot begin with what it should.
+    """
+    check_another(recipe, folder)
+    checkpoint = newest_checkpoint(folder, recipe, say)
+    given, group = recipe.train.init_from, recipe.train.init_weights
+    if checkpoint is not None:
+        if given is not None:
+            say(f"train.init_from={given} was for the beginning: this run goes on from its own checkpoint")
+        return Start(checkpoint, StoredWeights(checkpoint.path, RAW), checkpoint.state["origin"])
+    if given is None:
+        return Start()
+    parent = parent_of(recipe)
+    try:
+        checkpointing.check_whole(parent)
+    except integrity.Damaged as error:
+        raise ValueError(f"train.init_from: {error}") from error
+    say(f"beginning with the {group} weights of {parent.path} at step {parent.state['progress']['step']:,}")
+    return Start(None, StoredWeights(parent.path, group, adds_time(parent, recipe)), origin_of(parent, group))
 
 
 def newest_checkpoint(folder: RunFolder, recipe: Recipe, say: Say) -> Checkpoint | None:

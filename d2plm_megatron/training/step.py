@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
-from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective
+from d2plm_megatron.parallel.megatron import get_forward_backward_func, parallel_state
 from d2plm_megatron.rng import KeyedRng
 
 Sums = dict[str, tuple[float, float]]

@@ -4,7 +4,7 @@ import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Recipe
@@ -14,7 +14,7 @@ from d2plm_megatron.data.loader import GlobalBatch, Prefetch, global_batches, va
 from d2plm_megatron.data.stream import PackStream
 from d2plm_megatron.files import write_text
 from d2plm_megatron.model.encoder import DTYPES
-from d2plm_megatron.objectives import build
+from d2plm_megatron.objectives import Objective, Process, build, build_process
 from d2plm_megatron.parallel.preemption import PreemptionHandler
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.rng import Stream, seed_for
@@ -28,7 +28,7 @@ from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.non_finite import broken_proteins, describe
 from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.reporter import Reporter
-from d2plm_megatron.training.resume import newest_checkpoint, progress_of
+from d2plm_megatron.training.resume import find_start, progress_of
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import LocalSums, averages, run_packs
 from d2plm_megatron.training.throughput import Throughput, peak_flops
@@ -43,27 +43,42 @@ class Trainer:
     Args:
         recipe: what to do; data.train must be given.
         processes: who does it.
+        objective: what every step learns.
+        process: by whose likelihoods held-out proteins are measured.
         interruption: asked between steps whether to save and stop.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes, interruption: PreemptionHandler | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        processes: Processes,
+        objective: Objective,
+        process: Process,
+        interruption: PreemptionHandler | None = None,
+    ) -> None:
         if recipe.data.train is None:
             raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
         self.recipe, self.processes = recipe, processes
+        self.objective, self.likelihoods = objective, process.likelihoods()
         self.interruption = interruption or PreemptionHandler()
         self.folder = RunFolder(Path(recipe.output) / recipe.name)
-        self.objective = build(recipe.objective)
         self.stream = PackStream.open(recipe.data, recipe.train.seed)
         validation = None if recipe.data.validation is None else IndexedProteins(recipe.data.validation)
         self.validation_packs = [] if validation is None else self._validation_packs(validation)
         self.fingerprint = fingerprint(recipe, self.stream, validation)
-        checkpoint = newest_checkpoint(self.folder, recipe, self._say)
-        self.engine = Engine(recipe, processes)
+        start = find_start(self.folder, recipe, self._say)
+        self.origin = start.origin
+        self.engine = Engine(recipe, processes, start.weights)
         self.progress = Progress()
-        if checkpoint is not None:
-            self._restore(checkpoint)
-        self.reporter = self._start_reporting(checkpoint)
+        if start.checkpoint is not None:
+            self._restore(start.checkpoint)
+        self.reporter = self._start_reporting(start.checkpoint)
         self._saver = Saver(self.engine, self.folder, recipe.train.async_save, recipe.train.keep_last)
+
+    @classmethod
+    def of(cls, recipe: Recipe, processes: Processes, interruption: PreemptionHandler | None = None) -> Self:
+        """With all that the recipe names."""
+        return cls(recipe, processes, build(recipe.objective), build_process(recipe.objective), interruption)
 
     def fit(self) -> bool:
         """Trains until train.max_steps, or until the validation loss no longer falls.
@@ -160,10 +175,10 @@ class Trainer:
             return False
         values: dict[str, float] = {}
         with self.engine.ema.swapped_in():
-            for name, measure in self.objective.measures().items():
+            for name, likelihood in self.likelihoods.items():
                 sums = run_packs(
                     self.engine.wrapped,
-                    measure,
+                    likelihood,
                     self.validation_packs,
                     self.processes.device,
                     VALIDATION_SEED,
@@ -186,6 +201,7 @@ class Trainer:
         state = {
             "progress": self.progress.to_json(),
             "data": self.fingerprint,
+            "origin": self.origin,
             "layout": {"processes": self.processes.world_size, **vars(self.recipe.parallel)},
             "versions": versions("d2plm-megatron", "torch", "megatron-core"),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -32,6 +32,9 @@ SAVED = ("DP2+optimizer", "DP2+FSDP", "TP2", "PP2")
 MOVED = [(saved, loaded) for saved in SAVED for loaded in (*SAVED, ALONE, "DP2xTP2+optimizer") if saved != loaded]
 """(saved in, continued in): from each to each other, and from two processes to one and to four."""
 
+BEGUN = ("DP2+optimizer", "DP2+FSDP", "TP2+SP", "PP2", ALONE)
+"""Where what was trained in DP2+optimizer without time conditioning is begun from, and time conditioning added."""
+
 STRAIGHT = (
     "train.max_steps=20",
     "train.global_batch_tokens=512",
@@ -54,6 +57,10 @@ def jobs(folder: Path) -> dict[str, Job]:
         of_saved = _seventh(wanted[f"{name(HARDEST, saved, 'fp32')}/straight"])
         options = (*STRAIGHT, "train.max_steps=10")
         wanted[f"{saved} to {loaded}"] = _job(folder / f"{len(wanted)}", (HARDEST, loaded, "fp32"), options, of_saved)
+    of_plain = _seventh(wanted[f"{name('absorbing', 'DP2+optimizer', 'fp32')}/straight"])
+    for layout in BEGUN:
+        options = (f"train.max_steps={COMPARED_STEPS}", f"train.init_from={of_plain}")
+        wanted[f"begun in {layout}"] = _job(folder / f"{len(wanted)}", (HARDEST, layout, "fp32"), options)
     for cell in CELLS:
         wanted[name(*cell)] = _job(folder / f"{len(wanted)}", cell, (f"train.max_steps={COMPARED_STEPS}",))
     return wanted

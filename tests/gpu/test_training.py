@@ -84,7 +84,7 @@ def test_resumed_run_is_the_same_to_the_bit(
 def trained(chosen: Recipe, num_steps: int, processes: Processes) -> list[float]:
     """Runs the trainer up to a step; the losses of all steps so far."""
     options = replace(chosen.optimizer, decay_steps=6)
-    Trainer(replace(chosen, optimizer=options, train=replace(chosen.train, max_steps=num_steps)), processes).fit()
+    Trainer.of(replace(chosen, optimizer=options, train=replace(chosen.train, max_steps=num_steps)), processes).fit()
     metrics = Path(chosen.output) / chosen.name / "metrics.jsonl"
     return [line["loss"] for line in read_metrics(metrics) if line["kind"] == "train"]
 

@@ -82,7 +82,7 @@ def test_no_two_uses_draw_the_same_number(
         validation=Validation(every_steps=2),
     )  # fmt: skip
     with parallel_context(Parallel()) as processes:
-        trainer = Trainer(recipe, processes)
+        trainer = Trainer.of(recipe, processes)
         with record.of("training"):
             trainer._step(next(global_batches(trainer.stream, Position(), 2, 0, 1)))
         with record.of("validation"):

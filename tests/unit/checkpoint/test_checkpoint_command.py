@@ -26,7 +26,7 @@ def trained(write_proteins: Callable[..., Path], tmp_path: Path) -> Checkpoint:
         train=Train(max_steps=2, precision="fp32", global_batch_tokens=128),
     )
     with parallel_context(Parallel()) as process:
-        Trainer(recipe, process).fit()
+        Trainer.of(recipe, process).fit()
     return Checkpoint.open(tmp_path / recipe.name)
 
 

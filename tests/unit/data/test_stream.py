@@ -20,6 +20,7 @@ from d2plm_megatron.data.slices import Slices
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial
+from d2plm_megatron.objectives.source import Mask
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -122,7 +123,7 @@ def test_times_of_a_global_batch_are_stratified(write_proteins):
     """A run of packs holds a run of ordinals, so its times are spread far more evenly than by chance."""
     proteins = IndexedProteins(write_proteins([1 + 7 * i % 50 for i in range(900)]))
     options = Data(max_length_residues=30, tokens_per_pack=64, window_proteins=128)
-    path, stream = MixturePath(Polynomial(), False, 1e-3), PackStream([Corpus(proteins)], options, seed=1)
+    path, stream = MixturePath(Polynomial(), Mask(), 1e-3), PackStream([Corpus(proteins)], options, seed=1)
     run = [slices for slices, epoch, _ in islice(stream.packs_from(Position()), 240) if epoch == 0]
     assert len(run) == 240
     for first in range(0, 240, 60):  # 60 packs to a global batch; windows end inside of some

@@ -10,7 +10,7 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import Estimate, estimate, unigram_perplexity
-from d2plm_megatron.objectives import build
+from d2plm_megatron.objectives import build_process
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -30,7 +30,7 @@ def logits_of(shares_20: torch.Tensor):
 
 @dataclass(frozen=True)
 class Told:
-    """A measure whose sums are given: by draw, and for each pack in turn."""
+    """A likelihood whose sums are given: by draw, and for each pack in turn."""
 
     sums: list[list[float]]
 
@@ -46,8 +46,8 @@ class Told:
 
 def test_sums_over_packs_are_divided_once_and_draws_averaged(make_pack):
     packs, advanced = [make_pack([3], first_sample=0), make_pack([9], first_sample=1)], []
-    measure = Told([[6.0, 6.0], [3.0, 21.0], [12.0, 18.0]])  # 12/12, 24/12 and 30/12 nats per residue
-    found = estimate(lambda noisy: torch.zeros(1, 1, 33), measure, packs, 3, advanced.append)
+    likelihood = Told([[6.0, 6.0], [3.0, 21.0], [12.0, 18.0]])  # 12/12, 24/12 and 30/12 nats per residue
+    found = estimate(lambda noisy: torch.zeros(1, 1, 33), likelihood, packs, 3, advanced.append)
     assert found.nats == pytest.approx((1 + 2 + 2.5) / 3)
     assert found.standard_error == pytest.approx(statistics.stdev([1, 2, 2.5]) / math.sqrt(3))
     assert found.perplexity == pytest.approx(math.exp(5.5 / 3))
@@ -63,9 +63,9 @@ def test_one_draw_has_no_error_and_a_hopeless_model_an_infinite_perplexity(make_
 
 def test_a_draw_that_chooses_no_residue_is_refused(make_pack):
     """As masked language modelling does now and then with a handful of residues."""
-    measure = build(config.MaskedLM(mask_probability=0.001)).measures()["masked"]
+    likelihood = build_process(config.MaskedLM(mask_probability=0.001)).likelihoods()["masked"]
     with pytest.raises(ValueError, match="in draw 1 none of the residues was chosen: evaluate more proteins"):
-        estimate(lambda noisy: torch.zeros(1, 3, 33), measure, [make_pack([3])], 2, nothing)
+        estimate(lambda noisy: torch.zeros(1, 3, 33), likelihood, [make_pack([3])], 2, nothing)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_without_context_the_perplexity_is_that_of_the_unigrams(write_proteins, 
     counts = sum(pack.tokens_T[pack.scored_T].bincount(minlength=33)[4:24] for pack in packs).double()
     shares = counts / counts.sum()
     guess = torch.arange(1, 21, dtype=torch.float64) / 210
-    measure = build(objective).measures()["elbo"]
+    likelihood = build_process(objective).likelihoods()["elbo"]
     for model, expected in ((shares, shares), (guess, guess)):
         cross_entropy = -float((shares * expected.log()).sum())
-        found = estimate(logits_of(model), measure, packs, 16, nothing)
+        found = estimate(logits_of(model), likelihood, packs, 16, nothing)
         assert found.standard_error < 0.03
         assert found.nats == pytest.approx(cross_entropy, abs=4 * found.standard_error)
     assert unigram_perplexity(packs) == pytest.approx(math.exp(-float((shares * shares.log()).sum())))
@@ -92,8 +92,8 @@ def test_without_context_the_perplexity_is_that_of_the_unigrams(write_proteins, 
 
 def test_masked_perplexity_of_mlm(make_pack):
     """Over all 33 letters: of a model that holds all of them alike it is 33."""
-    measure = build(config.MaskedLM()).measures()["masked"]
-    found = estimate(lambda noisy: torch.zeros(1, 4000, 33), measure, [make_pack([4000])], 2, nothing)
+    likelihood = build_process(config.MaskedLM()).likelihoods()["masked"]
+    found = estimate(lambda noisy: torch.zeros(1, 4000, 33), likelihood, [make_pack([4000])], 2, nothing)
     assert found.perplexity == pytest.approx(33, rel=1e-5)
 
 
@@ -113,8 +113,8 @@ def test_the_estimate_does_not_depend_on_how_proteins_are_packed(make_pack):
                 epoch=0,
             )
         )
-    measure, model = build(config.Absorbing()).measures()["elbo"], logits_of(torch.arange(1, 21) / 210)
-    found = [estimate(model, measure, packs, 3, nothing).nats for packs in ([whole], halves, halves[::-1])]
+    likelihood, model = build_process(config.Absorbing()).likelihoods()["elbo"], logits_of(torch.arange(1, 21) / 210)
+    found = [estimate(model, likelihood, packs, 3, nothing).nats for packs in ([whole], halves, halves[::-1])]
     assert found == pytest.approx([found[0]] * 3, rel=1e-12)
 
 

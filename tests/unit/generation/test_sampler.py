@@ -12,6 +12,7 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.generation.sampler import Sampler, blank_pack, draw
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
+from d2plm_megatron.objectives.source import SOURCES
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -28,9 +29,9 @@ KAPPA: dict[str, Callable[[float], float]] = {
 }
 
 
-def sampler(num_steps: int, schedule: str = "linear", uniform_source: bool = False, **options) -> Sampler:
-    path = MixturePath(build_schedule(schedule), uniform_source, 1e-5)
-    return Sampler(path, num_steps, **{"temperature": 1.0, "depends_on_time": uniform_source, **options})
+def sampler(num_steps: int, schedule: str = "linear", source: str = "mask", **options) -> Sampler:
+    path = MixturePath(build_schedule(schedule), SOURCES[source], 1e-5)
+    return Sampler(path, num_steps, **{"temperature": 1.0, "depends_on_time": source == "uniform", **options})
 
 
 def bare_pack(number: int, length: int) -> TokenBatch:
@@ -155,7 +156,7 @@ def test_uniform_source_walks_the_jump_process(pairs, num_steps, schedule):
     """Against the same chain, carried along exactly, which nears the pairs as the steps shrink."""
     model = NoisyPairs(pairs.joint, schedule)
     expected = model.walked(num_steps)[:4, :4]
-    tokens_T, _ = sampler(num_steps, schedule, uniform_source=True).sample(bare_pack(12_000, 2), model, RNG)
+    tokens_T, _ = sampler(num_steps, schedule, source="uniform").sample(bare_pack(12_000, 2), model, RNG)
     first, second = (tokens_T.view(-1, 2) - 4).T
     counts = (20 * first + second).bincount(minlength=400).view(20, 20).double()
     assert int(counts[:4, :4].sum()) == 12_000  # the last step draws every residue
@@ -170,10 +171,10 @@ def context(noisy: NoisyBatch) -> torch.Tensor:
     return 8 * rng.uniform(1, sums_S[noisy.clean.sequence_T][:, None], place_T[:, None], torch.arange(33))[None]
 
 
-@pytest.mark.parametrize("uniform_source", [False, True])
+@pytest.mark.parametrize("source", ["mask", "uniform"])
 @pytest.mark.parametrize("depends_on_time", [False, True])
-def test_a_protein_does_not_depend_on_what_it_is_sampled_with(uniform_source, depends_on_time):
-    lengths, walk = [5, 30, 1, 17], sampler(7, uniform_source=uniform_source, depends_on_time=depends_on_time)
+def test_a_protein_does_not_depend_on_what_it_is_sampled_with(source, depends_on_time):
+    lengths, walk = [5, 30, 1, 17], sampler(7, source=source, depends_on_time=depends_on_time)
     together, _ = walk.sample(blank_pack(lengths, 100, CPU), context, RNG)
     again, _ = walk.sample(blank_pack(lengths, 100, CPU), context, RNG)
     assert torch.equal(together, again)
@@ -186,11 +187,11 @@ def test_a_protein_does_not_depend_on_what_it_is_sampled_with(uniform_source, de
 
 @settings(max_examples=40)
 @given(
-    st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 9), st.booleans(),
+    st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 9), st.sampled_from(["mask", "uniform"]),
     st.sampled_from([0.1, 1.0, 5.0]), st.integers(0, 1 << 30),
 )  # fmt: skip
-def test_output_is_canonical_residues_between_end_tokens(lengths, num_steps, uniform_source, temperature, seed):
-    walk = sampler(num_steps, "cosine", uniform_source, depends_on_time=False, temperature=temperature)
+def test_output_is_canonical_residues_between_end_tokens(lengths, num_steps, source, temperature, seed):
+    walk = sampler(num_steps, "cosine", source, depends_on_time=False, temperature=temperature)
     seen = []
 
     def denoiser(noisy: NoisyBatch) -> torch.Tensor:
@@ -205,7 +206,7 @@ def test_output_is_canonical_residues_between_end_tokens(lengths, num_steps, uni
     assert [len(part) for part in parts] == lengths
     assert set("".join(parts)) <= set(alphabet.CANONICAL_LETTERS)
     assert num_evaluations == len(seen) <= num_steps
-    if not uniform_source:  # never asked twice about the same
+    if source == "mask":  # never asked twice about the same
         assert all(not torch.equal(one, other) for one, other in pairwise(seen))
 
 
@@ -231,7 +232,7 @@ def test_an_answer_is_kept_until_what_the_encoder_sees_has_changed(depends_on_ti
         asked.append(alphabet.decode(noisy.tokens_T.numpy()))
         return certain_TV
 
-    walk = sampler(100, uniform_source=True, depends_on_time=depends_on_time)
+    walk = sampler(100, source="uniform", depends_on_time=depends_on_time)
     tokens_T, num_evaluations = walk.sample(bare_pack(1, 2), denoiser, RNG)
     assert alphabet.decode(tokens_T.numpy()) == "WW"
     assert num_evaluations == len(asked)

@@ -25,7 +25,7 @@ def test_kernels_are_those_of_this_machine_whatever_the_run_asked_for(
         data=Data(train=str(write_proteins([40] * 8)), max_length_residues=40, tokens_per_pack=64),
         train=Train(max_steps=1, precision="fp32", global_batch_tokens=64),
     )
-    trainer = Trainer(recipe, one_process)
+    trainer = Trainer.of(recipe, one_process)
     trainer.fit()
     checkpoint = Checkpoint.open(RunFolder(tmp_path / recipe.name).newest_first()[0])
     on_a_gpu = replace(checkpoint, recipe=replace(recipe, model=replace(recipe.model, backend="te")))

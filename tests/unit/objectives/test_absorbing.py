@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import NoisyBatch
-from d2plm_megatron.objectives import build
-from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion, any_mask_likelihood
+from d2plm_megatron.objectives import build, build_process
+from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion
 from d2plm_megatron.objectives.flow_matching import FlowMatching
 from d2plm_megatron.objectives.objective import canonical_log_posterior
 from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.process import PathProcess
 from d2plm_megatron.objectives.schedules import build_schedule
+from d2plm_megatron.objectives.source import Mask
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -21,7 +23,7 @@ proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), 
 
 
 def absorbing(schedule: str = "linear", epsilon: float = 0.0, weight: str = "elbo") -> AbsorbingDiffusion:
-    return AbsorbingDiffusion(MixturePath(build_schedule(schedule), False, epsilon), weight)
+    return AbsorbingDiffusion(MixturePath(build_schedule(schedule), Mask(), epsilon), weight)
 
 
 def random_logits(pack, seed: int = 0) -> torch.Tensor:
@@ -88,7 +90,7 @@ def test_corrupt_and_loss_estimate_the_bound(pack_of, pairs, schedule):
 @pytest.mark.parametrize("t", [1e-12, 1e-6, 0.5, 1 - 1e-3 - 1e-9, None])
 def test_is_the_generalised_kl_of_flow_matching(make_pack, schedule, t):
     pack = make_pack([700, 300, 1000])
-    path = MixturePath(build_schedule(schedule), uniform_source=False, time_epsilon=1e-3)
+    path = MixturePath(build_schedule(schedule), Mask(), time_epsilon=1e-3)
     times_S = path.times(pack, KeyedRng(0, 0)) if t is None else torch.full((3,), t, dtype=torch.float64)
     tokens_T = path.sample(pack, times_S, KeyedRng(0, 0))
     if t == 1e-12:
@@ -159,5 +161,4 @@ def test_only_masked_canonical_residues_are_scored(pack_of, sequences, seed):
 def test_as_the_recipe_says():
     options = config.Absorbing(schedule="cosine", weight="uniform", time_epsilon=0.01)
     assert build(options) == absorbing("cosine", 0.01, "uniform")
-    assert build(options).measures() == {"elbo": AbsorbingDiffusion(build(options).path.for_likelihood())}
-    assert any_mask_likelihood() == AbsorbingDiffusion(absorbing("linear").path.for_likelihood())
+    assert build_process(options) == PathProcess(absorbing("cosine", 0.01).path)

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import NoisyBatch
-from d2plm_megatron.objectives import build
+from d2plm_megatron.objectives import build, build_process
 from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion
 from d2plm_megatron.objectives.flow_matching import FlowMatching, generalised_kl
 from d2plm_megatron.objectives.objective import canonical_log_posterior, log_probability
 from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.process import PathProcess
 from d2plm_megatron.objectives.schedules import build_schedule
+from d2plm_megatron.objectives.source import SOURCES
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -31,7 +33,7 @@ proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), 
 def flow_matching(
     source: str = "mask", loss: str = "generalised_kl", schedule: str = "linear", e: float = 0.0
 ) -> FlowMatching:
-    return FlowMatching(MixturePath(build_schedule(schedule), source == "uniform", e), loss == "cross_entropy")
+    return FlowMatching(MixturePath(build_schedule(schedule), SOURCES[source], e), loss == "cross_entropy")
 
 
 def double(values) -> torch.Tensor:
@@ -59,7 +61,7 @@ def test_generalised_kl_conforms_to_an_independent_implementation(name):
     b, i, v = torch.meshgrid(torch.arange(2), torch.arange(4), torch.arange(6), indexing="ij")
     log_posterior = (((7 * b + 3 * i + 5 * v) % 11).double() / 3 - 1.5).log_softmax(-1)
     x1, xt = torch.tensor(inputs["x1"]), torch.tensor(inputs[f"xt_{source}"])
-    path = MixturePath(build_schedule(f"polynomial:{power[1:]}"), source == "uniform", time_epsilon=0.0)
+    path = MixturePath(build_schedule(f"polynomial:{power[1:]}"), SOURCES[source], time_epsilon=0.0)
     rates = path.rate(double(inputs["t"]))[:, None]
     loss = generalised_kl(log_posterior, x1, xt, rates)
     torch.testing.assert_close(loss, double(values[f"gkl_{name}"]), rtol=0, atol=1e-9)
@@ -127,8 +129,8 @@ def bound_of_uniform_source(shares: list[float]) -> float:
 def test_what_is_reported_is_a_bound_to_the_end(pack_of, source, most, schedule):
     """The exact posterior of one residue: the integral up to the last time, by quadrature, and what is added to it."""
     shares = double([*SHARES, *[0.0] * 16])
-    measure = build(config.FlowMatching(source=source, schedule=schedule)).measures()["elbo"]
-    last, total = 1 - measure.path.time_epsilon, measure.path.last_nll()
+    path = build_process(config.FlowMatching(source=source, schedule=schedule)).likelihoods()["elbo"].path
+    last, total = 1 - path.time_epsilon, path.last_nll()
     nodes, weights = np.polynomial.legendre.leggauss(80)
     width = -math.log(1 - last)  # of - log(1 - kappa), evenly in which the logarithm at kappa = 1 is tame
     for node, weight in zip((nodes + 1) / 2 * width, weights / 2 * width, strict=True):
@@ -136,14 +138,14 @@ def test_what_is_reported_is_a_bound_to_the_end(pack_of, source, most, schedule)
         clean, seen = torch.meshgrid(torch.arange(4), torch.arange(20 if source == "uniform" else 1), indexing="ij")
         clean, seen = clean.flatten(), seen.flatten()
         chance = left / 20 + (1 - left) * (clean == seen) if source == "uniform" else torch.full((4,), left)
-        times_S = measure.path.schedule.inverse(double([1 - left]))
+        times_S = path.schedule.inverse(double([1 - left]))
         posterior = exact_log_posterior(shares, double(1 - left), seen) if source == "uniform" else shares.log()
         logits_TV = torch.full((len(clean), alphabet.SIZE), -1e4, dtype=torch.float64)
         logits_TV[:, 4:24] = posterior.clamp(min=-1e4)
         pack = pack_of("".join("LAGV"[i] for i in clean.tolist()))
         tokens_T = seen + 4 if source == "uniform" else torch.full((4,), alphabet.MASK)
         noisy = NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=pack.scored_T)
-        nll_T = measure._elbo(canonical_log_posterior(logits_TV).double(), noisy) / last
+        nll_T = path.elbo(canonical_log_posterior(logits_TV).double(), noisy) / last
         total += weight * left * float((shares[clean] * chance * nll_T).sum())
     entropy = -sum(q * math.log(q) for q in SHARES)
     assert 0 < total - entropy < most
@@ -277,8 +279,6 @@ def test_nats_are_the_bound_whatever_the_loss(make_pack):
 def test_as_the_recipe_says():
     options = config.FlowMatching(source="uniform", loss="cross_entropy", schedule="cubic:0:2", time_epsilon=0.01)
     assert build(options) == flow_matching("uniform", "cross_entropy", "cubic:0:2", 0.01)
-    assert build(options).measures() == {
-        "elbo": FlowMatching(build(options).path.for_likelihood(), cross_entropy=False)
-    }
+    assert build_process(options) == PathProcess(build(options).path)
     with pytest.raises(ValueError, match=r"objective\.schedule=polynomial:-1"):
         build(config.FlowMatching(schedule="polynomial:-1"))

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron import config
-from d2plm_megatron.objectives import build
-from d2plm_megatron.objectives.absorbing import any_mask_likelihood
+from d2plm_megatron.objectives import build, build_process
 from d2plm_megatron.objectives.mlm import MaskedLanguageModel
+from d2plm_megatron.objectives.process import FROM_MASKS, NegativeELBO
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -94,7 +94,9 @@ def test_noise_of_a_protein_does_not_depend_on_its_neighbours(pack_of):
         assert torch.equal(MLM.corrupt(pack_of(sequence, first_sample=number), RNG).tokens_T, together[number])
 
 
-def test_time_is_0_and_measures_are_the_masked_perplexity_and_the_bound(make_pack):
+def test_time_is_0_and_likelihoods_are_the_masked_perplexity_and_the_bound(make_pack):
     assert MLM.corrupt(make_pack([5, 5]), RNG).times_S.tolist() == [0, 0]
     assert build(config.MaskedLM()) == MLM
-    assert MLM.measures() == {"masked": MLM, "elbo": any_mask_likelihood()}
+    process = build_process(config.MaskedLM())
+    assert process.path == FROM_MASKS
+    assert list(process.likelihoods().items()) == [("masked", MLM), ("elbo", NegativeELBO(FROM_MASKS.for_likelihood()))]

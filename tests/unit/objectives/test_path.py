@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Cosine, Cubic, Polynomial
+from d2plm_megatron.objectives.source import SOURCES, Mask, Uniform
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
-MASKS = MixturePath(Polynomial(), uniform_source=False, time_epsilon=1e-3)
-RESIDUES = MixturePath(Polynomial(), uniform_source=True, time_epsilon=1e-3)
+MASKS = MixturePath(Polynomial(), Mask(), time_epsilon=1e-3)
+RESIDUES = MixturePath(Polynomial(), Uniform(), time_epsilon=1e-3)
 RNG = KeyedRng(seed=5, epoch=2)
 
 proteins = st.lists(st.text(alphabet.RESIDUE_LETTERS, min_size=1, max_size=12), min_size=1, max_size=6)
@@ -23,15 +24,14 @@ def at(pack, t: float) -> torch.Tensor:
 
 
 @settings(max_examples=50)
-@given(proteins, st.booleans(), st.floats(0, 1), st.integers(0, 1 << 30))
-def test_only_canonical_residues_are_ever_noised(pack_of, sequences, uniform_source, t, seed):
+@given(proteins, st.sampled_from([MASKS, RESIDUES]), st.floats(0, 1), st.integers(0, 1 << 30))
+def test_only_canonical_residues_are_ever_noised(pack_of, sequences, path, t, seed):
     pack = pack_of(*sequences, ends=True)
-    path = RESIDUES if uniform_source else MASKS
     noisy_T = path.sample(pack, at(pack, t), KeyedRng(seed, 0))
     canonical_T = torch.tensor([alphabet.TOKENS[i] in alphabet.CANONICAL_LETTERS for i in pack.tokens_T.tolist()])
     assert torch.equal(noisy_T[~canonical_T], pack.tokens_T[~canonical_T])
     changed = noisy_T[noisy_T != pack.tokens_T].tolist()
-    allowed = set(alphabet.CANONICAL_LETTERS) if uniform_source else {"<mask>"}
+    allowed = set(alphabet.CANONICAL_LETTERS) if path is RESIDUES else {"<mask>"}
     assert {alphabet.TOKENS[i] for i in changed} <= allowed
 
 
@@ -40,7 +40,7 @@ def test_ends_of_the_path(make_pack, path):
     pack = make_pack([3000])
     assert torch.equal(path.sample(pack, at(pack, 1.0), RNG), pack.tokens_T)
     start_T = path.sample(pack, at(pack, 0.0), RNG)
-    if path.uniform_source:
+    if path is RESIDUES:
         same = float((start_T == pack.tokens_T).double().mean())
         assert same == pytest.approx(1 / 20, abs=4 * math.sqrt(0.05 * 0.95 / 3000))
     else:
@@ -50,11 +50,11 @@ def test_ends_of_the_path(make_pack, path):
 @pytest.mark.parametrize(
     ("schedule", "t", "kappa"), [(Polynomial(), 0.3, 0.3), (Cosine(), 2 / 3, 0.5), (Polynomial(2), 0.9, 0.81)]
 )
-@pytest.mark.parametrize("uniform_source", [False, True])
-def test_share_that_is_kept(make_pack, schedule, t, kappa, uniform_source):
+@pytest.mark.parametrize("source", ["mask", "uniform"])
+def test_share_that_is_kept(make_pack, schedule, t, kappa, source):
     pack = make_pack([20_000])
-    noisy_T = MixturePath(schedule, uniform_source, 1e-3).sample(pack, at(pack, t), RNG)
-    expected = kappa + (1 - kappa) / 20 * uniform_source  # a random residue may be the right one
+    noisy_T = MixturePath(schedule, SOURCES[source], 1e-3).sample(pack, at(pack, t), RNG)
+    expected = kappa + (1 - kappa) / 20 * (source == "uniform")  # a random residue may be the right one
     bound = 4 * math.sqrt(expected * (1 - expected) / 20_000)
     assert float((noisy_T == pack.tokens_T).double().mean()) == pytest.approx(expected, abs=bound)
 
@@ -98,7 +98,7 @@ def test_noise_differs_between_proteins_positions_epochs_and_seeds(pack_of):
 @pytest.mark.parametrize("epsilon", [1e-5, 0.1])
 def test_times_lie_below_1_minus_epsilon_and_are_even(make_pack, epsilon):
     pack = make_pack([1] * 2000)
-    times_S = MixturePath(Polynomial(), False, epsilon).times(pack, RNG).sort().values
+    times_S = MixturePath(Polynomial(), Mask(), epsilon).times(pack, RNG).sort().values
     assert times_S.dtype == torch.float64
     assert times_S[0] > 0 and times_S[-1] < 1 - epsilon
     even = (torch.arange(2000) + 0.5) / 2000 * (1 - epsilon)
@@ -107,7 +107,7 @@ def test_times_lie_below_1_minus_epsilon_and_are_even(make_pack, epsilon):
 
 @pytest.mark.parametrize("schedule", [Polynomial(), Cosine()])
 def test_mean_over_drawn_times_is_the_integral_over_time(schedule):
-    path = MixturePath(schedule, uniform_source=False, time_epsilon=0.01)
+    path = MixturePath(schedule, Mask(), time_epsilon=0.01)
     times = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000 * 0.99
     masked_share = 1 - schedule.kappa(times)
     integral = schedule.kappa(torch.tensor(0.99, dtype=torch.float64))  # of kappa' over (0, 0.99)
@@ -117,22 +117,22 @@ def test_mean_over_drawn_times_is_the_integral_over_time(schedule):
 @pytest.mark.parametrize("schedule", [Polynomial(), Polynomial(2), Cosine(), Cubic(0, 2)])
 def test_times_of_a_likelihood_spread_the_masks_evenly_and_weigh_them_for_it(make_pack, schedule):
     """Drawn times and their weights, against the integral over kappa of a function of it."""
-    path = MixturePath(schedule, uniform_source=False, time_epsilon=0.3).for_likelihood()
+    path = MixturePath(schedule, Mask(), time_epsilon=0.3).for_likelihood()
     times_S = path.times(make_pack([1] * 20_000), RNG)
     kappa = schedule.kappa(times_S)
     even = (torch.arange(20_000) + 0.5) / 20_000
     assert float((kappa.sort().values - even).abs().max()) < 1e-3
-    assert float((path.speed(times_S) * kappa**2).mean()) == pytest.approx(1 / 3, abs=1e-3)
+    assert float((path.importance(times_S) * kappa**2).mean()) == pytest.approx(1 / 3, abs=1e-3)
     assert float((path.rate(times_S) * (1 - kappa) * kappa**2).mean()) == pytest.approx(1 / 3, abs=1e-3)
 
 
 @pytest.mark.parametrize(("schedule", "left"), [(Polynomial(), 0.3), (Polynomial(2), 1 - 0.7**2)])
 def test_last_stretch_is_guessed_without_the_encoder(schedule, left):
     """A mask is any of 20; a residue is what it was at first, or, as noise may be, each of the 19 others."""
-    path = MixturePath(schedule, uniform_source=False, time_epsilon=0.3)
+    path = MixturePath(schedule, Mask(), time_epsilon=0.3)
     assert path.last_nll() == pytest.approx(left * math.log(20), rel=1e-12)
     guess = torch.tensor([1 - left + left / 20, *[left / 20] * 19], dtype=torch.float64)
     entropy = float(torch.distributions.Categorical(guess).entropy())
-    assert replace(path, uniform_source=True).last_nll() == pytest.approx(entropy, rel=1e-12)
+    assert replace(path, source=Uniform()).last_nll() == pytest.approx(entropy, rel=1e-12)
     even = replace(path, even_in_kappa=True)  # where the share of data, too, is drawn up to 0.7
     assert even.last_nll() == pytest.approx(0.3 * math.log(20), rel=1e-12)

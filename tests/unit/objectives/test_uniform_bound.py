@@ -9,6 +9,7 @@ from torch import Tensor
 from d2plm_megatron.objectives.flow_matching import FlowMatching, generalised_kl
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import Polynomial, build_schedule
+from d2plm_megatron.objectives.source import Uniform
 from d2plm_megatron.objectives.uniform_bound import markov_bound
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
@@ -118,7 +119,7 @@ def test_objective_reports_it(pack_of) -> None:
     """A model that always answers with the shares of the residues costs their entropy: a context-free model's value."""
     e, letters = 1e-3, "L" * 400 + "A" * 300 + "G" * 200 + "V" * 100
     pack = pack_of(*letters)
-    objective = FlowMatching(MixturePath(Polynomial(), uniform_source=True, time_epsilon=e), cross_entropy=True)
+    objective = FlowMatching(MixturePath(Polynomial(), Uniform(), time_epsilon=e), cross_entropy=True)
     found = []
     for epoch in range(40):
         noisy = objective.corrupt(pack, KeyedRng(1, epoch))

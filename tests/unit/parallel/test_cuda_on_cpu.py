@@ -9,7 +9,7 @@ from megatron.core.distributed.fsdp import mcore_fsdp_adapter
 from megatron.core.distributed.fsdp.src.megatron_fsdp import param_and_grad_buffer
 from megatron.core.tensor_parallel import random
 
-from d2plm_megatron.parallel.cuda_on_cpu import megatron_on_cpu
+from d2plm_megatron.parallel.megatron.cuda_on_cpu import megatron_on_cpu
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="is for machines without CUDA")
 

@@ -64,7 +64,7 @@ def test_run_stops_after_so_many_skipped_steps(
 ) -> None:
     data = write_proteins([40] * 30)
     recipe = replace(RECIPE, output=str(tmp_path), data=replace(RECIPE.data, train=str(data)))
-    trainer = Trainer(recipe, one_process)
+    trainer = Trainer.of(recipe, one_process)
     with torch.no_grad():
         for weight in trainer.engine.masters.weights:
             weight.fill_(torch.nan)
@@ -81,7 +81,7 @@ def test_an_update_starts_the_count_anew(
     data = write_proteins([40] * 30)
     train = replace(RECIPE.train, max_steps=12)
     recipe = replace(RECIPE, output=str(tmp_path), train=train, data=replace(RECIPE.data, train=str(data)))
-    trainer = Trainer(recipe, one_process)
+    trainer = Trainer.of(recipe, one_process)
     update, steps = trainer.engine.update, iter(range(12))
     monkeypatch.setattr(
         trainer.engine, "update", lambda loss, flags: update(loss if next(steps) % 3 == 2 else float("nan"), flags)

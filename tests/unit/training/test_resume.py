@@ -27,7 +27,7 @@ def recipe(write_proteins: Callable[..., Path], tmp_path: Path) -> Recipe:
 
 @pytest.fixture
 def trained(recipe: Recipe, one_process: Processes) -> Recipe:
-    Trainer(recipe, one_process).fit()
+    Trainer.of(recipe, one_process).fit()
     return replace(recipe, train=replace(recipe.train, max_steps=4))
 
 
@@ -37,7 +37,7 @@ def with_data(recipe: Recipe, **changed: object) -> Recipe:
 
 def refused(recipe: Recipe, processes: Processes) -> str:
     with pytest.raises(ValueError, match=r"this run was trained otherwise: .*; choose another name=") as error:
-        Trainer(recipe, processes)
+        Trainer.of(recipe, processes)
     assert "train.resume=changed" in str(error.value)
     return str(error.value).partition("otherwise: ")[2].partition("; choose")[0]
 
@@ -46,7 +46,7 @@ def test_the_same_data_elsewhere_are_the_same(
     trained: Recipe, write_proteins: Callable[..., Path], one_process: Processes
 ) -> None:
     moved = with_data(trained, train=str(write_proteins([40] * 60, name="moved")))
-    assert Trainer(moved, one_process).progress.step == 3
+    assert Trainer.of(moved, one_process).progress.step == 3
 
 
 def test_other_residues_of_the_same_sizes_are_others(
@@ -103,24 +103,24 @@ def test_changed_lets_the_weights_go_on_with_the_data_anew(
     trained: Recipe, one_process: Processes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = replace(trained, train=replace(trained.train, seed=7, resume="changed"))
-    trainer = Trainer(seed, one_process)
+    trainer = Trainer.of(seed, one_process)
     assert (trainer.progress.step, trainer.progress.position) == (3, Position())
     assert "changed since: train.seed: was 0 and is 7; the data begin anew" in capsys.readouterr().out
     assert trainer.fit()
-    assert Trainer(seed, one_process).progress.step == 4
+    assert Trainer.of(seed, one_process).progress.step == 4
 
 
 def test_another_objective_keeps_its_place_in_the_data_and_forgets_the_best_loss(
     recipe: Recipe, one_process: Processes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = with_data(recipe, validation=recipe.data.train)
-    Trainer(recipe, one_process).fit()
-    unchanged = Trainer(recipe, one_process).progress
+    Trainer.of(recipe, one_process).fit()
+    unchanged = Trainer.of(recipe, one_process).progress
     assert unchanged.best_loss < 4
     changed = replace(
         recipe, objective=Absorbing(weight="linear"), train=replace(recipe.train, max_steps=4, resume="changed")
     )
-    progress = Trainer(changed, one_process).progress
+    progress = Trainer.of(changed, one_process).progress
     assert progress.position == unchanged.position != Position()
     assert progress.best_loss == float("inf")
     assert "the best validation loss is forgotten" in capsys.readouterr().out
@@ -129,10 +129,10 @@ def test_another_objective_keeps_its_place_in_the_data_and_forgets_the_best_loss
 def test_other_validation_data_are_no_other_run(
     recipe: Recipe, one_process: Processes, write_proteins: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Trainer(with_data(recipe, validation=recipe.data.train), one_process).fit()
+    Trainer.of(with_data(recipe, validation=recipe.data.train), one_process).fit()
     capsys.readouterr()
     other = with_data(recipe, validation=str(write_proteins([40] * 20, name="validation")))
-    assert Trainer(other, one_process).progress.best_loss == float("inf")
+    assert Trainer.of(other, one_process).progress.best_loss == float("inf")
     said = capsys.readouterr().out
     assert "changed since: data.validation: other proteins; the best validation loss is forgotten" in said
     assert "the data begin anew" not in said

@@ -45,7 +45,7 @@ def test_stops_early_when_the_loss_no_longer_falls(
 ) -> None:
     """No fall is as large as this threshold: the first evaluation stays the best, and two more are waited for."""
     recipe = replace(recipe, validation=replace(recipe.validation, patience=2, min_delta=100.0))
-    Trainer(recipe, one_process).fit()
+    Trainer.of(recipe, one_process).fit()
     folder = RunFolder(Path(recipe.output) / recipe.name)
     assert evaluations(folder) == [2, 4, 6]
     assert [path.name for path in folder.newest_first()[:1]] == ["step_00000006"]
@@ -57,12 +57,12 @@ def test_saves_and_continues_when_every_step_so_far_was_skipped(
     recipe: Recipe, one_process: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(recipe, data=replace(recipe.data, validation=None), train=replace(recipe.train, max_steps=2))
-    trainer = Trainer(recipe, one_process)
+    trainer = Trainer.of(recipe, one_process)
     update = trainer.engine.update
     monkeypatch.setattr(trainer.engine, "update", lambda loss, flags: update(NOT_FINITE, flags))
     trainer.fit()
     weights = [weight.clone() for weight in trainer.engine.masters.weights]
-    again = Trainer(replace(recipe, train=replace(recipe.train, max_steps=4)), one_process)
+    again = Trainer.of(replace(recipe, train=replace(recipe.train, max_steps=4)), one_process)
     assert (again.progress.step, again.progress.num_updates) == (2, 0)
     assert all(map(torch.equal, weights, again.engine.masters.weights))
     again.fit()
@@ -75,7 +75,7 @@ def test_checkpoints_are_written_by_a_thread_on_the_process_s_own_gpu(
     """A new thread is on the first GPU of the machine, where it would take memory from another process."""
     used = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: used.append((threading.current_thread().name, device)))
-    trainer = Trainer(replace(recipe, train=replace(recipe.train, max_steps=1)), one_process)
+    trainer = Trainer.of(replace(recipe, train=replace(recipe.train, max_steps=1)), one_process)
     trainer.engine.processes = replace(one_process, device=FOURTH_GPU)
     monkeypatch.setattr(trainer.engine, "update", lambda loss, flags: Update(False, 0.0, True, (False,) * len(flags)))
     trainer.fit()
@@ -85,7 +85,7 @@ def test_checkpoints_are_written_by_a_thread_on_the_process_s_own_gpu(
 @pytest.mark.parametrize("background", [True, False])
 def test_evaluates_and_saves_when_due_and_at_the_end(recipe: Recipe, one_process: Processes, background: bool) -> None:
     train = replace(recipe.train, async_save=background, keep_last=20)
-    Trainer(replace(recipe, train=train, validation=replace(recipe.validation, every_steps=12)), one_process).fit()
+    Trainer.of(replace(recipe, train=train, validation=replace(recipe.validation, every_steps=12)), one_process).fit()
     folder = RunFolder(Path(recipe.output) / recipe.name)
     assert evaluations(folder) == [12]
     assert [path.name[-2:] for path in folder.newest_first()] == ["12", "10", "05"]
@@ -105,7 +105,7 @@ def test_steps_without_a_residue_to_score_change_nothing(
     data = write_letters(tmp_path / "some", ["X" * 60, "X" * 60, *["MKTAYIAKQR" * 6] * 4])
     options = replace(recipe.data, train=data, validation=None, max_length_residues=60)
     recipe = replace(recipe, data=options, train=replace(recipe.train, global_batch_tokens=64))
-    trainer = Trainer(recipe, one_process)
+    trainer = Trainer.of(recipe, one_process)
     trainer.fit()
     progress = trainer.progress
     assert 0 < progress.num_updates < progress.step == 12
@@ -117,7 +117,7 @@ def test_steps_without_a_residue_to_score_change_nothing(
 
 def test_a_run_without_any_residue_to_score_says_so(recipe: Recipe, one_process: Processes, tmp_path: Path) -> None:
     data = write_letters(tmp_path / "none", ["X" * 40] * 9)
-    trainer = Trainer(replace(recipe, data=replace(recipe.data, train=data, validation=None)), one_process)
+    trainer = Trainer.of(replace(recipe, data=replace(recipe.data, train=data, validation=None)), one_process)
     weights = [weight.clone() for weight in trainer.engine.masters.weights]
     with pytest.raises(ValueError, match=rf"up to step 10, were skipped, .* does {data} hold nothing but X\?$"):
         trainer.fit()

@@ -25,7 +25,7 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import MODEL_SIZES, Absorbing, Data, FlowMatching, MaskedLM, Model, Parallel, Recipe, Train
 from d2plm_megatron.model import attention
 from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel import cuda_on_cpu
+from d2plm_megatron.parallel.megatron import cuda_on_cpu
 from d2plm_megatron.parallel.preemption import PreemptionHandler
 from d2plm_megatron.parallel.processes import Processes, model_parallel
 from d2plm_megatron.training.engine import Engine
@@ -146,7 +146,7 @@ def test_the_loop_waits_once_more_when_it_reports(
     train = replace(RECIPE.train, max_steps=6, log_every_steps=3)
     reads = []
     with on_a_gpu(RECIPE.parallel) as (processes, traffic):
-        trainer = Trainer(replace(RECIPE, output=str(tmp_path), data=data, train=train), processes)
+        trainer = Trainer.of(replace(RECIPE, output=str(tmp_path), data=data, train=train), processes)
         prepare = trainer.engine.prepare
         monkeypatch.setattr(trainer.engine, "prepare", lambda step: (reads.append(traffic.num_reads), prepare(step)))
         monkeypatch.setattr(trainer, "_save", lambda is_best: reads.append(traffic.num_reads))

@@ -11,11 +11,16 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+import megatron.core.distributed.fsdp.mcore_fsdp_adapter as fsdp
+import megatron.core.distributed.fsdp.src.megatron_fsdp.param_and_grad_buffer as fsdp_buffers
+import megatron.core.optimizer as optimizer
+import megatron.core.tensor_parallel.random as random
 import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
-from torch.distributed.distributed_c10d import _coalescing_manager
 from torch.overrides import TorchFunctionMode
+
+from d2plm_megatron.parallel.megatron.torch_internals import coalesced
 
 CPU = torch.device("cpu")
 
@@ -28,7 +33,7 @@ def megatron_on_cpu() -> Iterator[None]:
         return
     with ExitStack() as undo:
         for target, name, value in [*_answers(), *_megatron_answers()]:
-            undo.enter_context(patch.object(target, name, value, create=True))
+            undo.enter_context(patch.object(target, name, value))
         undo.enter_context(_RedirectToCpu())
         yield
 
@@ -90,7 +95,7 @@ class _NoStream:
 @contextmanager
 def _coalesced_and_done(group: ProcessGroup, *args: Any, **kwargs: Any) -> Iterator[_NoStream]:
     """Collectives as one, done at the end of the block: beside asynchronous ones FSDP crashed (gloo, torch 2.13)."""
-    with _coalescing_manager(group):
+    with coalesced(group):
         yield _NoStream()
 
 
@@ -105,7 +110,6 @@ def _answers() -> Iterator[tuple[Any, str, Any]]:
     yield cuda, "current_stream", lambda *args, **kwargs: _NoStream()
     yield cuda, "stream", lambda stream: contextlib.nullcontext()
     yield cuda, "is_current_stream_capturing", lambda: False
-    yield cuda, "FloatTensor", torch.FloatTensor
     for module in (cuda, cuda.random):
         yield module, "get_rng_state", lambda *args, **kwargs: torch.get_rng_state()
         yield module, "set_rng_state", lambda state, *args, **kwargs: torch.set_rng_state(state)
@@ -113,12 +117,7 @@ def _answers() -> Iterator[tuple[Any, str, Any]]:
 
 
 def _megatron_answers() -> Iterator[tuple[Any, str, Any]]:
-    """(object, attribute, value) for Megatron's own modules, imported late: they ask CUDA while being imported."""
-    import megatron.core.distributed.fsdp.mcore_fsdp_adapter as fsdp
-    import megatron.core.distributed.fsdp.src.megatron_fsdp.param_and_grad_buffer as fsdp_buffers
-    import megatron.core.optimizer as optimizer
-    import megatron.core.tensor_parallel.random as random
-
+    """(object, attribute, value) for Megatron's own modules."""
     yield fsdp_buffers, "_coalescing_manager", _coalesced_and_done
     yield random, "_set_cuda_rng_state", lambda state, *args, **kwargs: torch.set_rng_state(state)
     # Where Transformer Engine is installed, Megatron would take its optimizer, which is for GPUs alone.

@@ -1,0 +1,98 @@
+"""What t = 0 is made of: x0, and with it which tokens may still change and what a model's likelihood is."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.special import entr
+
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.objectives.uniform_bound import markov_bound
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import KeyedRng, Stream
+
+
+class Source(Protocol):
+    """The distribution of x0. Corruption, likelihood and sampler ask it all that depends on what noise looks like."""
+
+    def draw(self, rng: KeyedRng, *keys: Tensor) -> Tensor:
+        """x0, int64, of the shape of the keys."""
+        ...
+
+    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
+        """The tokens of x_t that may be noise, bool [T]: what they were is asked of the encoder, and they may jump."""
+        ...
+
+    def bound(
+        self, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor, kappa_T: Tensor, importance_T: Tensor
+    ) -> Tensor:
+        """The negative ELBO at tokens that may be noise, nats per drawn time, [T], float64.
+
+        Args:
+            log_posterior_TV: log p(x1 | x_t).
+            x1_T: clean ids, canonical.
+            xt_T: noisy ids.
+            kappa_T: share of data at the time of each token, float64.
+            importance_T: kappa' over the density of that time; see MixturePath.importance.
+        """
+        ...
+
+    def last_nll(self, left: float) -> float:
+        """What it costs, in nats per residue, to finish without the encoder when the share `left` may be noise."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mask:
+    """x0 is a mask. A visible residue is known, so that masks alone may change (SUBS, arXiv:2406.07524)."""
+
+    def draw(self, rng: KeyedRng, *keys: Tensor) -> Tensor:
+        """Masks."""
+        return torch.full_like(keys[0], alphabet.MASK)
+
+    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
+        """The masks."""
+        return tokens_T == alphabet.MASK
+
+    def bound(
+        self, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor, kappa_T: Tensor, importance_T: Tensor
+    ) -> Tensor:
+        """kappa' / (1 - kappa) times the cross-entropy."""
+        log_p_of_x1_T = log_posterior_TV.gather(-1, x1_T[:, None])[:, 0].double()
+        return -(importance_T / (1 - kappa_T)) * log_p_of_x1_T
+
+    def last_nll(self, left: float) -> float:
+        """A mask becomes any residue."""
+        return left * math.log(alphabet.NUM_CANONICAL)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """x0 is one of the 20 canonical residues, all alike. Any residue may be noise."""
+
+    def draw(self, rng: KeyedRng, *keys: Tensor) -> Tensor:
+        """Random residues."""
+        return alphabet.FIRST_CANONICAL + rng.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
+
+    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
+        """All residues that are scored."""
+        return pack.scored_T
+
+    def bound(
+        self, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor, kappa_T: Tensor, importance_T: Tensor
+    ) -> Tensor:
+        """See uniform_bound.py."""
+        x1_T, xt_T = (ids_T - alphabet.FIRST_CANONICAL for ids_T in (x1_T, xt_T))
+        return markov_bound(log_posterior_TV[:, alphabet.CANONICAL], x1_T, xt_T, kappa_T, importance_T)
+
+    def last_nll(self, left: float) -> float:
+        """A residue stays, but for the chance that it is noise, with which it becomes any other."""
+        others = alphabet.NUM_CANONICAL - 1
+        wrong = torch.tensor(left * others / alphabet.NUM_CANONICAL, dtype=torch.float64)
+        return float(entr(wrong) + entr(1 - wrong) + wrong * math.log(others))
+
+
+SOURCES: dict[str, Source] = {"mask": Mask(), "uniform": Uniform()}
+"""By the word of objective.source."""

@@ -1,0 +1,39 @@
+"""Weights that a run begins with and that are not drawn: of its own checkpoint, or of the run that it begins from."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from d2plm_megatron.checkpoint import tensors
+from d2plm_megatron.model import backend, time_conditioning, weights
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """A group of tensors in a checkpoint that is an encoder.
+
+    Attributes:
+        folder: of the checkpoint, which was saved in any layout.
+        group: EMA or RAW.
+        adds_time: the encoder to fill has time conditioning, that of the checkpoint has none.
+    """
+
+    folder: Path
+    group: str
+    adds_time: bool = False
+
+    def fill(self, boxed: tensors.Boxed) -> None:
+        """Sets the given boxes in place.
+
+        Added time conditioning is set so that every layer computes what it did without, to the bit.
+
+        Raises ValueError when the checkpoint lacks one of them, and Damaged when its files are not as its index says.
+        """
+        stored = []
+        for box, values in boxed:
+            if self.adds_time and time_conditioning.NAME in box.name:
+                values.copy_(weights.open_gates(box).to(values.device).view(values.shape))
+            elif self.adds_time:
+                stored.append((replace(box, name=backend.name_without_time(box.name)), values))
+            else:
+                stored.append((box, values))
+        tensors.load(self.folder, {self.group: stored})

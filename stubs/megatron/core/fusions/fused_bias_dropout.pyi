@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+def get_bias_dropout_add(training: bool, fused: bool) -> Callable: ...

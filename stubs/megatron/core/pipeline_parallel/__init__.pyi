@@ -1,0 +1,3 @@
+from megatron.core.pipeline_parallel.schedules import _Schedule
+
+def get_forward_backward_func(pp_size: int | None = ..., vp_size: int | None = ...) -> _Schedule: ...

@@ -1,0 +1,3 @@
+from torch.distributed import ProcessGroup
+
+def get_pp_last_rank(pp_group: ProcessGroup) -> int: ...

@@ -1,0 +1,5 @@
+from torch.distributed import ProcessGroup
+
+class ProcessGroupCollection:
+    pp: ProcessGroup
+    dp_cp: ProcessGroup

@@ -1,0 +1,3 @@
+from torch import Tensor
+
+def to_local_if_dtensor(tensor: Tensor) -> Tensor: ...

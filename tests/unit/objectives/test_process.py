@@ -1,0 +1,61 @@
+"""What evaluation and generation are given, beside what training is given."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from d2plm_megatron import config
+from d2plm_megatron.objectives import build, build_process
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.rng import KeyedRng
+
+ALONG_A_PATH = [config.Absorbing(schedule="cosine"), config.FlowMatching(schedule="cubic:0:2"),
+                config.FlowMatching(source="uniform")]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", ALONG_A_PATH, ids=["absorbing", "mask", "uniform"])
+def test_elbo_is_what_training_reports_of_the_same_noise(make_pack, options):
+    """To the bit; and of a wrong guess it is more."""
+    pack, elbo = make_pack([40, 60]), build_process(options).likelihoods()["elbo"]
+    logits_TV = torch.randn(100, alphabet.SIZE, generator=torch.Generator().manual_seed(0))
+    noisy = elbo.corrupt(pack, KeyedRng(1, 0))
+    trained = type(build(options))(elbo.path, *list(vars(build(options)).values())[1:])
+    assert elbo.loss(logits_TV, noisy).metrics["nll"] == trained.loss(logits_TV, noisy).metrics["nll"]
+    right_TV = 10.0 * torch.nn.functional.one_hot(pack.tokens_T, alphabet.SIZE)
+    assert elbo.loss(right_TV, noisy).total < 0.1 * elbo.loss(logits_TV, noisy).total
+
+
+@pytest.mark.parametrize("options", [*ALONG_A_PATH, config.MaskedLM()])
+def test_every_process_can_be_compared(options):
+    assert "elbo" in build_process(options).likelihoods()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled(config.MaskedLM):
+    """As an own objective: MLM, but with a teacher that only training may load."""
+
+    name: str = config.option("distilled", "which objective this is", ("distilled",))
+
+    def build(self):
+        raise AssertionError("the teacher was loaded")
+
+
+def test_nothing_that_training_needs_is_built_for_a_process():
+    assert build_process(Distilled()).likelihoods().keys() == {"masked", "elbo"}
+    with pytest.raises(AssertionError, match="the teacher was loaded"):
+        build(Distilled())
+
+
+def test_what_an_own_class_lacks_is_named():
+    class Bare(config.Objective):
+        pass
+
+    class Empty(config.Objective):
+        def build(self):
+            return object()
+
+    with pytest.raises(ValueError, match=r"objective\.name=mine: its class Bare has no build_process\(\)"):
+        build_process(Bare(name="mine"))
+    with pytest.raises(ValueError, match=r"objective\.name=mine: what Empty\.build\(\) returns has no corrupt"):
+        build(Empty(name="mine"))
