@@ -87,9 +87,13 @@ class LossTerms:
     Attributes:
         total: scalar, the sum that gradients are taken of.
         count: scalar int64, what the sum is divided by.
-        metrics: further numbers as (sum, count), by name.
+        metrics: further numbers as (sum, count), by name; "nll" is among them.
     """
 
     total: Tensor
     count: Tensor
     metrics: dict[str, tuple[Tensor, Tensor]]
+
+    def __post_init__(self) -> None:
+        if "nll" not in self.metrics:
+            raise ValueError('LossTerms: metrics must hold "nll", of which exp(sum / count) is a perplexity')

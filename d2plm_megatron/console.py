@@ -23,13 +23,16 @@ from rich.progress import (
 )
 from typer.core import TyperCommand
 
+from d2plm_megatron import own_code
+from d2plm_megatron.own_code import TRACEBACK_VARIABLE
+
 console = Console(stderr=True, highlight=False)
 
 WAIT_FOR_MAIN_SECONDS = 5
-TRACEBACK_VARIABLE = "D2PLM_TRACEBACK"
 
 _PACKAGE = "d2plm-megatron"
 _INTERRUPTED = 130
+_MENDABLE = (ValueError, OSError, EOFError, ModuleNotFoundError)
 _LONGEST_WORD, _LONGEST_LINE = 300, 1_500
 _UsageError: Any = typer.BadParameter.__base__  # it has no public name of its own
 
@@ -93,15 +96,16 @@ def run(
 
 @contextmanager
 def errors_as_one_line() -> Iterator[None]:
-    """Turns errors that a user can mend into one line on stderr and exit code 2."""
+    """Turns errors that a user can mend into one line on stderr and exit code 2: all those in a file of the user's."""
     try:
         yield
-    except (ValueError, OSError, EOFError, ModuleNotFoundError) as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
+    except Exception as error:
+        own = own_code.told(error)
+        if os.environ.get(TRACEBACK_VARIABLE) or not (own or isinstance(error, _MENDABLE)):
             raise
         if os.environ.get("RANK", "0") != "0":
             time.sleep(WAIT_FOR_MAIN_SECONDS)  # in which torchrun ends this process, if the main one has said the same
-        print(f"error: {describe(error)}", file=sys.stderr)
+        print(f"error: {one_line(own) if own else describe(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -9,7 +9,16 @@ New here: a key of a recipe, a size of the model, a check between keys.
 from d2plm_megatron.config.checks import at_least, between, nearest_multiple, one_of, option
 from d2plm_megatron.config.data import Data, Source
 from d2plm_megatron.config.model import MODEL_SIZES, Model
-from d2plm_megatron.config.objective import OBJECTIVES, Absorbing, FlowMatching, MaskedLM, Objective, parse_schedule
+from d2plm_megatron.config.objective import (
+    OBJECTIVES,
+    Absorbing,
+    FlowMatching,
+    MaskedLM,
+    Objective,
+    Timed,
+    parse_schedule,
+)
+from d2plm_megatron.config.own_objective import register
 from d2plm_megatron.config.recipe import Recipe
 from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Track, Train, Validation
 
@@ -27,6 +36,7 @@ __all__ = [
     "Parallel",
     "Recipe",
     "Source",
+    "Timed",
     "Track",
     "Train",
     "Validation",
@@ -36,4 +46,5 @@ __all__ = [
     "one_of",
     "option",
     "parse_schedule",
+    "register",
 ]

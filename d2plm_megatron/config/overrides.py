@@ -21,13 +21,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from d2plm_megatron import own_code
 from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe, one_of
 from d2plm_megatron.config.other_names import RENAMED, advice_for
+from d2plm_megatron.config.own_objective import DEFINED_IN, defined_in
 from d2plm_megatron.files import check_ordinary
 
 GROUPS: dict[str, dict[str, Any]] = {
     "model": MODEL_SIZES,
-    "objective": {name: objective() for name, objective in OBJECTIVES.items()},
+    "objective": OBJECTIVES,
 }
 INTERPOLATION = "${"
 LARGEST_RECIPE_BYTES, DEEPEST_RECIPE = 1 << 20, 8
@@ -42,6 +44,7 @@ def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     Raises ValueError in one line: an unknown key with what to write instead, a value of the wrong type, or one that
     the recipe refuses.
     """
+    own_code.load_named()
     typed = [_split(override) for override in overrides]
     parts = dict(vars(recipe)) | {key: _choice(key, text) for key, text in typed if key in GROUPS}
     changes: dict[str, dict[str, Any]] = {}
@@ -59,19 +62,33 @@ def keys_of(recipe: Recipe) -> dict[str, tuple[Any, str]]:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML, which `from_yaml` reads back."""
-    return OmegaConf.to_yaml(OmegaConf.structured(recipe))
+    """The recipe as YAML, which `from_yaml` reads back. Of an own objective it says in which file that is."""
+    typed = OmegaConf.structured(recipe)
+    if (where := defined_in(recipe.objective)) is None:
+        return OmegaConf.to_yaml(typed)
+    plain = OmegaConf.create(OmegaConf.to_container(typed))
+    assert isinstance(plain, DictConfig)
+    plain["objective"][DEFINED_IN] = where
+    return OmegaConf.to_yaml(plain)
 
 
 def from_yaml(path: Path) -> Recipe:
-    """Reads a recipe that `to_yaml` wrote. Raises ValueError when the file holds something else."""
+    """Reads a recipe that `to_yaml` wrote. Raises ValueError when the file holds something else.
+
+    An own objective must be known already, or be in a file that D2PLM_IMPORT names: nothing is run because a YAML file
+    says so.
+    """
+    own_code.load_named()
     try:
         loaded = _plain_yaml(path)
         if renamed := _renamed(loaded):
             raise ValueError(f"{path}: {renamed}: {advice_for(renamed, [])}")
-        name = OmegaConf.select(loaded, "objective.name")
+        name, where = _objective_of(loaded)
         if name not in OBJECTIVES:
-            raise ValueError(f"{path}: objective.name={name}: allowed are {', '.join(OBJECTIVES)}")
+            named = f"; it was defined in {where}: to run that file, name it with {own_code.VARIABLE}=FILE"
+            raise ValueError(
+                f"{path}: objective.name={name}: allowed are {', '.join(OBJECTIVES)}{named if where else ''}"
+            )
         schema = _writable(Recipe(objective=OBJECTIVES[name]()))
         merged = OmegaConf.merge(schema, loaded)
         assert isinstance(merged, DictConfig)
@@ -80,6 +97,13 @@ def from_yaml(path: Path) -> Recipe:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _objective_of(loaded: DictConfig) -> tuple[Any, Any]:
+    """(name of the objective, where it is defined if it is an own one), the latter taken out of what was loaded."""
+    part = OmegaConf.select(loaded, "objective")
+    where = part.pop(DEFINED_IN, None) if isinstance(part, DictConfig) else None
+    return OmegaConf.select(loaded, "objective.name"), where
 
 
 def _renamed(loaded: DictConfig) -> str | None:
@@ -151,7 +175,8 @@ def _split(override: str) -> tuple[str, str]:
 
 def _choice(group: str, name: str) -> Any:
     one_of(group, name, tuple(GROUPS[group]))
-    return GROUPS[group][name]
+    chosen = GROUPS[group][name]
+    return chosen() if isinstance(chosen, type) else chosen
 
 
 def _keys(parts: Mapping[str, Any]) -> Iterator[tuple[str, Any, dataclasses.Field]]:

@@ -30,7 +30,10 @@ def build(options: config.Objective) -> Objective:
 def build_process(options: config.Objective) -> Process:
     """The process of a recipe's objective: what evaluation and generation need. Raises what `build` raises."""
     if hasattr(options, "build_process"):
-        return _own(options, "build_process", ("path", "likelihoods"))
+        process = _own(options, "build_process", ("path", "likelihoods"))
+        if "elbo" not in process.likelihoods():
+            raise ValueError(f'objective.name={options.name}: there is no "elbo" among the likelihoods of its process')
+        return process
     match options:
         case config.Absorbing():
             return PathProcess(AbsorbingDiffusion.of(options).path)
