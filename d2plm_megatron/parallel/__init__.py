@@ -1,4 +1,4 @@
 """How processes are started and grouped, with GPUs and without.
 
-New here: a launcher or a cluster (launched.py), a private part of Megatron (megatron.py).
+New here: a launcher or a cluster (launched.py), a private part of Megatron (its door, megatron).
 """

@@ -30,9 +30,7 @@ APPENDED = {
     "d2plm evaluate": "--draws 2",
     "d2plm generate": "--num-sequences 8 --steps 4",
     "torchrun": "train.max_steps=2",
-    "torchrun --nproc-per-node 2 recipes/absorbing_tiny.py data.train=data/family/train parallel.sharding=parameters": (
-        "train.max_steps=3"
-    ),
+    "torchrun --nproc-per-node 2 -m d2plm_megatron train absorbing_tiny": "train.max_steps=3",
 }
 """What is added to a command, by its longest beginning, so that it takes seconds and needs no network."""
 

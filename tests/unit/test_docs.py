@@ -107,14 +107,3 @@ def test_changelog_has_every_key_that_was_renamed() -> None:
     log = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     missing = [old for old, new in RENAMED.items() if f"| `{old}` | `{new}` |" not in log]
     assert not missing, missing
-
-
-def test_where_things_go_names_what_is_there() -> None:
-    table = (
-        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where things go")[2].partition("\n## ")[0]
-    )
-    named = [
-        path for row in re.findall(r"^\| .*$", table, re.MULTILINE) for path in re.findall(r"`([\w./]+/[\w./]*)`", row)
-    ]
-    assert len(named) > 10
-    assert [path for path in named if not (ROOT / path).exists()] == []

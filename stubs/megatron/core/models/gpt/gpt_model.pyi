@@ -13,8 +13,6 @@ class GPTModel(torch.nn.Module):
     decoder: TransformerBlock
     pre_process: bool
     post_process: bool
-    embedding: torch.nn.Module
-    decoder: TransformerBlock
     def __init__(
         self,
         config: TransformerConfig,
