@@ -1,5 +1,6 @@
 """From a trained model and a request to a FASTA file."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from d2plm_megatron.console import note, progress
@@ -11,15 +12,20 @@ from d2plm_megatron.sampling.config import Samples, SamplingConfig
 def generate(model: TrainedModel, config: SamplingConfig, output: Path) -> Samples:
     """Generates the proteins and writes them."""
     seen = model.checkpoint.recipe.data.max_length_residues
-    if config.longest > seen:
+    if config.longest > seen and model.processes.is_main:
         note(f"{config.longest:,} residues were asked for, and training saw proteins of {seen:,} at most")
-    with progress("generating", config.num_sequences, "proteins") as advance:
+    bar = progress("generating", config.num_sequences, "proteins")
+    with bar if model.processes.is_main else nullcontext(_unseen) as advance:
         samples = model.sample(config, advance)
     if model.processes.is_main:
         origin = _origin(model, config)
         records = (f">generated_{i + 1:06d} {origin}\n{s}\n" for i, s in enumerate(samples.sequences))
         write_text(output, "".join(records))
     return samples
+
+
+def _unseen(number: int) -> None:
+    """Stands for the bar, which the main process shows."""
 
 
 def _origin(model: TrainedModel, config: SamplingConfig) -> str:

@@ -207,7 +207,8 @@ def test_proteins_get_in_company_what_they_get_alone(name: str, trained) -> None
             for order in orders:
                 for tokens_per_pack in (60, 8192):
                     found = map(np.asarray, ask(order, tokens_per_pack=tokens_per_pack))
-                    assert closeness(list(found), [alone[protein] for protein in order]) < 20 * ROUNDING
+                    for protein, values in zip(order, found, strict=True):
+                        assert np.allclose(values, alone[protein], rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_perplexity_is_that_of_the_evaluation(trained) -> None:
