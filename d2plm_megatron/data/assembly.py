@@ -1,4 +1,4 @@
-"""From the parts of proteins that make up a pack to its tokens."""
+"""Turns the parts of proteins that make up a pack into tokens."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,9 @@ def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, opt
 
     Args:
         sources: the proteins of each corpus.
-        slices: what the pack holds.
-        epoch: that it belongs to.
-        options: how many tokens.
+        slices: the parts of proteins in the pack.
+        epoch: the epoch that the pack belongs to.
+        options: of which `tokens_per_pack` counts here.
 
     Raises ValueError naming the protein whose bytes are no residues, or the file that has shrunk.
     """
@@ -50,7 +50,7 @@ def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, opt
 
 
 def _residues(sources: Sequence[IndexedProteins], slices: Slices) -> np.ndarray:
-    """The ids of all slices, end to end, uint8."""
+    """The ids of the residues of all slices, end to end, uint8."""
     for number in set(slices.corpora.tolist()):
         sources[number].check_size()
     stops = (slices.places + slices.num_residues).tolist()

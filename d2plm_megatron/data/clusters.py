@@ -1,7 +1,7 @@
 """Clusters of proteins, of which a pass over a corpus draws one member each.
 
-As ESM-2 (Lin et al. 2023) draws a UniRef50 cluster and then one of its UniRef90 members, so that large families, of
-which there are many near-copies, do not crowd out the rest.
+ESM-2 (Lin et al. 2023) drew a UniRef50 cluster and then one of its UniRef90 members. Large families, of which there are
+many near-copies, then do not crowd out the others.
 """
 
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ _CLUSTERS_AT_ONCE = 1 << 20
 
 
 class Clusters:
-    """The clusters of a file, mapped into memory, read and checked when asked for; `len(clusters)` is C.
+    """The clusters in a file, which is mapped into memory; `len(clusters)` is C.
 
     Args:
         path: of the file.
-        num_proteins: of the corpus, N.
+        num_proteins: how many proteins the corpus has, N.
 
-    Raises FileNotFoundError if there is no such file and ValueError if it is no clustering of N proteins; only the ends
-    are looked at, and what is drawn. What is drawn raises ValueError where it is damaged.
+    Raises FileNotFoundError if there is no such file, and ValueError if it is no clustering of N proteins. Opening
+    checks the ends of the file only; a cluster is checked when it is drawn, which raises ValueError if it is damaged.
     """
 
     def __init__(self, path: str | Path, num_proteins: int) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileNotFoundError(f"{path} is missing; python -m data_tools.cluster makes it")
+            raise FileNotFoundError(f"{path} is missing; d2plm data cluster makes it")
         try:
             self._file = MappedFile(self.path)
             both = np.lib.format.open_memmap(self.path, mode="r")
@@ -56,11 +56,11 @@ class Clusters:
         return self._checked(self._members[self._boundaries[chosen] + numbers])
 
     def identity(self) -> dict[str, Any]:
-        """What tells these clusters from others, for JSON: their number, and a sample of the file."""
+        """What tells these clusters from others, as JSON: their number, and a checksum of a sample of the file."""
         return {"clusters": len(self), "sample": sample_of([self._file])}
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(proteins, sizes) of all clusters, in order, a million at a time: int64, cluster after cluster."""
+        """Yields (proteins, sizes) of all clusters in order, some million proteins at a time; both are int64."""
         for first in range(0, len(self), _CLUSTERS_AT_ONCE):
             self._file.check_size()
             bounds = self._boundaries[first : first + _CLUSTERS_AT_ONCE + 1]

@@ -52,7 +52,7 @@ class Substitutions:
         return np.maximum(mixed * self._root / self._root[residues, None], 0.0)
 
     def mean_identity(self, residues: np.ndarray, times: np.ndarray) -> float:
-        """The expected share of sites whose residue is the same after the sites' times."""
+        """The expected fraction of sites whose residue is the same after the sites' times."""
         stays = (self._modes[residues] ** 2 * np.exp(np.outer(times, self._speeds))).sum(axis=1)
         return float(stays.mean())
 
@@ -78,7 +78,7 @@ class Lineage:
         return "".join(CANONICAL_LETTERS[residue] for residue in self.residues)
 
     def identity(self, ancestor: "Lineage") -> float:
-        """The share of the ancestor's remaining residues that are unchanged; 0 if none remains."""
+        """The fraction of the ancestor's remaining residues that are unchanged; 0 if none remains."""
         inherited = self.sites >= 0
         same = self.residues[inherited] == ancestor.residues[self.sites[inherited]]
         return float(same.mean()) if same.size else 0.0
@@ -91,7 +91,7 @@ def found_family(sequence: str, rng: np.random.Generator) -> Lineage:
 
 
 def depth_of_identity(ancestor: Lineage, mean_identity: float, process: Substitutions) -> float:
-    """The depth of tree, in expected substitutions per site, whose leaves keep this share of the ancestor's residues.
+    """The depth of a tree (expected substitutions per site) whose leaves keep this fraction of the ancestor's residues.
 
     By bisection on the expectation under a strict clock. Raises ValueError if no depth up to 64 changes that much.
     """
