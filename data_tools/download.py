@@ -1,6 +1,6 @@
 """Downloads databases of UniProt from its server or a mirror, resumes after a break, and checks every byte.
 
-    python -m data_tools.download uniref50 --output raw
+    d2plm download uniref50 --output raw
 
 leaves raw/uniref50.fasta.gz and raw/uniref50.json. The latter says where the file is from, when it was fetched, which
 release it is of, and its checksum. Size, checksum and release are taken from the RELEASE.metalink that UniProt puts

@@ -1,7 +1,7 @@
 """LMDB to Megatron's indexed dataset: PREFIX.bin and PREFIX.idx, one byte per residue.
 
 A large database can be converted by several processes or machines, a shard each: `--shard 3/8` writes PREFIX-3-of-8.bin
-and .idx. `python -m data_tools.merge` puts the shards together to the same bytes as one pass.
+and .idx. `d2plm data merge` puts the shards together to the same bytes as one pass.
 """
 
 import re

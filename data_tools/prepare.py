@@ -1,6 +1,6 @@
 """Raw proteins to training data in one command: cleaned, without duplicates, split, without homologs of validation.
 
-    python -m data_tools.prepare --input uniref50.fasta.gz --output data/uniref50
+    d2plm prepare --input uniref50.fasta.gz --output data/uniref50
 
 writes train and validation as .lmdb and as .bin/.idx, manifest.json (what was done), histograms.png and rejected.tsv.
 Memory does not grow with the input. After a kill the same command goes on. The same input and parameters give the same

@@ -1,4 +1,4 @@
-"""python -m d2plm_megatron.checkpoint inspect|verify|strip|consolidate PATH"""
+"""d2plm checkpoint inspect|verify|strip|consolidate PATH"""
 
 import math
 from collections.abc import Iterator

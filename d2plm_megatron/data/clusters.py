@@ -30,7 +30,7 @@ class Clusters:
     def __init__(self, path: str | Path, num_proteins: int) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileNotFoundError(f"{path} is missing; python -m data_tools.cluster makes it")
+            raise FileNotFoundError(f"{path} is missing; d2plm data cluster makes it")
         try:
             self._file = MappedFile(self.path)
             both = np.lib.format.open_memmap(self.path, mode="r")

@@ -12,7 +12,7 @@ from d2plm_megatron.rng import KeyedRng, Stream
 
 
 def draw(corpus: Corpus, first: int, last: int, seed: int, options: Data) -> Slices:
-    """What draws first to last, counted over all passes, bring: each pass is a permutation of its own."""
+    """The slices that draws `first` to `last`, over all passes, bring. Each pass has its own permutation."""
     draws = torch.arange(first, last)
     rng = KeyedRng(seed, draws // len(corpus))
     chosen = permuted(draws % len(corpus), len(corpus), rng)
@@ -22,7 +22,7 @@ def draw(corpus: Corpus, first: int, last: int, seed: int, options: Data) -> Sli
 
 
 def draw_members(clusters: Clusters, chosen: Tensor, rng: KeyedRng) -> Tensor:
-    """One protein of each of the chosen clusters, int64: by the noise of the pass and the cluster."""
+    """One protein of each of the chosen clusters, int64, drawn by the noise of the pass and of the cluster."""
     sizes = clusters.sizes(chosen.numpy())
     numbers = rng.integers(Stream.MEMBER, from_numpy(sizes), chosen)
     return from_numpy(clusters.members(chosen.numpy(), numbers.numpy()))

@@ -13,15 +13,15 @@ def meant_by(prefix: str) -> str:
     if path.suffix in (".bin", ".idx"):
         return f"{_RULE}: write {without_ending}"
     if path.suffix == ".lmdb" or (path / "data.mdb").is_file():
-        command = f"python -m data_tools.lmdb_to_indexed --input {quote(prefix)} --output {quote(str(without_ending))}"
+        command = f"d2plm data lmdb-to-indexed --input {quote(prefix)} --output {quote(str(without_ending))}"
         return f"{_RULE}; {command} makes one of this LMDB"
     if path.is_dir():
         inside = sorted(str(index.with_suffix("")) for index in path.glob("*.idx"))
         return f"{prefix} is a folder, in which lies {' and '.join(inside) or 'no dataset'}; {_RULE}"
     if path.is_file():
-        command = f"python -m data_tools.prepare --input {quote(prefix)} --output {quote(_stem(path))}"
+        command = f"d2plm prepare --input {quote(prefix)} --output {quote(_stem(path))}"
         return f"{_RULE}; {command} makes datasets of proteins, as {_stem(path)}/train and {_stem(path)}/validation"
-    return f"{_RULE}; python -m data_tools.prepare makes one of proteins"
+    return f"{_RULE}; d2plm prepare makes one of proteins"
 
 
 def _stem(path: Path) -> str:

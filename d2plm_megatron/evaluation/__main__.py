@@ -1,4 +1,4 @@
-"""python -m d2plm_megatron.evaluation CHECKPOINT --data PREFIX_OR_FASTA"""
+"""d2plm evaluate CHECKPOINT --data PREFIX_OR_FASTA"""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""python -m d2plm_megatron.generation CHECKPOINT --num-sequences 64 --length 100:200"""
+"""d2plm generate CHECKPOINT --num-sequences 64 --length 100:200"""
 
 from pathlib import Path
 from typing import Annotated

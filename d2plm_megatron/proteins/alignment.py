@@ -7,8 +7,7 @@ would tell nothing, since any two proteins share some short stretch with a high 
 
 from dataclasses import dataclass
 from functools import cache
-
-from Bio.Align import PairwiseAligner, substitution_matrices
+from typing import Any
 
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 
@@ -68,7 +67,9 @@ def similarity(first: str, second: str) -> float:
 
 
 @cache
-def _aligner() -> PairwiseAligner:
+def _aligner() -> Any:
+    from Bio.Align import PairwiseAligner  # slow, and not every command aligns
+
     return PairwiseAligner(
         mode="local",
         substitution_matrix=_blosum62(),
@@ -78,7 +79,9 @@ def _aligner() -> PairwiseAligner:
 
 
 @cache
-def _blosum62() -> substitution_matrices.Array:
+def _blosum62() -> Any:
+    from Bio.Align import substitution_matrices
+
     return substitution_matrices.load("BLOSUM62")
 
 

@@ -23,7 +23,7 @@ _KINDS = (
         "a PHYLIP alignment",
         _CONVERT.format(name="phylip-relaxed") + ", then read it with --gaps remove",
     ),
-    (rb"# STOCKHOLM", "a Stockholm alignment", "python -m data_tools.fasta_to_lmdb reads it, with --gaps remove"),
+    (rb"# STOCKHOLM", "a Stockholm alignment", "d2plm data fasta-to-lmdb reads it, with --gaps remove"),
     (
         rb"(?:HEADER|ATOM  |CRYST1|MODEL )",
         "a PDB structure",

@@ -1,4 +1,4 @@
-"""python -m d2plm_megatron.report RUN --reference corpus.fasta"""
+"""d2plm report RUN --reference corpus.fasta"""
 
 import json
 import time
@@ -39,11 +39,12 @@ def main(
     read = [*RunFolder(folder).own_files(), *filter(None, (samples, evaluation, reference))]
     check_outputs([page, page.with_suffix(".json")], read)
 
-    from d2plm_megatron.report.page import render  # with matplotlib, jinja2 and Biopython
     from d2plm_megatron.report.results import gather, numbers
-    from d2plm_megatron.report.table import print_report
 
     findings = gather(folder, samples, evaluation, reference)
+    from d2plm_megatron.report.page import render  # with matplotlib and jinja2
+    from d2plm_megatron.report.table import print_report
+
     write_text(page.with_suffix(".json"), json.dumps(numbers(findings), indent=1) + "\n")
     write_text(page, render(findings, page))
     print_report(findings)

@@ -17,7 +17,7 @@ class Results:
 
     Attributes:
         run: the run itself.
-        evaluation: as `python -m d2plm_megatron.evaluation` wrote it.
+        evaluation: as `d2plm evaluate` wrote it.
         samples: the generated proteins.
         reference: real proteins to compare them with.
         novelty: of the samples against the reference.
@@ -55,9 +55,9 @@ class Results:
         """What the report cannot show, and the command that makes it."""
         run, held_out = quote(str(self.run.path)), quote(self.run.recipe.data.validation or "PREFIX")
         commands = {
-            "evaluation": f"python -m d2plm_megatron.evaluation {run} --data {held_out}",
-            "generation": f"python -m d2plm_megatron.generation {run}",
-            "report": f"python -m d2plm_megatron.report {run} --reference FASTA",
+            "evaluation": f"d2plm evaluate {run} --data {held_out}",
+            "generation": f"d2plm generate {run}",
+            "report": f"d2plm report {run} --reference FASTA",
         }
         absent = {
             "the learning curve (no metrics.jsonl in the run)": not self.run.metrics,

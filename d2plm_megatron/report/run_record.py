@@ -100,7 +100,7 @@ def _newest_state(run: RunFolder) -> dict[str, Any] | None:
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """The JSON that `python -m d2plm_megatron.evaluation` wrote; ValueError when it is something else."""
+    """The JSON that `d2plm evaluate` wrote; ValueError when it is something else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""python -m d2plm_megatron.checkpoint: what it shows, finds and writes of a run that was trained."""
+"""d2plm checkpoint: what it shows, finds and writes of a run that was trained."""
 
 from collections.abc import Callable
 from pathlib import Path

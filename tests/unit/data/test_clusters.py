@@ -75,7 +75,7 @@ def test_what_is_no_clustering_of_the_data_is_refused(tmp_path, array, num_prote
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "p.clusters.npy"
-    with pytest.raises(FileNotFoundError, match=r"data_tools\.cluster makes it"):
+    with pytest.raises(FileNotFoundError, match=r"d2plm data cluster makes it"):
         Clusters(path, 3)
     for content in (b"", b"cluster\tmember\n", np.lib.format.magic(1, 0)):
         path.write_bytes(content)

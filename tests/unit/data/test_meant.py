@@ -29,10 +29,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("data/train.idx", f"{RULE}: write data/train"),
         ("data", f"data is a folder, in which lies data/train and data/validation; {RULE}"),
         ("data/empty", f"data/empty is a folder, in which lies no dataset; {RULE}"),
-        ("raw.lmdb", f"{RULE}; python -m data_tools.lmdb_to_indexed --input raw.lmdb --output raw makes one"),
-        ("other", f"{RULE}; python -m data_tools.lmdb_to_indexed --input other --output other makes one"),
-        ("my own.fasta.gz", "python -m data_tools.prepare --input 'my own.fasta.gz' --output 'my own' makes"),
-        ("fam", "python -m data_tools.prepare --input fam --output fam_prepared makes"),
+        ("raw.lmdb", f"{RULE}; d2plm data lmdb-to-indexed --input raw.lmdb --output raw makes one"),
+        ("other", f"{RULE}; d2plm data lmdb-to-indexed --input other --output other makes one"),
+        ("my own.fasta.gz", "d2plm prepare --input 'my own.fasta.gz' --output 'my own' makes"),
+        ("fam", "d2plm prepare --input fam --output fam_prepared makes"),
     ],
 )
 def test_what_to_write_or_to_run(typed: str, answer: str) -> None:

@@ -31,7 +31,7 @@ _EVALUATION = {
 
 @pytest.fixture
 def evaluation() -> dict[str, Any]:
-    """What `python -m d2plm_megatron.evaluation --output` writes."""
+    """What `d2plm evaluate --output` writes."""
     return dict(_EVALUATION)
 
 

@@ -97,8 +97,8 @@ def test_a_report_of_a_run_alone_says_what_is_left_out(make_run, capsys):
     data = "--data 'held out/validation'"
     for absent, remedy in {
         "the learning curve": "no metrics.jsonl",
-        "perplexity": f"python -m d2plm_megatron.evaluation {folder} {data}",
-        "generated proteins": f"python -m d2plm_megatron.generation {folder}",
+        "perplexity": f"d2plm evaluate {folder} {data}",
+        "generated proteins": f"d2plm generate {folder}",
     }.items():
         for told in (printed, page.text):
             assert re.search(f"[lL]eft out: .*{absent} .*{re.escape(remedy)}", told)
@@ -108,7 +108,7 @@ def test_a_report_of_a_run_alone_says_what_is_left_out(make_run, capsys):
 def test_samples_without_a_reference_are_shown_without_novelty(make_run, make_fasta):
     page = write_report(make_run(), samples=make_fasta("mine.fasta", ["one", "two"]))
     assert page.tags.count("img") == 4
-    assert "novelty and families (no --reference; give real proteins with: python -m" in page.text
+    assert "novelty and families (no --reference; give real proteins with: d2plm report" in page.text
     assert "nearest reference" not in page.text
 
 
