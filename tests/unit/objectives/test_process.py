@@ -1,12 +1,15 @@
 """What evaluation and generation are given, beside what training is given."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from d2plm_megatron import config
+from d2plm_megatron.batch import LossTerms
 from d2plm_megatron.objectives import build, build_process
+from d2plm_megatron.objectives.process import FROM_MASKS
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -55,7 +58,17 @@ def test_what_an_own_class_lacks_is_named():
         def build(self):
             return object()
 
+        def build_process(self):
+            return SimpleNamespace(path=FROM_MASKS, likelihoods=dict)
+
     with pytest.raises(ValueError, match=r"objective\.name=mine: its class Bare has no build_process\(\)"):
         build_process(Bare(name="mine"))
     with pytest.raises(ValueError, match=r"objective\.name=mine: what Empty\.build\(\) returns has no corrupt"):
         build(Empty(name="mine"))
+    with pytest.raises(ValueError, match=r'objective\.name=mine: there is no "elbo" among the likelihoods'):
+        build_process(Empty(name="mine"))
+
+
+def test_a_loss_without_nll_is_refused():
+    with pytest.raises(ValueError, match=r'LossTerms: metrics must hold "nll"'):
+        LossTerms(total=torch.tensor(0.0), count=torch.tensor(1), metrics={})
