@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from megatron.core.distributed.fsdp.mcore_fsdp_adapter import FullyShardedDataParallel
 from megatron.core.optimizer import ChainedOptimizer
+from megatron.core.optimizer.optimizer import FP32Optimizer
 from megatron.core.utils import to_local_if_dtensor
 from torch import Tensor
 
@@ -90,7 +91,7 @@ class MasterWeights:
     @torch.no_grad()
     def copy_to_model(self) -> None:
         """Makes the encoder compute with the present fp32 weights: rounds them to its precision and gathers them."""
-        if hasattr(self.optimizer, "_copy_main_params_to_model_params"):
+        if not isinstance(self.optimizer, FP32Optimizer):  # whose main weights are those of the model
             self.optimizer._copy_main_params_to_model_params()
         if self.sharded:
             self.wrapped.start_param_sync(force_sync=not self._is_fsdp)
@@ -129,7 +130,7 @@ Found = Iterator[tuple[str, int, Tensor, Tensor]]
 def _whole(wrapped: Any, optimizer: Any) -> Found:
     for name, parameter in wrapped.module.named_parameters():
         if parameter.requires_grad:
-            main_param = getattr(parameter, "main_param", parameter)
+            main_param = parameter if isinstance(optimizer, FP32Optimizer) else parameter.main_param
             yield name, 0, main_param.data.view(-1), main_param
 
 
