@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,21 +50,39 @@ class _Command(TyperCommand):
         return super().parse_args(ctx, spread)
 
 
-def run(*commands: Callable[..., Any]) -> None:
+def run(
+    *commands: Callable[..., Any],
+    program: str | None = None,
+    words: Sequence[str] | None = None,
+    advise: Callable[[str], str | None] = lambda option: None,
+) -> None:
     """Runs a command with its arguments read from the command line by its type hints; ends the process.
 
     Of several, the one that the first argument names. An option that is a list takes one or more values.
 
+    Args:
+        commands: functions whose parameters typer can read.
+        program: what the help calls the command; None for the name of the file that runs.
+        words: of the command line, after the command; None for all of this process.
+        advise: says what to write instead of an option that there is none of; None where it does not know.
+
     What a user can mend (ValueError, OSError, a missing optional package, a wrong option) ends in one line on stderr
     and exit code 2; set D2PLM_TRACEBACK=1 to see where it came from.
     """
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     for command in commands:
         app.command(cls=_Command)(command)
     with errors_as_one_line():
         try:
-            code = app(standalone_mode=False)
+            code = app(args=words, prog_name=program, standalone_mode=False)
         except _UsageError as error:
+            if advice := advise(getattr(error, "option_name", "")):
+                raise ValueError(f"{error.message}; {advice}") from error
             raise ValueError(f"{error.format_message()} (--help explains the options)") from error
         except typer.Abort as error:  # typer's word for these two
             raise error.__cause__ or KeyboardInterrupt from error
@@ -122,7 +140,11 @@ def describe(error: Exception) -> str:
 
 def _how_to_get(module: str) -> str:
     """The extra of this package that brings a module, as a command to append to a message; nothing where none does."""
-    for requirement in importlib.metadata.requires(_PACKAGE) or ():
+    try:
+        requirements = importlib.metadata.requires(_PACKAGE) or ()
+    except importlib.metadata.PackageNotFoundError:  # what runs is a checkout that was never installed
+        return ""
+    for requirement in requirements:
         name, _, marker = requirement.partition(";")
         extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
         if extra and re.match(r"[\w-]+", name)[0].replace("-", "_") == module.partition(".")[0]:  # type: ignore[index]

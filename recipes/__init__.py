@@ -1,1 +1,1 @@
-"""Which run: one file per recipe, executable by python and torchrun. A variant is its parent plus changed lines."""
+"""Which run: a file per recipe, run by python and torchrun. A variant names its parent and the lines that change."""

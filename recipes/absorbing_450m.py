@@ -1,7 +1,7 @@
 """Absorbing diffusion, 403 million parameters."""
 
 from d2plm_megatron.commandline.main import main
-from d2plm_megatron.config import EMA, MODEL_SIZES, Absorbing, Data, Optimizer, Recipe, Train
+from d2plm_megatron.config import EMA, Absorbing, Data, Model, Optimizer, Parallel, Recipe, Train
 
 
 def recipe() -> Recipe:
@@ -11,12 +11,15 @@ def recipe() -> Recipe:
     """
     return Recipe(
         name="absorbing_450m",
-        model=MODEL_SIZES["450m"],
-        objective=Absorbing(),
+        model=Model(num_layers=24, hidden_size=1024, num_attention_heads=16, ffn_hidden_size=4096),
+        objective=Absorbing(schedule="linear", weight="elbo"),
         data=Data(max_length_residues=1022, tokens_per_pack=8192),
-        optimizer=Optimizer(lr=4e-4, warmup_steps=2000, beta2=0.98, weight_decay=0.01),
+        optimizer=Optimizer(
+            lr=4e-4, schedule="cosine", warmup_steps=2000, min_lr_ratio=0.1, beta1=0.9, beta2=0.98, weight_decay=0.01
+        ),
         ema=EMA(decay=0.9999),
-        train=Train(max_steps=100_000, global_batch_tokens=1_048_576),
+        train=Train(max_steps=100_000, global_batch_tokens=1_048_576, precision="bf16"),
+        parallel=Parallel(tensor=1, pipeline=1, sharding="optimizer"),
     )
 
 

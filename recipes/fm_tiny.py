@@ -1,20 +1,20 @@
 """Discrete flow matching small enough for a CPU."""
 
-from dataclasses import replace
-
 from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import Recipe
-from recipes import absorbing_tiny, fm_450m
+from d2plm_megatron.config.recipe_files import vary
 
 
 def recipe() -> Recipe:
     """Discrete flow matching as in fm_450m, with 1.6 million parameters, for a CPU."""
-    parent = absorbing_tiny.recipe()
-    return replace(
-        parent,
+    return vary(
+        "absorbing_tiny",
+        "model.time_conditioning=true",
+        "objective=flow_matching",
+        "objective.source=mask",
+        "objective.loss=cross_entropy",
+        "objective.schedule=polynomial:2",
         name="fm_tiny",
-        model=replace(parent.model, time_conditioning=True),
-        objective=fm_450m.recipe().objective,
     )
 
 

@@ -1,16 +1,25 @@
 """Discrete flow matching from random residues: fm_450m with the uniform source and the loss that is a bound."""
 
-from dataclasses import replace
-
 from d2plm_megatron.commandline.main import main
-from d2plm_megatron.config import FlowMatching, Recipe
-from recipes import fm_450m
+from d2plm_megatron.config import EMA, Data, FlowMatching, Model, Optimizer, Parallel, Recipe, Train
 
 
 def recipe() -> Recipe:
     """Discrete flow matching from random residues, 441 million parameters: fm_450m with another source and loss."""
-    objective = FlowMatching(source="uniform", loss="generalised_kl", schedule="linear")
-    return replace(fm_450m.recipe(), name="fm_uniform_450m", objective=objective)
+    return Recipe(
+        name="fm_uniform_450m",
+        model=Model(
+            num_layers=24, hidden_size=1024, num_attention_heads=16, ffn_hidden_size=4096, time_conditioning=True
+        ),
+        objective=FlowMatching(source="uniform", loss="generalised_kl", schedule="linear"),
+        data=Data(max_length_residues=1022, tokens_per_pack=8192),
+        optimizer=Optimizer(
+            lr=4e-4, schedule="cosine", warmup_steps=2000, min_lr_ratio=0.1, beta1=0.9, beta2=0.98, weight_decay=0.01
+        ),
+        ema=EMA(decay=0.9999),
+        train=Train(max_steps=100_000, global_batch_tokens=1_048_576, precision="bf16"),
+        parallel=Parallel(tensor=1, pipeline=1, sharding="optimizer"),
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Masked language modelling small enough for a CPU."""
 
-from dataclasses import replace
-
 from d2plm_megatron.commandline.main import main
-from d2plm_megatron.config import MaskedLM, Recipe
-from recipes import absorbing_tiny
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.config.recipe_files import vary
 
 
 def recipe() -> Recipe:
     """Masked language modelling with 0.8 million parameters, for a CPU."""
-    return replace(absorbing_tiny.recipe(), name="mlm_tiny", objective=MaskedLM())
+    return vary("absorbing_tiny", "objective=mlm", name="mlm_tiny")
 
 
 if __name__ == "__main__":

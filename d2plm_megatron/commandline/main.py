@@ -4,30 +4,42 @@ What training takes is imported only to train: torch and Megatron take seconds, 
 a signal must not kill.
 """
 
-import argparse
 import json
-import re
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
-from d2plm_megatron.commandline.dry_run import check_batch, opening, print_plan
-from d2plm_megatron.config import Recipe
+from d2plm_megatron.commandline.dry_run import opening, print_plan, what_is_done
+from d2plm_megatron.config import OBJECTIVES, Recipe, one_of
 from d2plm_megatron.config.other_names import advice_for
 from d2plm_megatron.config.overrides import GROUPS, keys_of, resolve, to_yaml
-from d2plm_megatron.console import errors_as_one_line, show
+from d2plm_megatron.config.recipe_files import build
+from d2plm_megatron.console import run, show
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, world_size
+from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, rank, world_size
 from d2plm_megatron.parallel.preemption import PreemptionHandler, end_interrupted
-from d2plm_megatron.runs.folder import RunFolder
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="key=value", help="changes to the recipe, in Hydra's grammar", show_default=False),
+]
+Cfg = Annotated[str | None, typer.Option(metavar="job", help="print the recipe with all overrides as YAML, and stop")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="check the recipe, print what it takes, and stop")]
+WorldSize = Annotated[
+    int | None, typer.Option(help="of the dry run: number of processes; default as started", show_default=False)
+]
+GpuMemory = Annotated[
+    float | None, typer.Option(help="of the dry run: GiB of each GPU; default of the one here", show_default=False)
+]
+Help = Annotated[bool, typer.Option("--help", "-h", help="print this and all keys of the recipe, and stop")]
+_SMOKE_RUN = "no GPU: a smoke run (train.smoke_pack_tokens=null trains with the recipe's own batch)"
 
 
 def main(recipe: Callable[[], Recipe]) -> None:
-    """Runs a recipe from the command line.
+    """Runs the recipe of a file from the command line, as `d2plm train FILE` does; ends the process.
 
     Exit codes: 0 when it is done, 2 for what a user can mend, which one line on stderr names, and 75 when the run was
     interrupted and saved, so that the same command continues it.
@@ -35,16 +47,66 @@ def main(recipe: Callable[[], Recipe]) -> None:
     Args:
         recipe: returns the recipe; its docstring says what it is for.
     """
-    with errors_as_one_line():
-        arguments = _parser(recipe).parse_intermixed_args()
-        adopt_slurm()
-        chosen = resolve(recipe(), arguments.overrides)
-        if arguments.cfg:
-            print(to_yaml(chosen), end="")
-        elif arguments.dry_run:
-            print_plan(chosen, arguments.world_size, arguments.gpu_memory)
-        elif not train(chosen):
-            end_interrupted()
+
+    def train(
+        context: typer.Context,
+        overrides: Overrides = None,
+        cfg: Cfg = None,
+        dry_run: DryRun = False,
+        world_size: WorldSize = None,
+        gpu_memory: GpuMemory = None,
+        asks_help: Help = False,
+    ) -> None:
+        if asks_help:
+            print_help(context, build(recipe))
+        else:
+            act(build(recipe), overrides or [], cfg, dry_run, world_size, gpu_memory)
+
+    train.__doc__ = recipe.__doc__
+    run(train, advise=advise)
+
+
+def act(
+    recipe: Recipe,
+    overrides: Sequence[str],
+    cfg: str | None,
+    dry_run: bool,
+    world_size: int | None,
+    gpu_memory: float | None,
+) -> None:
+    """Shows, checks or trains a recipe, as its command line asks; ends the process of a run that was interrupted."""
+    adopt_slurm()
+    chosen = resolve(recipe, overrides)
+    if cfg is not None:
+        one_of("--cfg", cfg, ("job",))
+        print(to_yaml(chosen), end="")
+    elif dry_run:
+        print_plan(chosen, world_size, gpu_memory)
+    elif not train(chosen):
+        end_interrupted()
+
+
+def advise(option: str) -> str | None:
+    """Which key of a recipe may be meant by an option that there is none of."""
+    recipes = [replace(Recipe(), objective=objective()) for objective in OBJECTIVES.values()]
+    advice = advice_for(option, list(dict.fromkeys(key for recipe in recipes for key in keys_of(recipe))))
+    return advice and f"{advice}; changes are written as key=value"
+
+
+def print_help(context: typer.Context, recipe: Recipe | None) -> None:
+    """Prints the usage and, where a recipe was named, a table of all keys with their values in it."""
+    print(context.get_help())
+    if recipe is None:
+        return
+    table = Table(title="keys of the recipe")
+    for column in ("key", "value here", "meaning"):
+        table.add_column(column, overflow="fold")
+    for group, choices in GROUPS.items():
+        table.add_row(group, "", f"a group, one of {', '.join(choices)}")
+    for key, (value, text) in keys_of(recipe).items():
+        shown = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+        table.add_row(key, shown, text)
+    show(table, width=140)
 
 
 def train(recipe: Recipe) -> bool:
@@ -54,28 +116,28 @@ def train(recipe: Recipe) -> bool:
     """
     data_size = check_layout(recipe.parallel, world_size())
     num_proteins = sum(len(IndexedProteins(source.prefix)) for source in recipe.data.sources)
+    if num_proteins and rank() == 0:
+        print(opening(recipe, num_proteins, world_size()), flush=True)
     with PreemptionHandler() as interruption:
         import torch
 
-        from d2plm_megatron.parallel.processes import parallel_context
-        from d2plm_megatron.training.trainer import Trainer
+        from d2plm_megatron.parallel.processes import Processes
+        from d2plm_megatron.training.run import run as run_to_end
 
         is_smoke_run = not torch.cuda.is_available() and recipe.train.smoke_pack_tokens is not None
         if is_smoke_run:
             recipe = smoke_run(recipe, data_size)
-        check_batch(recipe, data_size)
-        with parallel_context(recipe.parallel) as processes:
-            if is_smoke_run and processes.is_main:
+
+        def announce(processes: Processes) -> None:
+            if is_smoke_run:
                 print(
-                    f"no GPU: a smoke run in {recipe.output}/{recipe.name} with {recipe.train.global_batch_tokens:,} "
-                    "tokens per step (train.smoke_pack_tokens=null trains with the recipe's own batch)",
-                    flush=True,
+                    "no GPU: a smoke run (train.smoke_pack_tokens=null trains with the recipe's own batch)", flush=True
                 )
-            if processes.is_main and num_proteins:
+            if num_proteins:
                 device = torch.cuda.get_device_name() if processes.device.type == "cuda" else "CPU"
-                print(opening(recipe, num_proteins, processes.world_size, device), flush=True)
-            with RunFolder(Path(recipe.output) / recipe.name).locked() if processes.is_main else nullcontext():
-                return Trainer(recipe, processes, interruption).fit()
+                print(what_is_done(recipe, device), flush=True)
+
+        return run_to_end(recipe, interruption, announce)
 
 
 def smoke_run(recipe: Recipe, data_size: int) -> Recipe:
@@ -89,52 +151,3 @@ def smoke_run(recipe: Recipe, data_size: int) -> Recipe:
         data=replace(recipe.data, tokens_per_pack=tokens, max_length_residues=longest),
         train=replace(recipe.train, global_batch_tokens=tokens * data_size),
     )
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports what is wrong in one line, as everything else here does.
-
-    keys    of the recipe, one of which may be meant by an option that there is none of
-    """
-
-    keys: Sequence[str] = ()
-
-    def error(self, message: str) -> NoReturn:
-        """Raises ValueError."""
-        unknown = re.search(r"unrecognized arguments: (--[\w.-]+)", message)
-        advice = unknown and advice_for(unknown[1], self.keys)
-        raise ValueError(f"{message}; {f'{advice}; changes are written as key=value' if advice else 'see --help'}")
-
-
-def _parser(recipe: Callable[[], Recipe]) -> argparse.ArgumentParser:
-    parser = _Parser(description=recipe.__doc__, add_help=False, allow_abbrev=False)
-    parser.keys = list(keys_of(recipe()))
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe, in Hydra's grammar")
-    parser.add_argument("--cfg", choices=["job"], help="print the recipe with all overrides as YAML, and stop")
-    parser.add_argument("--dry-run", action="store_true", help="check the recipe, print what it takes, and stop")
-    parser.add_argument("--world-size", type=int, help="of the dry run: number of processes (default: as started)")
-    parser.add_argument("--gpu-memory", type=float, help="of the dry run: GiB of each GPU (default: of the one here)")
-    parser.add_argument("-h", "--help", action=_Help, nargs=0, recipe=recipe, help="print this and all keys, and stop")
-    return parser
-
-
-class _Help(argparse.Action):
-    """Prints the usage and a table of all keys with their values in this recipe."""
-
-    def __init__(self, *args: Any, recipe: Callable[[], Recipe], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.recipe = recipe
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
-        """Ends the program."""
-        print(parser.format_help())
-        table = Table(title="keys of the recipe")
-        for column in ("key", "value here", "meaning"):
-            table.add_column(column, overflow="fold")
-        for group, choices in GROUPS.items():
-            table.add_row(group, "", f"a group, one of {', '.join(choices)}")
-        for key, (value, text) in keys_of(self.recipe()).items():
-            shown = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-            table.add_row(key, shown, text)
-        show(table, width=140)
-        parser.exit()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from dataclasses import field
 from typing import Any
 
@@ -36,9 +37,14 @@ def check_options(part: Any, prefix: str = "") -> None:
 def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises ValueError, with the nearest allowed word, unless value is one of them."""
     if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = nearest(str(value), allowed)
+        hint = f"; did you mean {near}?" if near else ""
         raise ValueError(f"{key}={value}: allowed are {', '.join(allowed)}{hint}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that may have been meant; None where none is alike."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 def at_least(key: str, value: float | None, minimum: float) -> None:

@@ -8,8 +8,14 @@ ALIKE = 0.75
 
 FOREIGN = {
     "write optimizer.lr": "learning_rate max_lr peak_lr base_lr init_lr",
-    "write optimizer.warmup_steps": "warmup warmup_ratio num_warmup_steps lr_warmup_iters lr_warmup_steps",
-    "write optimizer.decay_steps and optimizer.min_lr_ratio": "scheduler lr_scheduler min_lr lr_decay_iters t_max",
+    "write optimizer.warmup_steps": "warmup num_warmup_steps lr_warmup_iters lr_warmup_steps",
+    "write optimizer.warmup_steps, which below 1 is a fraction of train.max_steps": (
+        "warmup_ratio warmup_fraction lr_warmup_fraction"
+    ),
+    "write optimizer.schedule=cosine or optimizer.schedule=linear": (
+        "scheduler lr_scheduler lr_scheduler_type lr_schedule lr_decay_style"
+    ),
+    "write optimizer.decay_steps and optimizer.min_lr_ratio": "min_lr lr_decay_iters t_max",
     "write optimizer.beta1 and optimizer.beta2": "betas adam_beta1 adam_beta2",
     "write optimizer.eps": "epsilon adam_eps adam_epsilon",
     "write optimizer.weight_decay": "wd",

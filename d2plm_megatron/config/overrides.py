@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,7 +30,7 @@ GROUPS: dict[str, dict[str, Any]] = {
 INTERPOLATION = "${"
 LARGEST_RECIPE_BYTES, DEEPEST_RECIPE = 1 << 20, 8
 
-_WANTED = {int: "a whole number", float: "a number", bool: "true or false"}
+_WANTED = {float: "a number", int: "a whole number", bool: "true or false"}
 _HOME = re.compile(r"(?<!\S)~(?=/)")
 
 
@@ -186,25 +184,27 @@ def _names(kind: type[Objective]) -> list[str]:
 
 def _value(key: str, text: str, kind: Any) -> Any:
     """What was typed, as a value of this type. Raises ValueError when it is none."""
-    optional = type(None) in typing.get_args(kind)
-    [kind] = {*typing.get_args(kind)} - {type(None)} or {kind}
+    kinds = {*typing.get_args(kind)} or {kind}
     parsed = _parsed(text)
-    if parsed is None and optional:
+    if parsed is None and type(None) in kinds:
         return None
-    if kind is str:
+    if str in kinds:
         return _HOME.sub(str(Path.home()), parsed if isinstance(parsed, str) else text)
-    if kind is bool and parsed in (True, False):
+    if bool in kinds and parsed in (True, False):
         return bool(parsed)
     number = parsed if isinstance(parsed, int | float) and not isinstance(parsed, bool) else None
-    if kind is float and number is not None:
-        return float(str(number))  # an integer of any size: what float() refuses becomes infinite, and is refused later
-    if kind is int and (isinstance(number, int) or (isinstance(number, float) and number.is_integer())):
+    if int in kinds and (isinstance(number, int) or (isinstance(number, float) and number.is_integer())):
         return int(number)
-    raise ValueError(f"{key}={text}: must be {_WANTED[kind]}{' or null' if optional else ''}")
+    if float in kinds and number is not None:
+        return float(str(number))  # an integer of any size: what float() refuses becomes infinite, and is refused later
+    wanted = next(words for kind, words in _WANTED.items() if kind in kinds)
+    raise ValueError(f"{key}={text}: must be {wanted}{' or null' if type(None) in kinds else ''}")
 
 
 def _parsed(text: str) -> Any:
     """The value that Hydra's grammar finds in a text; the text itself where that is none, or several."""
+    from hydra.errors import HydraException
+
     try:
         override = _parser().parse_override(f"key={text}")
         return text if override.is_sweep_override() else override.value()
@@ -213,5 +213,7 @@ def _parsed(text: str) -> Any:
 
 
 @cache
-def _parser() -> OverridesParser:
+def _parser() -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # slow, and not every command parses
+
     return OverridesParser.create()

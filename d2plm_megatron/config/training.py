@@ -10,12 +10,17 @@ MONTH_S = 30 * 24 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW, with warm-up, then cosine to a floor, then flat."""
+    """AdamW, whose learning rate warms up, falls to a floor, and stays there."""
 
     lr: float = option(4e-4, "highest learning rate, reached after warmup_steps", (0.0, 10.0))
-    warmup_steps: int = option(2000, "steps of linear warm-up from 0", (0, STEPS[1]))
-    decay_steps: int | None = option(
-        None, "step at which the floor is reached (default: train.max_steps)", (0, STEPS[1])
+    schedule: str = option("cosine", "how the learning rate falls: cosine or linear", ("cosine", "linear"))
+    warmup_steps: int | float = option(
+        2000, "steps of linear warm-up from 0; below 1 a fraction of train.max_steps", (0, STEPS[1])
+    )
+    decay_steps: int | float | None = option(
+        None,
+        "step at which the floor is reached; below 1 a fraction of train.max_steps (default: train.max_steps)",
+        (0, STEPS[1]),
     )
     min_lr_ratio: float = option(0.1, "floor of the learning rate, as a fraction of lr", (0.0, 1.0))
     beta1: float = option(0.9, "decay of the first moment", (0.0, 0.99999))
@@ -26,7 +31,26 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         check_options(self, "optimizer.")
-        at_least("optimizer.decay_steps", self.decay_steps, self.warmup_steps)
+        _whole_or_fraction("optimizer.warmup_steps", self.warmup_steps)
+        if self.decay_steps is not None:
+            _whole_or_fraction("optimizer.decay_steps", self.decay_steps)
+            if _is_fraction(self.decay_steps) == _is_fraction(self.warmup_steps):
+                at_least("optimizer.decay_steps", self.decay_steps, self.warmup_steps)
+
+    def in_steps(self, max_steps: int) -> tuple[int, int]:
+        """How long the warm-up is, and at which step the floor is reached, in a run of so many steps."""
+        ends = (self.warmup_steps, max_steps if self.decay_steps is None else self.decay_steps)
+        warmup, decay = (round(end * max_steps) if _is_fraction(end) else int(end) for end in ends)
+        return warmup, decay
+
+
+def _is_fraction(steps: float) -> bool:
+    return 0 < steps < 1
+
+
+def _whole_or_fraction(key: str, steps: float) -> None:
+    if not (_is_fraction(steps) or float(steps).is_integer()):
+        raise ValueError(f"{key}={steps}: must be a whole number of steps, or below 1, a fraction of train.max_steps")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, from_numpy
 
 from d2plm_megatron.data.checksums import sample_of
 from d2plm_megatron.data.mapped import MappedFile
-from d2plm_megatron.rng import KeyedRng, Stream
 
 _CLUSTERS_AT_ONCE = 1 << 20
 
@@ -47,13 +45,15 @@ class Clusters:
     def __len__(self) -> int:
         return len(self._boundaries) - 1
 
-    def draw(self, chosen: Tensor, rng: KeyedRng) -> Tensor:
-        """One protein of each of the chosen clusters, int64, drawn by the noise of the pass and of the cluster."""
+    def sizes(self, chosen: np.ndarray) -> np.ndarray:
+        """How many members each of the chosen clusters has, int64."""
         self._file.check_size()
-        begins = self._boundaries[chosen.numpy()]
-        sizes = self._sizes(begins, self._boundaries[chosen.numpy() + 1])
-        places = begins + rng.integers(Stream.MEMBER, from_numpy(sizes), chosen).numpy()
-        return from_numpy(self._checked(self._members[places]))
+        return self._sizes(self._boundaries[chosen], self._boundaries[chosen + 1])
+
+    def members(self, chosen: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Of each of the chosen clusters one protein, the member of this number from 0, int64."""
+        self._file.check_size()
+        return self._checked(self._members[self._boundaries[chosen] + numbers])
 
     def identity(self) -> dict[str, Any]:
         """What tells these clusters from others, as JSON: their number, and a checksum of a sample of the file."""

@@ -1,4 +1,4 @@
-"""A corpus and the order of its proteins in each pass, and the order in which several corpora take turns."""
+"""A corpus of proteins or of clusters of them, and the order in which several corpora take turns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,10 @@ from fractions import Fraction
 from math import floor
 
 import numpy as np
-import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.order import permuted
-from d2plm_megatron.data.slices import Slices, crop
-from d2plm_megatron.rng import KeyedRng
 
 
 @dataclass(frozen=True)
@@ -34,15 +30,6 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.proteins) if self.clusters is None else len(self.clusters)
-
-    def drawn(self, first: int, last: int, seed: int, options: Data) -> Slices:
-        """The slices that draws `first` to `last`, over all passes, bring. Each pass has its own permutation."""
-        draws = torch.arange(first, last)
-        rng = KeyedRng(seed, draws // len(self))
-        chosen = permuted(draws % len(self), len(self), rng)
-        if self.clusters is not None:
-            chosen = self.clusters.draw(chosen, rng)
-        return crop(self.proteins, chosen, options, rng)
 
     def num_tokens(self, max_length: int) -> float:
         """How many residues and end tokens a pass has, on average. This reads the lengths of all proteins."""

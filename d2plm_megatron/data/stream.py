@@ -21,6 +21,7 @@ import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
+from d2plm_megatron.data.draws import draw
 from d2plm_megatron.data.packing import pack
 from d2plm_megatron.data.slices import Slices, joined
 from d2plm_megatron.rng import KeyedRng, Stream, seed_for
@@ -80,7 +81,7 @@ class PackStream:
             slices = self._mixed(first, last)
         else:
             last, before = min(last, self._epoch_draws), epoch * self._epoch_draws
-            slices = self.corpora[0].drawn(before + first, before + last, self.seed, self.options)
+            slices = draw(self.corpora[0], before + first, before + last, self.seed, self.options)
         packs = pack(slices.num_tokens, self.options.tokens_per_pack)
         order = KeyedRng(self.seed, epoch).bits(Stream.PACKS, window, torch.arange(len(packs))).argsort().tolist()
         slices = slices.take([item for number in order for item in packs[number]])
@@ -109,7 +110,7 @@ class PackStream:
         parts, places = [], []
         bounds = zip(counts_before(first, shares), counts_before(last, shares), strict=True)
         for number, (corpus, (begin, end)) in enumerate(zip(self.corpora, bounds, strict=True)):
-            part = corpus.drawn(begin, end, seed_for(Stream.CORPUS, self.seed, number), self.options)
+            part = draw(corpus, begin, end, seed_for(Stream.CORPUS, self.seed, number), self.options)
             parts.append(replace(part, corpora=np.full(end - begin, number)))
             places.append((np.arange(end - begin) + 0.5) / max(1, end - begin))
         return joined(parts).take(np.argsort(np.concatenate(places), kind="stable"))

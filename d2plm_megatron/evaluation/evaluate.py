@@ -1,4 +1,4 @@
-"""From a checkpoint and held-out proteins to a table and a JSON file."""
+"""From a trained model and held-out proteins to a table and a JSON file."""
 
 import json
 import platform
@@ -10,47 +10,39 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
-from d2plm_megatron.inference.encoders import load_encoder
-from d2plm_megatron.objectives import build
-from d2plm_megatron.parallel.processes import parallel_context
-from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.runs.versions import versions
 
 
-def evaluate(
-    checkpoint: Checkpoint, data: str, num_draws: int, max_proteins: int, weights: str, precision: str
-) -> dict[str, Any]:
-    """Every measure of the checkpoint's objective on held-out proteins, with all that is needed to compare it."""
+def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) -> dict[str, Any]:
+    """Every measure of the model's objective on held-out proteins, with all that is needed to compare it."""
+    checkpoint, device = model.checkpoint, model.processes.device
     proteins = IndexedProteins(data)
     packs = validation_packs(proteins, checkpoint.recipe.data, max_proteins, rank=0, num_ranks=1)
-    measures = build(checkpoint.recipe.objective).measures()
-    with parallel_context(Parallel()) as processes:
-        encoder = load_encoder(checkpoint, weights, precision, processes.device)
-        on_device = [pack.to(processes.device) for pack in packs]
-        begin = time.perf_counter()
-        with progress("evaluating", len(packs) * num_draws * len(measures), "packs") as advance:
-            estimates = {
-                name: estimate(encoder, measure, on_device, num_draws, advance) for name, measure in measures.items()
-            }
-        seconds = time.perf_counter() - begin
-        machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    measures = model.likelihoods
+    on_device = [pack.to(device) for pack in packs]
+    begin = time.perf_counter()
+    with progress("evaluating", len(packs) * num_draws * len(measures), "packs") as advance:
+        estimates = {
+            name: estimate(model.logits, measure, on_device, num_draws, advance) for name, measure in measures.items()
+        }
+    seconds = time.perf_counter() - begin
     return {
         "checkpoint": str(checkpoint.path),
         "step": checkpoint.state["progress"]["step"],
         "objective": checkpoint.recipe.objective.name,
-        "weights": weights,
-        "precision": precision,
+        "weights": model.weights,
+        "precision": model.precision,
         "data": data,
         "proteins": min(max_proteins, len(proteins)),
         "residues": sum(int(pack.scored_T.sum()) for pack in packs),
         "draws": num_draws,
-        **{
+        "likelihoods": {
             name: {
                 "nll_per_residue": found.nats,
                 "nll_standard_error": found.standard_error,
@@ -61,7 +53,7 @@ def evaluate(
         },
         "unigram_perplexity": unigram_perplexity(packs),
         "seconds": seconds,
-        "machine": machine,
+        "machine": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU",
         "versions": versions("d2plm-megatron", "torch", "megatron-core"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -72,11 +64,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['checkpoint']}, {result['weights']}, {result['precision']}")
     for column in ("measure", "perplexity", "standard error", "nats per residue"):
         table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, found in result.items():
-        if isinstance(found, dict) and "perplexity" in found:
-            error = found["perplexity_standard_error"]
-            shown = "one draw" if error is None else f"{error:.3f}"
-            table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nll_per_residue']:.4f}")
+    for name, found in result["likelihoods"].items():
+        error = found["perplexity_standard_error"]
+        shown = "one draw" if error is None else f"{error:.3f}"
+        table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nll_per_residue']:.4f}")
     table.add_row("unigram (no context)", f"{result['unigram_perplexity']:.3f}", "", "")
     show(table)
     draws = "1 draw" if result["draws"] == 1 else f"{result['draws']} draws"

@@ -14,4 +14,5 @@ with warnings.catch_warnings():
     import megatron.core.optimizer
     import megatron.core.pipeline_parallel  # noqa: F401
     from megatron.core import parallel_state as parallel_state
+    from megatron.core.pipeline_parallel import get_forward_backward_func as get_forward_backward_func
     from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed as model_parallel_cuda_manual_seed

@@ -113,13 +113,13 @@ class Engine:
 
 
 def learning_rate(options: Optimizer, step: int, max_steps: int) -> float:
-    """Of step `step` (from 0): linear warm-up, cosine to the floor, flat."""
-    if step < options.warmup_steps:
-        return options.lr * (step + 1) / options.warmup_steps
-    decay_steps = max_steps if options.decay_steps is None else options.decay_steps
-    progress = min(1.0, (step - options.warmup_steps) / max(1, decay_steps - options.warmup_steps))
-    share = options.min_lr_ratio + (1 - options.min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2
-    return options.lr * share
+    """Of step `step` (from 0): linear warm-up, then along the schedule to the floor, then flat."""
+    warmup_steps, decay_steps = options.in_steps(max_steps)
+    if step < warmup_steps:
+        return options.lr * (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, decay_steps - warmup_steps))
+    above_floor = 1 - progress if options.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    return options.lr * (options.min_lr_ratio + (1 - options.min_lr_ratio) * above_floor)
 
 
 def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> Any:

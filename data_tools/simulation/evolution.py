@@ -16,7 +16,6 @@ deletions are rare, fall on fast sites and have geometric lengths. All randomnes
 from dataclasses import dataclass, replace
 
 import numpy as np
-from Bio.Align import substitution_matrices
 
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, NUM_CANONICAL
 
@@ -34,6 +33,8 @@ class Substitutions:
     """
 
     def __init__(self) -> None:
+        from Bio.Align import substitution_matrices  # slow, and only what simulates reads one
+
         scores = substitution_matrices.load("GONNET1992")
         odds = np.array([[10 ** (scores[a, b] / 10) for b in CANONICAL_LETTERS] for a in CANONICAL_LETTERS])
         implicit = np.linalg.solve(odds, np.ones(NUM_CANONICAL))

@@ -12,7 +12,7 @@ from d2plm_megatron.config.overrides import from_yaml, keys_of, to_yaml
 from recipes import absorbing_tiny
 from verification.fuzzing import damage
 from verification.fuzzing.attack import Attack, Reading, Valid
-from verification.fuzzing.subjects import recipe_in
+from verification.fuzzing.subjects import ends_well, recipe_in
 
 FILE, ARGUMENTS = "recipe.yaml", "arguments.json"
 _SECRET = "a_secret_of_the_reader"
@@ -110,7 +110,8 @@ def planned(folder: Path) -> Any:
     """What --dry-run or --cfg job says of the arguments."""
     os.environ["FUZZ_SECRET"] = _SECRET
     sys.argv = ["recipe.py", *json.loads((folder / ARGUMENTS).read_text(encoding="utf-8"))]
-    app.main(absorbing_tiny.recipe)
+    with ends_well():
+        app.main(absorbing_tiny.recipe)
     sys.stdout.flush()
     return {"text": (folder.parent / "stdout").read_text(encoding="utf-8"), "same": True}
 

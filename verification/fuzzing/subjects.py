@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -89,8 +90,15 @@ def proteins(seed: int = 0, number: int = NUM_PROTEINS) -> list[tuple[str, str]]
 def command(main: Callable[..., Any], *arguments: object) -> None:
     """Runs a command as from the command line. Raises SystemExit when it does not end well."""
     sys.argv = ["command", *map(str, arguments)]
-    try:
+    with ends_well():
         console.run(main)
+
+
+@contextmanager
+def ends_well() -> Iterator[None]:
+    """Lets a command end its process with exit code 0, and goes on."""
+    try:
+        yield
     except SystemExit as end:
         if end.code:
             raise

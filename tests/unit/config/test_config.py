@@ -74,6 +74,10 @@ REFUSED = [  # part, arguments, start of the message, what else it says
     (Optimizer, {"lr": -1e-3}, "optimizer.lr=-0.001:", "between 0.0 and 10.0"),
     (Optimizer, {"lr": float("nan")}, "optimizer.lr=nan:", "between 0.0 and 10.0"),
     (Optimizer, {"decay_steps": 1999}, "optimizer.decay_steps=1999:", "at least 2000"),
+    (Optimizer, {"decay_steps": 0.1, "warmup_steps": 0.2}, "optimizer.decay_steps=0.1:", "at least 0.2"),
+    (Optimizer, {"warmup_steps": 1.5}, "optimizer.warmup_steps=1.5:", "or below 1, a fraction of train.max_steps"),
+    (Optimizer, {"decay_steps": 2000.5}, "optimizer.decay_steps=2000.5:", "must be a whole number of steps"),
+    (Optimizer, {"schedule": "linaer"}, "optimizer.schedule=linaer:", "did you mean linear?"),
     (Optimizer, {"min_lr_ratio": 1.1}, "optimizer.min_lr_ratio=1.1:", "between"),
     (Optimizer, {"beta2": 1.0}, "optimizer.beta2=1.0:", "between"),
     (EMA, {"decay": float("nan")}, "ema.decay=nan:", "between 0.0 and 1.0"),
@@ -119,8 +123,8 @@ ABSURD = {
 @pytest.mark.parametrize("part", PARTS)
 def test_no_option_takes_what_could_never_be_meant(part):
     for name, kind in typing.get_type_hints(part).items():
-        [base] = {*typing.get_args(kind)} - {type(None)} or {kind}
-        for value in ABSURD.get(base, []):
+        kinds = {*typing.get_args(kind)} or {kind}
+        for value in (value for base in kinds for value in ABSURD.get(base, [])):
             with pytest.raises(ValueError, match=rf"(^|\.){name}=") as refusal:
                 part(**{name: value})
             assert "\n" not in str(refusal.value)
@@ -135,6 +139,9 @@ def test_edges_that_are_allowed():
     assert Data(max_length_residues=1022, tokens_per_pack=1024).tokens_per_pack == 1024
     assert MaskedLM(mask_fraction=0.9, random_fraction=0.1).mask_fraction == 0.9
     assert Optimizer(decay_steps=2000, warmup_steps=2000, clip_norm=0.0).decay_steps == 2000
+    assert Optimizer(decay_steps=0.9, warmup_steps=2000).in_steps(500_000) == (2000, 450_000)
+    assert Optimizer(decay_steps=5000, warmup_steps=0.02).in_steps(100_000) == (2000, 5000)
+    assert Optimizer(warmup_steps=0).in_steps(7) == (0, 7)
     assert Recipe(objective=FlowMatching(source="uniform"), model=MODEL_SIZES["450m_time"]).parallel.tensor == 1
     assert Recipe(parallel=Parallel(tensor=16, pipeline=24)).parallel.pipeline == 24
 

@@ -46,6 +46,8 @@ def test_no_name_has_two_meanings():
         ("hidden_dim", "write model.hidden_size"),
         ("n_layers", "write model.num_layers"),
         ("optimizer.warmup", "write optimizer.warmup_steps"),
+        ("warmup_ratio", "write optimizer.warmup_steps, which below 1 is a fraction of train.max_steps"),
+        ("lr_scheduler_type", "write optimizer.schedule=cosine or optimizer.schedule=linear"),
         ("fp16", "write train.precision=bf16 or train.precision=fp32"),
         ("trainer.devices", "processes are counted by the launcher: torchrun --nproc-per-node 8, or srun"),
         ("model.dropout", "the encoder has no dropout"),

@@ -49,6 +49,8 @@ def test_values_of_every_type():
         train=Train(max_steps=20, precision="fp32", smoke_pack_tokens=None),
     )
     assert resolve(found, ["optimizer.decay_steps=null"]).optimizer.decay_steps is None
+    assert resolve(found, ["optimizer.warmup_steps=0.02"]).optimizer.warmup_steps == 0.02
+    assert repr(resolve(found, ["optimizer.warmup_steps=1e3"]).optimizer.warmup_steps) == "1000"
 
 
 def test_several_corpora_as_typed_and_as_yaml(tmp_path):
@@ -108,7 +110,9 @@ REFUSED = {
     "train.max_steps=true": ["train.max_steps=true: must be a whole number"],
     "train.max_steps=null": ["train.max_steps=null: must be a whole number"],
     "train.max_steps=1,2": ["train.max_steps=1,2: must be a whole number"],
-    "optimizer.decay_steps=x": ["optimizer.decay_steps=x: must be a whole number or null"],
+    "optimizer.decay_steps=x": ["optimizer.decay_steps=x: must be a number or null"],
+    "optimizer.warmup_steps=true": ["optimizer.warmup_steps=true: must be a number"],
+    "train.smoke_pack_tokens=x": ["train.smoke_pack_tokens=x: must be a whole number or null"],
     "ema.ramp=maybe": ["ema.ramp=maybe: must be true or false"],
     "model.bias=-1": ["model.bias=-1: must be true or false"],
     "optimizer.lr=fast": ["optimizer.lr=fast: must be a number"],
@@ -196,7 +200,13 @@ recipes = st.builds(
     data=st.builds(Data, train=st.none() | names, window_proteins=st.integers(1, 1 << 20)),
     model=st.sampled_from([size for size in MODEL_SIZES.values() if not size.time_conditioning]),
     objective=objectives,
-    optimizer=st.builds(Optimizer, lr=st.floats(0, 10), decay_steps=st.none() | st.integers(2000, 9999)),
+    optimizer=st.builds(
+        Optimizer,
+        lr=st.floats(0, 10),
+        schedule=st.sampled_from(["cosine", "linear"]),
+        warmup_steps=st.integers(0, 2000) | st.floats(0, 0.4),
+        decay_steps=st.none() | st.integers(2000, 9999) | st.floats(0.5, 0.99),
+    ),
     train=st.builds(Train, seed=st.integers(-5, 1 << 60), precision=st.sampled_from(["bf16", "fp32"])),
 )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -14,13 +15,14 @@ from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import unigram_perplexity
+from d2plm_megatron.evaluation.samples.summary import summarise
+from d2plm_megatron.proteins.named import read_proteins
 from d2plm_megatron.report import __main__ as report
 from d2plm_megatron.report import figures
 from d2plm_megatron.report import formatting as wording
 from d2plm_megatron.report.formatting import in_words, percent, with_error
-from d2plm_megatron.report.named_proteins import read_proteins
 from d2plm_megatron.report.results import gather
-from d2plm_megatron.report.sample_quality import summarise
+from d2plm_megatron.report.run_record import read_evaluation
 
 VOID = {"meta", "img", "br", "col", "link", "input", "hr"}
 
@@ -81,7 +83,7 @@ def test_a_whole_report_needs_nothing_but_itself(make_run, make_fasta, evaluatio
 
     found = json.loads((folder / "report.json").read_text())
     assert found["run"]["steps"] == 20
-    assert found["evaluation"]["elbo"]["perplexity"] == 12.3456
+    assert found["evaluation"]["likelihoods"]["elbo"]["perplexity"] == 12.3456
     assert found["novelty"]["copies"] == 1
     assert found["novelty"]["families"] == {"FAM0": 1, "FAM1": 1, "FAM2": 0}
     assert [row["identity"] for row in found["novelty"]["nearest"][:2]] == [1.0, 1.0]
@@ -174,7 +176,7 @@ def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, e
 )
 def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
     folder = make_run()
-    evaluation["elbo"] = {**evaluation["elbo"], "perplexity": perplexity, "perplexity_standard_error": error}
+    evaluation["likelihoods"] = {"elbo": {"perplexity": perplexity, "perplexity_standard_error": error}}
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
     assert re.search(rf"\d\s*{told}perplexity of held-out", write_report(folder).text)
 
@@ -234,7 +236,7 @@ def break_evaluation(folder: Path) -> None:
 
 
 def break_evaluation_contents(folder: Path) -> None:
-    (folder / "evaluation.json").write_text('{"elbo": {"perplexity": 3}}')
+    (folder / "evaluation.json").write_text('{"likelihoods": {"elbo": {"perplexity": 3}}}')
 
 
 def break_samples(folder: Path) -> None:
@@ -272,6 +274,44 @@ def test_missing_or_damaged_inputs_end_in_one_line(
     assert message in said
     assert said.count("\n") == 1
     assert not list(folder.glob("report.*"))
+
+
+@pytest.mark.parametrize(
+    "likelihoods", [3, {}, {"masked": {}}, {"elbo": 3.0}, {"elbo": {"perplexity": 3}}, "elbo", ["elbo"]]
+)
+def test_an_evaluation_without_its_likelihoods_is_none(likelihoods, evaluation, tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(evaluation))
+    assert read_evaluation(path) == evaluation
+    path.write_text(json.dumps({**evaluation, "likelihoods": likelihoods}))
+    with pytest.raises(ValueError, match="not an evaluation"):
+        read_evaluation(path)
+
+
+def test_likelihoods_are_told_by_their_names_and_other_results_are_not_taken_for_them(make_run, evaluation, capsys):
+    folder, found = make_run(), {"perplexity": 3.21, "perplexity_standard_error": 0.5}
+    evaluation["likelihoods"]["my own"] = found
+    (folder / "evaluation.json").write_text(json.dumps({**evaluation, "mutations": found}))
+    page = write_report(folder)
+    assert "Perplexity, my own: 3.21 ± 0.50." in page.text
+    printed = capsys.readouterr().out
+    assert "perplexity (my own)" in printed
+    assert "mutations" not in printed + page.text
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("report.run_record", "torch megatron matplotlib jinja2 Bio"),
+        ("report.__main__", "torch megatron matplotlib jinja2 Bio numpy"),
+        ("report.table", "torch megatron matplotlib jinja2"),
+        ("report.page", "torch megatron"),
+        ("evaluation.samples.collection", "torch megatron matplotlib jinja2"),
+    ],
+)
+def test_what_is_imported_by_what(module, absent):
+    code = f"import sys, d2plm_megatron.{module}; assert not set({absent.split()}) & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_damage_that_leaves_something_to_report_is_named_and_left_out(make_run, capsys):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -27,6 +28,26 @@ def test_learning_rate_warms_up_falls_and_stays() -> None:
 def test_learning_rate_reaches_the_floor_at_the_end_by_default() -> None:
     options = Optimizer(lr=1.0, warmup_steps=0, min_lr_ratio=0.2)
     assert learning_rate(options, 100, 100) == pytest.approx(0.2)
+
+
+def test_learning_rate_falls_along_a_line_as_esm2s_did() -> None:
+    """Lin et al. 2023: 2,000 steps to 4e-4, then along a line to a tenth of it at 90% of 500,000 steps."""
+    options = Optimizer(lr=4e-4, schedule="linear", warmup_steps=2000, decay_steps=0.9, min_lr_ratio=0.1)
+    steps = [0, 1999, 2000, 226_000, 450_000, 499_999]
+    expected = [2e-7, 4e-4, 4e-4, 2.2e-4, 4e-5, 4e-5]
+    assert [learning_rate(options, step, 500_000) for step in steps] == pytest.approx(expected)
+    falls = [learning_rate(options, step, 500_000) for step in range(2000, 450_001, 64_000)]
+    assert [one - other for one, other in pairwise(falls)] == pytest.approx([3.6e-4 / 7] * 7)
+
+
+def test_warm_up_and_decay_as_fractions_follow_the_length_of_the_run() -> None:
+    fractions = Optimizer(lr=1.0, warmup_steps=0.1, decay_steps=0.5)
+    for max_steps in (20, 1000):
+        steps = Optimizer(lr=1.0, warmup_steps=max_steps // 10, decay_steps=max_steps // 2)
+        rates = [learning_rate(fractions, step, max_steps) for step in range(max_steps)]
+        assert rates == [learning_rate(steps, step, max_steps) for step in range(max_steps)]
+    too_short = Optimizer(lr=1.0, warmup_steps=2000, decay_steps=0.9)  # to try a recipe for some steps
+    assert [learning_rate(too_short, step, 4) for step in range(4)] == [0.0005, 0.001, 0.0015, 0.002]
 
 
 def test_weight_decay_spares_norms_and_biases(small: Recipe, one_process: Processes) -> None:

@@ -1,0 +1,46 @@
+"""ESM-2 with 150 million parameters, trained as in Lin et al. 2023."""
+
+from d2plm_megatron.commandline.main import main
+from d2plm_megatron.config import EMA, Data, MaskedLM, Model, Optimizer, Parallel, Recipe, Train
+
+
+def recipe() -> Recipe:
+    """ESM-2's architecture and objective, 148 million parameters (30 layers of width 640).
+
+    Schedule, batch and optimizer are those of Lin et al. (Science 379:1123, 2023): 2,000 steps of warm-up, then a
+    line to a tenth at 90% of 500,000 steps of 2 million tokens; clipping and EMA are ours. For 1, 2, 4, ... 128
+    data-parallel GPUs as it is.
+    """
+    return Recipe(
+        name="esm2_150m",
+        model=Model(
+            num_layers=30,
+            hidden_size=640,
+            num_attention_heads=20,
+            ffn_hidden_size=2560,
+            activation="gelu",
+            normalization="layernorm",
+            bias=True,
+            head="esm",
+        ),
+        objective=MaskedLM(mask_probability=0.15, mask_fraction=0.8, random_fraction=0.1),
+        data=Data(max_length_residues=1022, tokens_per_pack=16384),
+        optimizer=Optimizer(
+            lr=4e-4,
+            schedule="linear",
+            warmup_steps=2000,
+            decay_steps=0.9,
+            min_lr_ratio=0.1,
+            beta1=0.9,
+            beta2=0.98,
+            eps=1e-8,
+            weight_decay=0.01,
+        ),
+        ema=EMA(decay=0.9999),
+        train=Train(max_steps=500_000, global_batch_tokens=2_097_152, precision="bf16"),
+        parallel=Parallel(tensor=1, pipeline=1, sharding="optimizer"),
+    )
+
+
+if __name__ == "__main__":
+    main(recipe)
