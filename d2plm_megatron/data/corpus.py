@@ -1,4 +1,4 @@
-"""A corpus and the order of its proteins in each pass, and the order in which several corpora take turns."""
+"""A corpus of proteins or of clusters of them, and the order in which several corpora take turns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
