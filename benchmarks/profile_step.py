@@ -28,7 +28,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import machine
 from benchmarks.random_proteins import write_simulated
-from d2plm_megatron.commandline.dry_run import check_batch
 from d2plm_megatron.config import Data, Recipe, Train
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.config.sizing import GIB, training_flops
@@ -37,6 +36,7 @@ from d2plm_megatron.data.loader import GlobalBatch, global_batches
 from d2plm_megatron.data.stream import PackStream, Position
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.objectives import build
+from d2plm_megatron.parallel.launched import check_batch
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs

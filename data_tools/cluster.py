@@ -1,8 +1,8 @@
-"""The clusters of a corpus, for training that draws a cluster and then one of its proteins, as ESM-2's did.
+"""The clusters of a corpus, for training that draws a cluster and then one of its proteins, as that of ESM-2 did.
 
-The table has a line per protein, its cluster and its id with a tab between, as MMseqs2 writes it (representative,
-member), and as the UniRef50 and UniRef90 ids of UniProt's mapping can be cut out. The proteins are those of the LMDB
-database that the .bin and .idx were made from, in its order.
+The table has a line per protein: its cluster, a tab, its id. MMseqs2 writes such tables (representative, member), and
+the UniRef50 and UniRef90 columns of UniProt's id mapping give others. The proteins are those of the LMDB database that
+the .bin and .idx were made from, in its order.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,24 +45,24 @@ def main(
 
 
 def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(keys of the ids, rising; for each the key of its cluster), 16 bytes per line.
+    """The keys of all ids in rising order, uint64 [n], and for each the key of its cluster, int64 [n].
 
     Raises what `pairs` raises, and ValueError naming an id that is in two clusters.
     """
-    pieces = []
+    batches = []
     with progress("reading the table", unit="lines") as advance:
         rows = pairs(path)
         while some := list(islice(rows, _LINES_AT_ONCE)):
-            pieces.append(np.array([(key(cluster), key(name)) for cluster, name in some], dtype=np.uint64))
+            batches.append(np.array([(key(cluster), key(name)) for cluster, name in some], dtype=np.uint64))
             advance(len(some))
-    both = np.concatenate(pieces)
+    both = np.concatenate(batches)
     both = both[np.argsort(both[:, 1], kind="stable")]
     check_one_cluster_each(path, both[:, 1], both[:, 0])
     return both[:, 1], both[:, 0].view(np.int64)
 
 
 def look_up(names: list[str], keys: np.ndarray, clusters: np.ndarray, table: Path) -> np.ndarray:
-    """The clusters of proteins, int64. Raises ValueError naming the first that the table lacks."""
+    """The key of the cluster of each protein, int64. Raises ValueError naming the first one that the table lacks."""
     digests = np.array([key(name) for name in names], dtype=np.uint64)
     places = np.searchsorted(keys, digests).clip(max=len(keys) - 1)
     missing = np.flatnonzero(keys[places] != digests)

@@ -1,9 +1,10 @@
-"""Databases of UniProt, from its server or a mirror: resumed after a break, checked, with their release recorded.
+"""Downloads databases of UniProt from its server or a mirror, resumes after a break, and checks every byte.
 
     python -m data_tools.download uniref50 --output raw
 
-leaves raw/uniref50.fasta.gz and raw/uniref50.json, which says from where and when, of which release, with which
-checksum. Sizes, checksums and the release come from the RELEASE.metalink that UniProt puts beside its files.
+leaves raw/uniref50.fasta.gz and raw/uniref50.json. The latter says where the file is from, when it was fetched, which
+release it is of, and its checksum. Size, checksum and release are taken from the RELEASE.metalink that UniProt puts
+beside its files.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ DATABASES = {
     "uniref90": "current_release/uniref/uniref90/uniref90.fasta.gz",
     "swissprot": "current_release/knowledgebase/complete/uniprot_sprot.fasta.gz",
 }
-_PIECE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _MOST_METALINK_BYTES = 1 << 24
 _TIMEOUT_S = 60
 _TRIES = 8
@@ -46,7 +47,13 @@ _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, Ti
 
 @dataclass(frozen=True)
 class Release:
-    """What a server says of a file: release of the database, size, and checksum as (algorithm, hexadecimal digits)."""
+    """What a server says about a file.
+
+    Attributes:
+        name: of the database's release.
+        size_bytes: of the file.
+        checksum: (algorithm, hexadecimal digits).
+    """
 
     name: str
     size_bytes: int
@@ -120,7 +127,7 @@ def read_release(url: str, name: str) -> Release:
 
 
 def _fetch(url: str, part: Path, release: Release) -> None:
-    """Appends to `part` until it has its size, however often the connection breaks."""
+    """Appends to `part` until it is complete, even if the connection breaks on the way."""
     with progress(f"fetching {release.name}", total=release.size_bytes, unit="bytes") as advance:
         advance(part.stat().st_size if part.exists() else 0)
         _patiently(lambda: _fetch_rest(url, part, release.size_bytes, advance), url, lambda: _size(part))
@@ -139,19 +146,19 @@ def _fetch_rest(url: str, part: Path, size: int, advance: Callable[[int], None])
         if answer.length is not None and have + answer.length != size:
             raise _other_size(url, size, f"{have + answer.length:,}")
         with part.open("ab" if have else "wb") as file:
-            while piece := answer.read(min(_PIECE_BYTES, size - have + 1)):
-                have += len(piece)
+            while chunk := answer.read(min(_CHUNK_BYTES, size - have + 1)):
+                have += len(chunk)
                 if have > size:
                     part.unlink()
                     raise _other_size(url, size, "more")
-                file.write(piece)
-                advance(len(piece))
+                file.write(chunk)
+                advance(len(chunk))
     if have < size:
         raise ConnectionError(f"{url}: the connection ended early")
 
 
 def _check_range(url: str, answered: str, start: int, size: int) -> None:
-    """Raises ValueError if a Content-Range is not of the bytes from `start` on, of a file of `size`."""
+    """Raises ValueError if a Content-Range does not begin at byte `start` of a file of `size` bytes."""
     found = re.fullmatch(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)", answered.strip())
     if not found or int(found[1]) != start or int(found[2]) >= size or found[3] not in (str(size), "*"):
         raise ValueError(
@@ -168,7 +175,7 @@ def _other_size(url: str, size: int, found: str) -> ValueError:
 
 
 def _patiently(attempt: Callable[[], Result], url: str, progress_of: Callable[[], int] = lambda: 0) -> Result:
-    """The result of `attempt`, tried again when the connection breaks; eight times if nothing comes meanwhile."""
+    """The result of `attempt`, tried again when the connection breaks. Eight failures without progress end it."""
     failures, before = 0, progress_of()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Looks into an indexed dataset: is it whole, what does it hold; on request writes it back as FASTA."""
+"""Looks into an indexed dataset: checks that it is whole, and prints or draws or writes as FASTA what it holds."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from d2plm_megatron.files import atomic, check_outputs
 from d2plm_megatron.proteins.alphabet import LETTER_OF_ID, RESIDUE_LETTERS, TOKENS, decode
 from d2plm_megatron.proteins.fasta import write_fasta
 
-from .preparation.manifest import draw
+from .preparation.manifest import plot_splits
 from .preparation.splits import SplitCounts
 from .simulation.ngrams import entropies, ngram_counts
 
@@ -54,11 +54,11 @@ def main(
         write_fasta(fasta, _records(proteins))
     if plot:
         with atomic(plot) as (temporary,):
-            draw(temporary, {str(prefix): counts_of(proteins, counts, histogram)})
+            plot_splits(temporary, {str(prefix): counts_of(proteins, counts, histogram)})
 
 
 def count_proteins(proteins: IndexedProteins) -> str:
-    """How many proteins there are, in words, and in how many chunks where some were cut."""
+    """How many proteins there are and, if some were cut, in how many chunks, in words."""
     chunks = f" in {len(proteins):,} chunks" if len(proteins) > proteins.num_documents else ""
     return f"{proteins.num_documents:,} proteins{chunks}"
 
@@ -74,13 +74,13 @@ def proteins_of_length(proteins: IndexedProteins) -> np.ndarray:
 
 
 def length_quantiles(histogram: np.ndarray) -> list[int]:
-    """The lengths (residues) at _QUANTILES: the shortest length that this share of the proteins does not exceed."""
+    """The lengths (residues) at _QUANTILES: the shortest length that this fraction of the proteins does not exceed."""
     ranks = np.maximum(np.ceil(np.array(_QUANTILES) * histogram.sum()), 1)
     return [int(length) for length in np.searchsorted(np.cumsum(histogram), ranks)]
 
 
 def counts_of(proteins: IndexedProteins, counts: np.ndarray, histogram: np.ndarray) -> SplitCounts:
-    """The lengths and the composition, counts int64 by id, as charts take them."""
+    """The lengths and the composition in the form that the charts take; `counts` is int64 by id."""
     return SplitCounts(
         proteins=len(proteins),
         residues=len(proteins.residues),
@@ -108,7 +108,7 @@ def length_table(histogram: np.ndarray) -> Table:
 
 def composition_table(counts: np.ndarray) -> Table:
     """A table of the residues by frequency; counts int64 by id."""
-    table = Table("residue", "count", "share", title="composition", title_justify="left")
+    table = Table("residue", "count", "fraction", title="composition", title_justify="left")
     for index in np.argsort(-counts, kind="stable"):
         if TOKENS[index] in RESIDUE_LETTERS and counts[index]:
             table.add_row(TOKENS[index], f"{counts[index]:,}", f"{counts[index] / counts.sum():.3%}")

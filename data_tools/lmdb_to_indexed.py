@@ -1,7 +1,7 @@
 """LMDB to Megatron's indexed dataset: PREFIX.bin and PREFIX.idx, one byte per residue.
 
-Large databases are converted by several processes or machines, each with its share: `--shard 3/8` writes
-PREFIX-3-of-8.bin and .idx, and `python -m data_tools.merge` puts them together, to the same bytes as one pass.
+A large database can be converted by several processes or machines, a shard each: `--shard 3/8` writes PREFIX-3-of-8.bin
+and .idx. `python -m data_tools.merge` puts the shards together to the same bytes as one pass.
 """
 
 import re
@@ -29,7 +29,7 @@ _ID_OF_BYTE = ID_OF_BYTE.tobytes()
 
 
 class Shard(NamedTuple):
-    """Share `number`, from 1, of `total`."""
+    """Shard `number` of `total`, counted from 1."""
 
     number: int = 1
     total: int = 1
@@ -45,7 +45,7 @@ def main(
     values: Values = "json",
     field: Field = "sequence",
     keys: Keys = "numbers",
-    shard: Annotated[str, typer.Option(help="Which share of how many to convert, such as 3/8; see merge.")] = "1/1",
+    shard: Annotated[str, typer.Option(help="Which shard of how many to convert, such as 3/8; see merge.")] = "1/1",
 ) -> None:
     """Converts a cleaned LMDB database of proteins to the files that training reads; prints counts and the rate."""
     part, layout = parse_shard(shard), Layout(values, field, keys)
@@ -93,12 +93,12 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_prefix(prefix: Path, shard: Shard) -> Path:
-    """The prefix of a shard's files, PREFIX-3-of-8; PREFIX itself if there is but one."""
+    """The prefix of a shard's files, such as PREFIX-3-of-8. A single shard has PREFIX itself."""
     return prefix if shard.total == 1 else prefix.with_name(f"{prefix.name}-{shard.number}-of-{shard.total}")
 
 
 def _boundary(proteins: ProteinsLmdb, number: int, total: int) -> int:
-    """Where shard `number`, from 0, begins: never between the chunks of a protein."""
+    """The record with which shard `number`, counted from 0, begins. It is never a later chunk of a protein."""
     first = len(proteins) * number // total
     while 0 < first < len(proteins) and not proteins.begins_protein(first):
         first += 1
@@ -106,7 +106,7 @@ def _boundary(proteins: ProteinsLmdb, number: int, total: int) -> int:
 
 
 def _encode_one_by_one(proteins: ProteinsLmdb, start: int, stop: int) -> tuple[bytes, np.ndarray]:
-    """The ids and lengths of some records, each parsed in full: JSON may spell a letter by its number."""
+    """The ids and lengths of records, each of which is parsed in full, since JSON may spell a letter by its number."""
     parts = []
     for record in proteins.records(start, stop):
         try:

@@ -1,4 +1,4 @@
-"""Shards of an indexed dataset put together: the same bytes as of one pass over the whole database."""
+"""Merges the shards of an indexed dataset, to the same bytes as one pass over the whole database would give."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,10 +33,10 @@ def main(
 
 
 def merge(sources: list[Path], output: Path) -> None:
-    """Writes the datasets of `sources`, in order, as one; each is checked whole on the way.
+    """Writes the datasets of `sources`, in this order, as one, and checks each of them completely on the way.
 
-    Raises FileNotFoundError naming what is missing, ValueError for what is no dataset of proteins, is damaged, is not
-    what its checksums say, or is the output itself.
+    Raises FileNotFoundError naming what is missing. Raises ValueError for a source that is no dataset of proteins, is
+    damaged, does not fit its checksums, or is the output itself.
     """
     check_outputs(files_of(output), [path for source in sources for path in files_of(source)])
     for source in sources:

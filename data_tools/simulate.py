@@ -3,8 +3,8 @@
 The ancestors are sequences of UniProt (ancestors.fasta; UniProt, CC BY 4.0). How they evolve is said in evolution.py.
 The header of a simulated protein tells the truth about it:
     >sim_000123 family=GFP_AEQVI identity=0.71
-where identity is the share of unchanged residues among those inherited from the ancestor, insertions and deletions
-left out. Families have equal shares, and their proteins are in random order. The same arguments give the same bytes
+where identity is the fraction of unchanged residues among those inherited from the ancestor, insertions and deletions
+left out. All families are of equal size, and their proteins are in random order. The same arguments give the same bytes
 (with the same version of numpy, which may change how it draws).
 """
 
@@ -29,7 +29,7 @@ MOST_PROTEINS = 10_000_000
 
 @dataclass(frozen=True)
 class SimulatedProtein:
-    """A protein with the name of its family and the share of its inherited residues that are unchanged."""
+    """A protein with the name of its family and the fraction of its inherited residues that are unchanged."""
 
     family: str
     identity: float
@@ -40,7 +40,7 @@ def main(
     output: Annotated[Path, typer.Option(help="FASTA file to write, replaced if it exists.", dir_okay=False)],
     proteins: Annotated[int, typer.Option(help="How many proteins to simulate.")] = 3000,
     mean_identity: Annotated[
-        float, typer.Option(help="Residues shared with the ancestor, about, as a share: 0.2 up to but not 1.")
+        float, typer.Option(help="About the fraction of residues that are as in the ancestor, 0.2 up to but not 1.")
     ] = 0.65,
     seed: Annotated[int, typer.Option(help="Seed of all randomness, 0 or more.")] = 0,
 ) -> None:

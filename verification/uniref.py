@@ -69,7 +69,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
 
 
 def _is_below_unigram(result: dict[str, Any], measure: str) -> bool:
-    return bool(result[measure]["perplexity"] < result["unigram_perplexity"])
+    return bool(result["likelihoods"][measure]["perplexity"] < result["unigram_perplexity"])
 
 
 def _print(results: dict[str, dict[str, Any]]) -> None:
@@ -77,7 +77,8 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
     for column in ("recipe", "steps", "elbo", "masked 15%", "unigram"):
         table.add_column(column, justify="left" if column == "recipe" else "right")
     for recipe, result in results.items():
-        shown = [_with_error(result[measure]) if measure in result else "" for measure in ("elbo", "masked")]
+        found = result["likelihoods"]
+        shown = [_with_error(found[measure]) if measure in found else "" for measure in ("elbo", "masked")]
         table.add_row(recipe, str(result["step"]), *shown, f"{result['unigram_perplexity']:.3f}")
     Console().print(table)
 

@@ -2,25 +2,21 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Column, Table
-from safetensors.torch import save_file
 
-from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.config import one_of
-from d2plm_megatron.config.overrides import to_yaml
 from d2plm_megatron.console import progress, run, show
-from d2plm_megatron.files import atomic, check_outputs
-from d2plm_megatron.model.encoder import DTYPES
-from d2plm_megatron.parallel.processes import process_group
+from d2plm_megatron.files import check_outputs
 from d2plm_megatron.runs import tensor_index
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.runs.tensor_index import EMA, RAW
+
+_DTYPES = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 PathArgument = Annotated[
     Path, typer.Argument(metavar="PATH", help="folder of a checkpoint, or of a run (its best one)")
@@ -59,11 +55,9 @@ def strip(
     check_outputs([output])
     checkpoint = Checkpoint.open(path)
     checkpoint.check_whole()
-    with atomic(output) as (folder,), process_group():
-        folder.mkdir()
-        whole = tensors.load_whole(checkpoint.path, weights)
-        files = tensors.save(folder, {weights: [(tensors.whole_slice(*item), item[1]) for item in whole.items()]})
-        replace(checkpoint, path=folder, state={**checkpoint.state, "files": files}).write()
+    from d2plm_megatron.checkpoint.weights_alone import write_checkpoint  # with torch and Megatron
+
+    write_checkpoint(checkpoint, weights, output)
     print(f"{output}: {_size(output):,} bytes instead of {_size(checkpoint.path):,}")
 
 
@@ -75,16 +69,14 @@ def consolidate(
 ) -> None:
     """Writes the EMA or the raw weights as one safetensors file, with the recipe in its header."""
     one_of("--weights", weights, (EMA, RAW))
-    one_of("--precision", precision, tuple(DTYPES))
+    one_of("--precision", precision, ("bf16", "fp32"))
     checkpoint = Checkpoint.open(path)
     check_outputs([output], checkpoint.path.iterdir())
     checkpoint.check_whole()
-    with atomic(output) as (temporary,):
-        held = tensors.load_whole(checkpoint.path, weights)
-        whole = {name: tensor.to(DTYPES[precision]) for name, tensor in held.items()}
-        header = {"recipe": to_yaml(checkpoint.recipe), "step": str(checkpoint.state["progress"]["step"])}
-        save_file(whole, temporary, {**header, "weights": weights, "format": "pt"})
-    print(f"{output}: {len(whole)} tensors, {output.stat().st_size:,} bytes")
+    from d2plm_megatron.checkpoint.weights_alone import write_file  # with torch and Megatron
+
+    num_tensors = write_file(checkpoint, weights, precision, output)
+    print(f"{output}: {num_tensors} tensors, {output.stat().st_size:,} bytes")
 
 
 def _state_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
@@ -108,7 +100,7 @@ def _state_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
 def _tensor_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     for group, found in tensor_index.read(checkpoint.path).items():
         numbers = sum(math.prod(item.shape) for item in found.values())
-        dtypes = {str(tensors.DTYPES[item.dtype]).removeprefix("torch.") for item in found.values()}
+        dtypes = {_DTYPES[item.dtype] for item in found.values()}
         yield group, f"{len(found)} tensors, {numbers:,} numbers, {', '.join(sorted(dtypes))}"
     yield "size", f"{_size(checkpoint.path):,} bytes in {len(checkpoint.state['files']) + 1} files"
 

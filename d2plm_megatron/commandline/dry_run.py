@@ -1,14 +1,18 @@
 """The dry run: whether a recipe can work, here or on a cluster, and what it takes."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 from rich.table import Table
 
-from d2plm_megatron.config import Recipe, at_least, between, nearest_multiple
+from d2plm_megatron.config import Recipe, at_least, between
 from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, training_flops
 from d2plm_megatron.console import counted, show
+from d2plm_megatron.data.corpus import open_corpora
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.parallel.launched import check_layout, world_size
+from d2plm_megatron.parallel.launched import check_batch, check_layout, world_size
 from d2plm_megatron.runs.parent import parent_of
 
 TYPICAL_LENGTH = 300
@@ -57,37 +61,20 @@ def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | No
     _check_memory(recipe, needed, gpu_memory)
 
 
-def opening(recipe: Recipe, num_proteins: int, num_processes: int, device: str) -> str:
-    """What is about to be trained, on what, and where it goes: the line that comes before all steps."""
+def opening(recipe: Recipe, num_proteins: int, num_processes: int) -> str:
+    """What is about to be trained, and on what: the line that comes at once, before anything heavy is imported."""
     return (
         f"{recipe.name}: {num_parameters(recipe.model):,} parameters, {counted(num_proteins, 'protein')}, "
-        f"{counted(num_processes, 'process')} on {device}, {counted(recipe.train.max_steps, 'step')} of "
-        f"{counted(recipe.train.global_batch_tokens, 'token')}, into {recipe.output}/{recipe.name}"
+        f"{counted(num_processes, 'process')}"
     )
 
 
-def check_batch(recipe: Recipe, data_size: int) -> None:
-    """Raises ValueError unless the packs of a global batch can be dealt out evenly."""
-    tokens, pack = recipe.train.global_batch_tokens, recipe.data.tokens_per_pack
-    unit = pack * data_size
-    if tokens % unit:
-        smaller = _pack_that_fits(recipe, data_size)
-        instead = f", or data.tokens_per_pack={smaller}" if smaller else ""
-        raise ValueError(
-            f"train.global_batch_tokens={tokens}: must be a multiple of {unit}, which is data.tokens_per_pack={pack} "
-            f"times {data_size} data-parallel ranks; set train.global_batch_tokens={nearest_multiple(tokens, unit)}"
-            + instead
-        )
-
-
-def _pack_that_fits(recipe: Recipe, data_size: int) -> int | None:
-    """The recipe's pack, halved until every rank gets as many; None where proteins no longer fit into it."""
-    pack = recipe.data.tokens_per_pack
-    while recipe.train.global_batch_tokens % (pack * data_size) and pack % 2 == 0:
-        pack //= 2
-    split = recipe.parallel.tensor if recipe.parallel.sequence else 1
-    fits = pack >= recipe.data.max_length_residues + 2 and pack % split == 0
-    return pack if fits and recipe.train.global_batch_tokens % (pack * data_size) == 0 else None
+def what_is_done(recipe: Recipe, device: str) -> str:
+    """How long the run is and where it goes: the line that comes before all steps."""
+    return (
+        f"on {device}: {counted(recipe.train.max_steps, 'step')} of "
+        f"{counted(recipe.train.global_batch_tokens, 'token')}, into {recipe.output}/{recipe.name}"
+    )
 
 
 def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -133,8 +120,6 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.data.train is None:
         yield "data", "none given (data.train=PREFIX)"
         return
-    from d2plm_megatron.data.corpus import open_corpora  # with torch, whose import takes seconds
-
     corpora = open_corpora(recipe.data)
     tokens = [corpus.num_tokens(recipe.data.max_length_residues) for corpus in corpora]
     tokens_per_draw = sum(
@@ -176,7 +161,12 @@ def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> N
 
 
 def _gpu_memory_here() -> float | None:
-    """GiB of the first GPU, if there is one."""
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None
+    """GiB of the first GPU that this process may use, if there is one, as NVIDIA's driver says."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible == "" or shutil.which("nvidia-smi") is None:
+        return None
+    first = ["--id", visible.partition(",")[0]] if visible else []
+    question = ["nvidia-smi", *first, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(question, capture_output=True, text=True, timeout=60, check=False)
+    mib = answer.stdout.partition("\n")[0].strip()
+    return int(mib) / 1024 if answer.returncode == 0 and mib.isdigit() else None

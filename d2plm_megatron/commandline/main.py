@@ -6,24 +6,21 @@ a signal must not kill.
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from d2plm_megatron.commandline.dry_run import check_batch, opening, print_plan
+from d2plm_megatron.commandline.dry_run import opening, print_plan, what_is_done
 from d2plm_megatron.config import OBJECTIVES, Recipe, one_of
 from d2plm_megatron.config.other_names import advice_for
 from d2plm_megatron.config.overrides import GROUPS, keys_of, resolve, to_yaml
 from d2plm_megatron.config.recipe_files import build
 from d2plm_megatron.console import run, show
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, world_size
+from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, rank, world_size
 from d2plm_megatron.parallel.preemption import PreemptionHandler, end_interrupted
-from d2plm_megatron.runs.folder import RunFolder
 
 Overrides = Annotated[
     list[str] | None,
@@ -38,6 +35,7 @@ GpuMemory = Annotated[
     float | None, typer.Option(help="of the dry run: GiB of each GPU; default of the one here", show_default=False)
 ]
 Help = Annotated[bool, typer.Option("--help", "-h", help="print this and all keys of the recipe, and stop")]
+_SMOKE_RUN = "no GPU: a smoke run (train.smoke_pack_tokens=null trains with the recipe's own batch)"
 
 
 def main(recipe: Callable[[], Recipe]) -> None:
@@ -118,28 +116,28 @@ def train(recipe: Recipe) -> bool:
     """
     data_size = check_layout(recipe.parallel, world_size())
     num_proteins = sum(len(IndexedProteins(source.prefix)) for source in recipe.data.sources)
+    if num_proteins and rank() == 0:
+        print(opening(recipe, num_proteins, world_size()), flush=True)
     with PreemptionHandler() as interruption:
         import torch
 
-        from d2plm_megatron.parallel.processes import parallel_context
-        from d2plm_megatron.training.trainer import Trainer
+        from d2plm_megatron.parallel.processes import Processes
+        from d2plm_megatron.training.run import run as run_to_end
 
         is_smoke_run = not torch.cuda.is_available() and recipe.train.smoke_pack_tokens is not None
         if is_smoke_run:
             recipe = smoke_run(recipe, data_size)
-        check_batch(recipe, data_size)
-        with parallel_context(recipe.parallel) as processes:
-            if is_smoke_run and processes.is_main:
+
+        def announce(processes: Processes) -> None:
+            if is_smoke_run:
                 print(
-                    f"no GPU: a smoke run in {recipe.output}/{recipe.name} with {recipe.train.global_batch_tokens:,} "
-                    "tokens per step (train.smoke_pack_tokens=null trains with the recipe's own batch)",
-                    flush=True,
+                    "no GPU: a smoke run (train.smoke_pack_tokens=null trains with the recipe's own batch)", flush=True
                 )
-            if processes.is_main and num_proteins:
+            if num_proteins:
                 device = torch.cuda.get_device_name() if processes.device.type == "cuda" else "CPU"
-                print(opening(recipe, num_proteins, processes.world_size, device), flush=True)
-            with RunFolder(Path(recipe.output) / recipe.name).locked() if processes.is_main else nullcontext():
-                return Trainer.of(recipe, processes, interruption).fit()
+                print(what_is_done(recipe, device), flush=True)
+
+        return run_to_end(recipe, interruption, announce)
 
 
 def smoke_run(recipe: Recipe, data_size: int) -> Recipe:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -230,6 +228,8 @@ def _value(key: str, text: str, kind: Any) -> Any:
 
 def _parsed(text: str) -> Any:
     """The value that Hydra's grammar finds in a text; the text itself where that is none, or several."""
+    from hydra.errors import HydraException
+
     try:
         override = _parser().parse_override(f"key={text}")
         return text if override.is_sweep_override() else override.value()
@@ -238,5 +238,7 @@ def _parsed(text: str) -> Any:
 
 
 @cache
-def _parser() -> OverridesParser:
+def _parser() -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # slow, and not every command parses
+
     return OverridesParser.create()

@@ -1,4 +1,4 @@
-"""From the parts of proteins that make up a pack to its tokens."""
+"""Turns the parts of proteins that make up a pack into tokens."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,9 @@ def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, opt
 
     Args:
         sources: the proteins of each corpus.
-        slices: what the pack holds.
-        epoch: that it belongs to.
-        options: how many tokens.
+        slices: the parts of proteins in the pack.
+        epoch: the epoch that the pack belongs to.
+        options: of which `tokens_per_pack` counts here.
 
     Raises ValueError naming the protein whose bytes are no residues, or the file that has shrunk.
     """
@@ -38,11 +38,19 @@ def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, opt
         tokens_T[places[has_one]] = token
         is_residue_T[places[has_one]] = False
     tokens_T[is_residue_T] = _residues(sources, slices)
-    return _assemble(tokens_T, lengths_S, slices, epoch)
+    tail_S = np.full(len(padding), -1)
+    return assemble(
+        tokens_T,
+        lengths_S,
+        samples_S=np.concatenate([slices.samples, tail_S]),
+        stream_index_S=np.concatenate([slices.stream_index, tail_S]),
+        scored_T=is_canonical(tokens_T),
+        epoch=epoch,
+    )
 
 
 def _residues(sources: Sequence[IndexedProteins], slices: Slices) -> np.ndarray:
-    """The ids of all slices, end to end, uint8."""
+    """The ids of the residues of all slices, end to end, uint8."""
     for number in set(slices.corpora.tolist()):
         sources[number].check_size()
     stops = (slices.places + slices.num_residues).tolist()
@@ -57,17 +65,28 @@ def _residues(sources: Sequence[IndexedProteins], slices: Slices) -> np.ndarray:
     return residues
 
 
-def _assemble(tokens_T: np.ndarray, lengths_S: np.ndarray, slices: Slices, epoch: int) -> TokenBatch:
+def is_canonical(ids: np.ndarray) -> np.ndarray:
+    """Whether each id is one of the 20 canonical residues, bool, of the same shape."""
+    return (ids >= alphabet.CANONICAL.start) & (ids < alphabet.CANONICAL.stop)
+
+
+def assemble(
+    tokens_T: np.ndarray,
+    lengths_S: np.ndarray,
+    samples_S: np.ndarray,
+    stream_index_S: np.ndarray,
+    scored_T: np.ndarray,
+    epoch: int,
+) -> TokenBatch:
+    """A pack of its tokens, int64, and of what is known of each protein in it; see TokenBatch for what they are."""
     begins_S = np.cumsum(lengths_S) - lengths_S
-    padding = np.full(len(lengths_S) - len(slices.proteins), -1)
-    canonical = (tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop)
     return TokenBatch(
         tokens_T=torch.from_numpy(tokens_T),
         positions_T=torch.from_numpy(np.arange(len(tokens_T)) - np.repeat(begins_S, lengths_S)),
         sequence_T=torch.from_numpy(np.repeat(np.arange(len(lengths_S)), lengths_S)),
-        scored_T=torch.from_numpy(canonical),
-        sample_ids_S=torch.from_numpy(np.concatenate([slices.samples, padding])),
-        stream_index_S=torch.from_numpy(np.concatenate([slices.stream_index, padding])),
+        scored_T=torch.from_numpy(scored_T),
+        sample_ids_S=torch.from_numpy(samples_S),
+        stream_index_S=torch.from_numpy(stream_index_S),
         lengths_S=tuple(lengths_S.tolist()),
         epoch=epoch,
     )

@@ -1,9 +1,9 @@
-"""The checksums beside indexed proteins, PREFIX.checksums.json, which their writer leaves:
+"""PREFIX.checksums.json, the checksums that the writer of indexed proteins leaves beside them:
 
     {"version": 1, "bin": {"bytes": 37, "blake2b": "..."}, "idx": {"bytes": 114, "blake2b": "..."}}
 
-of PREFIX.bin and PREFIX.idx, BLAKE2b with 16 bytes in hexadecimal. Datasets that Megatron's own builder wrote have
-none, and are read without.
+They are BLAKE2b of PREFIX.bin and of PREFIX.idx, 16 bytes in hexadecimal. A dataset that Megatron's own builder wrote
+has no such file, and is read without it.
 """
 
 import json
@@ -23,7 +23,7 @@ _SAMPLES, _SAMPLE_BYTES = 256, 4096
 
 @dataclass(frozen=True)
 class FileSum:
-    """What a file holds: its size in bytes, and their BLAKE2b in hexadecimal."""
+    """The size of a file in bytes, and its BLAKE2b in hexadecimal."""
 
     bytes: int
     blake2b: str
@@ -35,16 +35,16 @@ class FileSum:
 
 @dataclass(frozen=True)
 class Checksums:
-    """Those of PREFIX.bin and of PREFIX.idx."""
+    """The checksums of PREFIX.bin and of PREFIX.idx."""
 
     bin: FileSum
     idx: FileSum
 
     @classmethod
     def beside(cls, prefix: str | Path) -> Self | None:
-        """The checksums that lie beside a dataset, None without.
+        """The checksums that lie beside a dataset; None if there are none.
 
-        Raises ValueError if their file is damaged, or is of files of other sizes.
+        Raises ValueError if their file is damaged, or if the files of the dataset have other sizes than it says.
         """
         path = path_of(prefix)
         if not path.is_file():
@@ -65,7 +65,7 @@ class Checksums:
         return found
 
     def compare(self, prefix: str | Path, found: Self) -> None:
-        """Raises ValueError naming the file of a dataset that is not what these checksums say."""
+        """Raises ValueError naming the file of a dataset whose checksum is another one."""
         for name, expected in vars(self).items():
             if vars(found)[name] != expected:
                 raise ValueError(
@@ -73,39 +73,39 @@ class Checksums:
                 )
 
     def write(self, path: Path) -> None:
-        """Writes the file."""
+        """Writes PREFIX.checksums.json."""
         path.write_text(json.dumps({"version": VERSION, **asdict(self)}) + "\n", encoding="utf-8")
 
     @property
     def both(self) -> str:
-        """One for both files together, in hexadecimal."""
+        """A single checksum for both files together, in hexadecimal."""
         return blake2b(f"{self.bin.blake2b} {self.idx.blake2b}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 class Sum:
-    """The checksum of a file, made while it is read or written."""
+    """The checksum of a file, which is computed while the file is read or written."""
 
     def __init__(self, data: bytes | memoryview = b"") -> None:
         self._digest = blake2b(data, digest_size=_DIGEST_BYTES)
         self._size = len(data)
 
     def add(self, data: bytes | memoryview) -> None:
-        """Takes what comes next in the file."""
+        """Takes the next bytes of the file."""
         self._digest.update(data)
         self._size += len(data)
 
     def result(self) -> FileSum:
-        """Of all that was taken."""
+        """The size and the checksum of all bytes that were taken."""
         return FileSum(self._size, self._digest.hexdigest())
 
 
 def path_of(prefix: str | Path) -> Path:
-    """The file of the checksums of a dataset."""
+    """The path of the checksums of a dataset."""
     return Path(f"{prefix}.checksums.json")
 
 
 def sample_of(files: Iterable[MappedFile]) -> str:
-    """BLAKE2b, in hexadecimal, of the sizes of some files and of evenly spaced pieces, a MiB of each."""
+    """BLAKE2b, in hexadecimal, of the sizes of files and of evenly spaced parts of them, a MiB of each file."""
     digest = blake2b(digest_size=_DIGEST_BYTES)
     for file in files:
         digest.update(len(file.content).to_bytes(8, "little"))

@@ -3,7 +3,7 @@
     [C+1]  boundaries 0, ..., N of the clusters
     [N]    the proteins, by their numbers in PREFIX.idx, cluster after cluster
 
-So cluster c holds the proteins from boundary c to boundary c + 1, in any order, and each protein is in one cluster.
+Cluster c consists of the proteins from boundary c to boundary c + 1, in any order. Each protein is in one cluster.
 """
 
 from pathlib import Path
@@ -14,13 +14,14 @@ from d2plm_megatron.files import atomic
 
 
 def write_clusters(path: Path, cluster_of: np.ndarray) -> Path:
-    """Writes the file of the clusters, atomically; returns its path.
+    """Writes the file of the clusters atomically, and returns its path.
 
     Args:
-        path: of the file, PREFIX.clusters.npy.
-        cluster_of: a number for the cluster of each protein, in the order of PREFIX.idx, any integers [N].
+        path: where to write, PREFIX.clusters.npy.
+        cluster_of: the cluster of each protein in the order of PREFIX.idx, as any integer, [N].
 
-    Members keep their order. Takes about 40 bytes of memory per protein. Raises ValueError when there are none.
+    The members of a cluster keep their order. This takes about 40 bytes of memory per protein. Raises ValueError if
+    there is no protein.
     """
     if cluster_of.ndim != 1 or cluster_of.size == 0 or cluster_of.dtype.kind not in "iu":
         raise ValueError(f"{path}: clusters are one integer per protein, not {cluster_of.dtype} {cluster_of.shape}")

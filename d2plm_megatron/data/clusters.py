@@ -1,7 +1,7 @@
 """Clusters of proteins, of which a pass over a corpus draws one member each.
 
-As ESM-2 (Lin et al. 2023) draws a UniRef50 cluster and then one of its UniRef90 members, so that large families, of
-which there are many near-copies, do not crowd out the rest.
+ESM-2 (Lin et al. 2023) drew a UniRef50 cluster and then one of its UniRef90 members. Large families, of which there are
+many near-copies, then do not crowd out the others.
 """
 
 from collections.abc import Iterator
@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, from_numpy
 
 from d2plm_megatron.data.checksums import sample_of
 from d2plm_megatron.data.mapped import MappedFile
-from d2plm_megatron.rng import KeyedRng, Stream
 
 _CLUSTERS_AT_ONCE = 1 << 20
 
 
 class Clusters:
-    """The clusters of a file, mapped into memory, read and checked when asked for; `len(clusters)` is C.
+    """The clusters in a file, which is mapped into memory; `len(clusters)` is C.
 
     Args:
         path: of the file.
-        num_proteins: of the corpus, N.
+        num_proteins: how many proteins the corpus has, N.
 
-    Raises FileNotFoundError if there is no such file and ValueError if it is no clustering of N proteins; only the ends
-    are looked at, and what is drawn. What is drawn raises ValueError where it is damaged.
+    Raises FileNotFoundError if there is no such file, and ValueError if it is no clustering of N proteins. Opening
+    checks the ends of the file only; a cluster is checked when it is drawn, which raises ValueError if it is damaged.
     """
 
     def __init__(self, path: str | Path, num_proteins: int) -> None:
@@ -47,20 +45,22 @@ class Clusters:
     def __len__(self) -> int:
         return len(self._boundaries) - 1
 
-    def draw(self, chosen: Tensor, rng: KeyedRng) -> Tensor:
-        """One protein of each of the chosen clusters, int64: by the noise of the pass and the cluster."""
+    def sizes(self, chosen: np.ndarray) -> np.ndarray:
+        """How many members each of the chosen clusters has, int64."""
         self._file.check_size()
-        begins = self._boundaries[chosen.numpy()]
-        sizes = self._sizes(begins, self._boundaries[chosen.numpy() + 1])
-        places = begins + rng.integers(Stream.MEMBER, from_numpy(sizes), chosen).numpy()
-        return from_numpy(self._checked(self._members[places]))
+        return self._sizes(self._boundaries[chosen], self._boundaries[chosen + 1])
+
+    def members(self, chosen: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Of each of the chosen clusters one protein, the member of this number from 0, int64."""
+        self._file.check_size()
+        return self._checked(self._members[self._boundaries[chosen] + numbers])
 
     def identity(self) -> dict[str, Any]:
-        """What tells these clusters from others, for JSON: their number, and a sample of the file."""
+        """What tells these clusters from others, as JSON: their number, and a checksum of a sample of the file."""
         return {"clusters": len(self), "sample": sample_of([self._file])}
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(proteins, sizes) of all clusters, in order, a million at a time: int64, cluster after cluster."""
+        """Yields (proteins, sizes) of all clusters in order, some million proteins at a time; both are int64."""
         for first in range(0, len(self), _CLUSTERS_AT_ONCE):
             self._file.check_size()
             bounds = self._boundaries[first : first + _CLUSTERS_AT_ONCE + 1]

@@ -1,4 +1,4 @@
-"""A corpus and the order of its proteins, pass after pass; and how several of them take turns."""
+"""A corpus and the order of its proteins in each pass, and the order in which several corpora take turns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,26 +6,22 @@ from fractions import Fraction
 from math import floor
 
 import numpy as np
-import torch
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.order import permuted
-from d2plm_megatron.data.slices import Slices, crop
-from d2plm_megatron.rng import KeyedRng
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Proteins that are drawn in passes: each draws every protein once or, by cluster, one member of every cluster.
+    """Proteins that are drawn in passes.
 
-    `len(corpus)` is the number of draws of a pass.
+    A pass draws every protein once or, by cluster, one member of every cluster. `len(corpus)` is how many it draws.
 
     Attributes:
-        proteins: its proteins.
-        share: of all draws of the run.
-        clusters: of the proteins, if it is drawn by cluster.
+        proteins: the proteins of the corpus.
+        share: the fraction of all draws of the run that are from this corpus.
+        clusters: the clusters of the proteins, if it is drawn by cluster; else None.
     """
 
     proteins: IndexedProteins
@@ -35,17 +31,8 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.proteins) if self.clusters is None else len(self.clusters)
 
-    def drawn(self, first: int, last: int, seed: int, options: Data) -> Slices:
-        """What draws first to last, counted over all passes, bring: each pass is a permutation of its own."""
-        draws = torch.arange(first, last)
-        rng = KeyedRng(seed, draws // len(self))
-        chosen = permuted(draws % len(self), len(self), rng)
-        if self.clusters is not None:
-            chosen = self.clusters.draw(chosen, rng)
-        return crop(self.proteins, chosen, options, rng)
-
     def num_tokens(self, max_length: int) -> float:
-        """Residues and end tokens of a pass, on average; reads all lengths, in pieces."""
+        """How many residues and end tokens a pass has, on average. This reads the lengths of all proteins."""
         total = 0.0
         for lengths, weights in self._pieces():
             total += float(((np.minimum(lengths, max_length) + 2) * weights).sum(dtype=np.float64))
@@ -75,9 +62,10 @@ def open_corpora(options: Data) -> list[Corpus]:
 def counts_before(draw: int, shares: Sequence[Fraction]) -> list[int]:
     """How many of the first `draw` draws come from each corpus: exact integers that never fall as `draw` grows.
 
-    The first corpus gets its share of the draws, rounded; the second its part of what is left, and so on. With m
-    corpora none is ever further than m / 2 proteins from its share of the draws, so that in any run of draws none has
-    more than m too many or too few. So shares hold in every window, and nearly so in every batch: packing.py.
+    The first corpus gets its share of the draws, rounded. The second gets its part of what is left, and so on. With m
+    corpora none is ever further than m / 2 proteins from its share of the draws, so that no sequence of draws has more
+    than m proteins too many or too few of one. The shares hold in every window, and by packing.py nearly in every
+    batch.
     """
     counts = []
     rest, rest_share = draw, sum(shares, Fraction(0))

@@ -29,16 +29,16 @@ _ENTRIES_AT_ONCE = 1 << 20
 
 
 class Index:
-    """An index, mapped into memory and checked where it is looked up; `len(index)` is N.
+    """An index, mapped into memory and checked where it is looked up.
 
-    num_documents   D
+    `len(index)` is N, and `num_documents` is D.
 
     Args:
         path: of the file.
-        num_residues: bytes of the PREFIX.bin that it describes.
+        num_residues: how many bytes PREFIX.bin has.
 
-    Opening looks at the header and at the first and last entries, for any N. Raises ValueError, saying what does not
-    fit, if it is no index of uint8 or describes another number of residues.
+    Opening checks the header and the first and last entries, and takes the same time for any N. Raises ValueError,
+    saying what does not fit, if the file is no index of uint8 or describes another number of residues.
     """
 
     def __init__(self, path: Path, num_residues: int) -> None:
@@ -54,10 +54,10 @@ class Index:
         return len(self._lengths)
 
     def checked(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of these sequences, int64 [n] from 0 to N - 1: (residues, byte at which each starts), both int64 [n].
+        """(residues, first byte in PREFIX.bin) of these sequences, all int64 [n]; sequences count from 0 to N - 1.
 
-        Raises ValueError naming the first whose entry is damaged, or that of the one after it: it does not end where
-        that one starts, the last one at the end of PREFIX.bin.
+        Raises ValueError naming the first sequence that does not end where the next one starts, or the last one where
+        PREFIX.bin ends: its entry is damaged, or that of the next one.
         """
         self.file.check_size()
         lengths, offsets = self._lengths[chosen].astype(np.int64), self._offsets[chosen]
@@ -70,14 +70,14 @@ class Index:
         return lengths, offsets
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What `checked` gives of all sequences, in order, a million or so at a time."""
+        """Yields what `checked` gives, for all sequences in order, about a million at a time."""
         for first in range(0, len(self), _ENTRIES_AT_ONCE):
             yield self.checked(np.arange(first, min(first + _ENTRIES_AT_ONCE, len(self))))
 
     def is_boundary(self, sequences: np.ndarray) -> np.ndarray:
-        """Whether a document begins with each of these, int64 from 0 to N, N being the end of the last one: bool.
+        """Whether a document begins with each of these sequences, bool. They are int64 from 0 to N, where N is the end.
 
-        Raises ValueError if the boundaries around it do not rise.
+        Raises ValueError if the boundaries of documents around one of them do not rise.
         """
         if self.num_documents == len(self):
             return np.ones(len(sequences), dtype=bool)
@@ -92,7 +92,7 @@ class Index:
         return found
 
     def document_starts(self) -> Iterator[np.ndarray]:
-        """The first sequence of every document, int64, in order, some at a time; raises ValueError where damaged."""
+        """Yields the first sequence of every document, int64, some at a time. Raises ValueError if they do not rise."""
         for start in range(0, self.num_documents, _ENTRIES_AT_ONCE):
             bounds = self._documents[start : start + _ENTRIES_AT_ONCE + 1]
             wrong = np.flatnonzero(np.diff(bounds) <= 0)
@@ -101,7 +101,7 @@ class Index:
             yield bounds[:-1]
 
     def place_of(self, byte: int) -> tuple[int, int]:
-        """(sequence, position in it from 0) of a byte of PREFIX.bin, where the index is whole."""
+        """(sequence, position in it from 0) of a byte of PREFIX.bin. The index must not be damaged there."""
         [sequence] = _last_at_most(self._offsets, np.array([byte])).tolist()
         return sequence, byte - int(self._offsets[sequence])
 
@@ -122,7 +122,7 @@ class Index:
 
 
 def _last_at_most(rising: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The last place of `rising` with a number no larger than each of the values, int64; the first where none is."""
+    """The last places in `rising` whose numbers do not exceed the values, int64; place 0 where there is none."""
     low, high = np.zeros(len(values), dtype=np.int64), np.full(len(values), len(rising))
     while (high - low > 1).any():
         middle = (low + high) // 2
@@ -132,7 +132,7 @@ def _last_at_most(rising: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _read_counts(file: MappedFile) -> tuple[int, int]:
-    """The numbers of sequences and documents that an index says it describes, once its header and its size agree."""
+    """The numbers of sequences and documents by the header of an index, which is checked against the file's size."""
     header = file.content[: HEADER.size].tobytes()
     if len(header) < HEADER.size or not header.startswith(MAGIC):
         raise ValueError(f"{file.path} is no index of a Megatron dataset, or is cut off; convert the data again")

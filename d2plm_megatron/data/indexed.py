@@ -1,13 +1,13 @@
 """Indexed proteins: Megatron's indexed dataset, a pair of files PREFIX.bin and PREFIX.idx, with numpy alone.
 
 PREFIX.bin holds one byte per residue, its id (see alphabet.py), protein after protein, without special tokens.
-PREFIX.idx says where each lies (see index.py).
+PREFIX.idx says where each protein lies (see index.py).
 
-A document is a protein. Most are one sequence, so that D = N and the boundaries are 0, 1, ..., N; a long protein may be
-cut into several, its chunks, which are drawn like proteins of their own and differ from them in their ends alone.
+A document is a protein. Usually each is one sequence, so that D = N and the boundaries are 0, 1, ..., N. A long protein
+may be cut into several sequences, its chunks. Chunks are drawn like proteins, and differ from them only in their ends.
 
 megatron-core's IndexedDatasetBuilder writes the same bytes for the same proteins, and its IndexedDataset reads these
-files. What is more, the checksums beside them (see checksums.py), is ours.
+files. Only the checksums beside them (see checksums.py) are an addition of ours.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,13 +35,14 @@ class IndexedProteins:
 
     `dataset[i]` is protein (or chunk) i as ids, uint8 [residues], read-only; `len(dataset)` is their number, N.
 
-    residues        uint8 [all residues], PREFIX.bin as it is
-    num_documents   D, proteins when the chunks of one count once
+    Attributes:
+        residues: PREFIX.bin as it is, uint8 [all residues].
+        num_documents: how many proteins there are if the chunks of one count once, D.
 
-    Opening takes the same time for any N: it compares the files' sizes with their header and the first and last
-    entries. Where proteins lie is asked of `checked` and `pieces` alone, which raise ValueError naming the protein
-    whose entry is damaged; `verify` reads everything. Raises FileNotFoundError if one of the files is missing and
-    ValueError, saying what does not fit, if they are no dataset of proteins or not the two halves of one.
+    Opening compares the files' sizes with their header and with the first and last entries, which takes the same time
+    for any N. It raises FileNotFoundError if one of the files is missing, and ValueError, saying what does not fit, if
+    they are no dataset of proteins or not the two halves of one. `checked` and `pieces` tell where proteins lie, and
+    raise ValueError naming a protein whose entry is damaged. `verify` reads everything.
     """
 
     def __init__(self, prefix: str | Path) -> None:
@@ -63,30 +64,30 @@ class IndexedProteins:
         return self.residues[offset : offset + length]
 
     def checked(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of these, int64 [n] from 0 to N - 1: (residues, byte of PREFIX.bin at which each starts), both int64 [n].
+        """(residues, first byte in PREFIX.bin) of these proteins, all int64 [n]; proteins count from 0 to N - 1.
 
-        Raises ValueError naming the first whose entry is damaged, or the file that has shrunk.
+        Raises ValueError naming the first protein whose entry is damaged, or the file that has shrunk.
         """
         self._file.check_size()
         return self._index.checked(chosen)
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What `checked` gives of all proteins, in order, a million or so at a time."""
+        """Yields what `checked` gives, for all proteins in order, about a million at a time."""
         return self._index.pieces()
 
     def document_starts(self) -> Iterator[np.ndarray]:
-        """The first sequence of every document, int64, in order, some at a time; raises ValueError where damaged."""
+        """Yields the first sequence of every document, int64, some at a time. Raises ValueError if they do not rise."""
         return self._index.document_starts()
 
     def begins_protein(self, chosen: np.ndarray) -> np.ndarray:
-        """Whether each of these, int64, begins with its protein's first residue: bool, false for a later chunk.
+        """Whether each of these, int64, begins with the first residue of its protein, bool; a later chunk does not.
 
         Raises ValueError where the document boundaries are damaged.
         """
         return self._index.is_boundary(chosen)
 
     def ends_protein(self, chosen: np.ndarray) -> np.ndarray:
-        """Whether each of these, int64, ends with its protein's last residue: bool, false for an earlier chunk.
+        """Whether each of these, int64, ends with the last residue of its protein, bool; an earlier chunk does not.
 
         Raises ValueError where the document boundaries are damaged.
         """
@@ -97,10 +98,10 @@ class IndexedProteins:
         self._file.check_size()
 
     def verified(self) -> Iterator[np.ndarray]:
-        """All residues in order, uint8, some million at a time; everything is checked on the way.
+        """Yields all residues in order, uint8, some million at a time, and checks everything on the way.
 
         Raises ValueError naming the first protein or document whose entry is damaged, the protein and position (from
-        1) of an id of no residue, or, at the end, the file that is not the one of the checksums beside it.
+        1) of an id that is no residue or, at the end, the file that does not have the checksum beside it.
         """
         known, found = self.checksums(), Sum()
         for entries in (self.pieces(), self.document_starts()):
@@ -118,9 +119,9 @@ class IndexedProteins:
             known.compare(self.prefix, Checksums(found.result(), Sum(self._index.file.content.data).result()))
 
     def verify(self, advance: Callable[[int], object] = lambda num_residues: None) -> np.ndarray:
-        """Reads everything; returns how often each id occurs, int64 [SIZE]. Raises what `verified` raises.
+        """Reads everything, and returns how often each id occurs, int64 [SIZE]. Raises what `verified` raises.
 
-        `advance` is told the residues done.
+        `advance` is told how many residues were read.
         """
         counts = np.zeros(SIZE, dtype=np.int64)
         for some in self.verified():
@@ -129,17 +130,15 @@ class IndexedProteins:
         return counts
 
     def checksums(self) -> Checksums | None:
-        """Those that lie beside the dataset, None without. Raises ValueError if they are damaged or of other data."""
+        """The checksums beside the dataset, or None. Raises ValueError if they are damaged or belong to other data."""
         return Checksums.beside(self.prefix)
 
     def identity(self) -> dict[str, Any]:
-        """What tells these data from others, for JSON; takes about the same time for any N.
+        """What tells these data from others, as JSON. It takes about the same time for any N.
 
-        proteins, residues   their numbers
-        sample               BLAKE2b of both files' sizes and of pieces of them, a MiB of each
-        checksum             of both files as they were written; None where no checksums lie beside them
-
-        Raises ValueError if the checksums are damaged or of other data.
+        It has the numbers of `proteins` and `residues`, as `sample` BLAKE2b of both files' sizes and of a MiB of each,
+        and as `checksum` that of both files as they were written, None if there are no checksums beside them. Raises
+        ValueError if the checksums are damaged or belong to other data.
         """
         known = self.checksums()
         return {
@@ -150,7 +149,7 @@ class IndexedProteins:
         }
 
     def no_residue(self, protein: int, position: int) -> str:
-        """Says what is wrong with the byte at this position, from 0, of a protein."""
+        """A sentence about a byte of a protein that is no residue; its position counts from 0."""
         wrong = int(self[protein][position])
         name = f" ({TOKENS[wrong]})" if wrong < SIZE else ""
         return f"{self._file.path}: protein {protein}, position {position + 1}: id {wrong}{name} is no residue"

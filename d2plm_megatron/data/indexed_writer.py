@@ -1,4 +1,4 @@
-"""Writes indexed proteins (see indexed.py): one at a time, many at a time, or whole datasets, in constant memory."""
+"""Writes indexed proteins (see indexed.py) one by one, many at a time or as whole datasets, in constant memory."""
 
 import struct
 from collections.abc import Iterator
@@ -25,11 +25,10 @@ def files_of(prefix: str | Path) -> list[Path]:
 class IndexedWriter:
     """Writes PREFIX.bin, PREFIX.idx and their checksums: `with IndexedWriter(prefix) as writer: writer.add(ids)`.
 
-    All files appear when the block ends well, PREFIX.idx last, and none does when it raises; what the .idx needs waits
-    in a file beside them. Raises ValueError if nothing was added. The same sequences give the same bytes, however they
-    are spread over calls.
-
-    num_sequences, num_proteins, num_residues    written so far
+    All files appear when the block ends without an error, PREFIX.idx last, and none of them if it raises. Until then
+    the entries of the index are kept in a file beside them. Raises ValueError if nothing was added. The same sequences
+    give the same bytes, in whatever calls they are added. `num_sequences`, `num_proteins` and `num_residues` count what
+    was written so far.
     """
 
     def __init__(self, prefix: str | Path) -> None:
@@ -50,7 +49,7 @@ class IndexedWriter:
         """Appends one sequence: ids, uint8 [residues], without special tokens.
 
         `continues` is true for the second and later chunks of a protein that is cut into several. Raises ValueError
-        for another type, for a sequence without residues, and for a first one that continues.
+        for another type, for a sequence without residues, and if the very first sequence continues one.
         """
         if ids.dtype != np.uint8 or ids.size == 0:
             raise ValueError(
@@ -63,7 +62,8 @@ class IndexedWriter:
     def add_block(self, ids: bytes, lengths: np.ndarray, begins: np.ndarray | None = None) -> None:
         """Appends sequences that lie end to end in `ids`, a byte per residue; lengths, int [n], are 1 or more.
 
-        begins, bool [n], is false for a sequence that continues the protein of the one before; None: none does.
+        `begins`, bool [n], is false for a sequence that continues the protein of the one before. None means that each
+        begins a protein.
         """
         self._add_residues(ids)
         starts = np.arange(len(lengths)) if begins is None else np.flatnonzero(begins)
@@ -71,9 +71,9 @@ class IndexedWriter:
         self._add_lengths(lengths)
 
     def append(self, prefix: str | Path) -> None:
-        """Appends another dataset, all of which is checked on the way.
+        """Appends another dataset, and checks all of it on the way.
 
-        Raises what IndexedProteins and its `verify` raise; then nothing is written.
+        Raises what IndexedProteins and its `verify` raise.
         """
         source = IndexedProteins(prefix)
         for residues in source.verified():
@@ -89,7 +89,7 @@ class IndexedWriter:
         self.num_residues += len(ids)
 
     def _add_starts(self, starts: np.ndarray) -> None:
-        """Of documents, counted from the next sequence on."""
+        """Adds the starts of documents, which are counted from the next sequence on."""
         self._documents.write((starts + self.num_sequences).astype("<i8").tobytes())
         self.num_proteins += len(starts)
 
@@ -117,7 +117,7 @@ class IndexedWriter:
             Checksums(self._sum.result(), index.result()).write(temporary_sums)
 
     def _index(self) -> Iterator[bytes]:
-        """PREFIX.idx, in parts."""
+        """Yields the bytes of PREFIX.idx in parts."""
         yield HEADER.pack(MAGIC, VERSION, UINT8, self.num_sequences, self.num_proteins + 1)
         yield from _parts(self._lengths)
         offset = 0

@@ -1,4 +1,4 @@
-"""Ready batches: this process's share of each global batch, read in the background."""
+"""Reads the packs of each global batch that belong to this process, in the background."""
 
 import queue
 import threading
@@ -29,11 +29,12 @@ class GlobalBatch:
     """What one optimizer step reads.
 
     Attributes:
-        packs: this process's packs, its micro-batches.
-        num_proteins: in all packs, of all processes.
-        num_tokens: likewise, without padding.
-        sum_squared_lengths: likewise, of the proteins' tokens: what attention costs.
-        after: where the stream stands once all of them are consumed.
+        packs: the packs of this process, which are its micro-batches.
+        num_proteins: how many proteins the packs of all processes have.
+        num_tokens: how many tokens these packs have, without padding.
+        sum_squared_lengths: the squares of these proteins' tokens, summed, to which the cost of attention is
+            proportional.
+        after: where the stream stands when all of these packs are consumed.
     """
 
     packs: list[TokenBatch]
@@ -46,7 +47,7 @@ class GlobalBatch:
 def global_batches(
     stream: PackStream, position: Position, packs_per_batch: int, rank: int, num_ranks: int
 ) -> Iterator[GlobalBatch]:
-    """The global batches from a position on, endlessly; pack j of each goes to data-parallel rank j mod num_ranks."""
+    """Yields global batches from a position on, without end. Data-parallel rank j mod num_ranks gets pack j of each."""
     source = stream.packs_from(position)
     while True:
         taken = [next(source) for _ in range(packs_per_batch)]
@@ -68,8 +69,8 @@ def validation_packs(
 ) -> list[TokenBatch]:
     """This process's packs of a fixed sample of the proteins, the same for any seed and at every call.
 
-    Every process gets the same number of packs, as all must take part in each step of the encoder; the last ones may
-    hold nothing but padding. Raises ValueError, in every process, when there is no canonical residue in the sample.
+    Every process gets the same number of packs, because all must take part in each step of the encoder. The last packs
+    may have nothing but padding. Raises ValueError, in every process, when there is no canonical residue in the sample.
     """
     rng = KeyedRng(seed_for(Stream.HELD_OUT, 0), epoch=0)
     chosen = permuted(torch.arange(min(max_proteins, len(proteins))), len(proteins), rng)
@@ -86,9 +87,9 @@ def validation_packs(
 
 
 class Prefetch(Generic[Item]):
-    """Iterates over `source` in a thread of its own, a few items ahead; errors there are raised here.
+    """Iterates over `source` in a thread of its own, a few items ahead. Errors of that thread are raised here.
 
-    Use as a context manager, so that the thread ends with the block.
+    Use it as a context manager, so that the thread ends with the block.
     """
 
     def __init__(self, source: Iterable[Item], ahead: int = AHEAD) -> None:

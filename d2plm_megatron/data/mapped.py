@@ -1,4 +1,4 @@
-"""Files mapped into memory: any size, read when asked for."""
+"""Files mapped into memory, of any size, of which only what is asked for is read."""
 
 import os
 import weakref
@@ -9,9 +9,9 @@ import numpy as np
 
 
 class MappedFile:
-    """A file mapped into memory: the one that was opened, whatever comes to bear its name later.
+    """A file mapped into memory. It stays the one that was opened, even if another file gets its name later.
 
-    content   uint8 [bytes], read-only
+    `content` is all of it, uint8 [bytes], read-only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,25 +25,26 @@ class MappedFile:
                 self.content = np.empty(0, dtype=np.uint8)  # which cannot be mapped
 
     def numbers(self, dtype: str, offset: int, count: int) -> np.ndarray:
-        """`count` numbers from byte `offset` on, the same memory.
+        """`count` numbers from byte `offset` on, without a copy.
 
-        Mostly not aligned: index it, since other functions of numpy (take, searchsorted) would copy all of it first.
+        The array is usually not aligned. Index it only: other functions of numpy (take, searchsorted) would copy it.
         """
         return self.content[offset : offset + count * np.dtype(dtype).itemsize].view(dtype)
 
     def sample(self, num_pieces: int, size: int) -> Iterator[bytes]:
-        """Evenly spaced pieces of so many bytes, the first at the start and the last at the end; fewer of a small file.
+        """Yields evenly spaced parts of `size` bytes, the first at the start and the last at the end of the file.
 
-        Read and not touched in memory, where the system would read megabytes around each.
+        Of a small file there are fewer. They are read from the file and not from the map, since the system would read
+        megabytes around each.
         """
         starts = np.linspace(0, max(0, len(self.content) - size), num_pieces).astype(np.int64)
         for start in np.unique(starts).tolist():
             yield os.pread(self._descriptor, size, start)
 
     def check_size(self) -> None:
-        """Raises ValueError if the file has shrunk since it was opened: touching what is gone would end the process.
+        """Raises ValueError if the file has shrunk since it was opened, as reading what is gone would end the process.
 
-        Costs a microsecond, for any size.
+        It takes a microsecond for any size.
         """
         size = os.fstat(self._descriptor).st_size
         if size < len(self.content):

@@ -1,4 +1,4 @@
-"""What was meant by the name of a dataset that is not there: a prefix nearby, or the command that makes one."""
+"""Guesses what was meant by a dataset that is not there: a prefix nearby, or the command that makes one."""
 
 from pathlib import Path
 from shlex import quote
@@ -7,7 +7,7 @@ _RULE = "a dataset is named by its prefix, without .bin or .idx"
 
 
 def meant_by(prefix: str) -> str:
-    """What to write, or to run, instead of a prefix that has no PREFIX.bin or no PREFIX.idx."""
+    """What to write or to run instead of a prefix without PREFIX.bin or PREFIX.idx."""
     path = Path(prefix)
     without_ending = path.with_suffix("")
     if path.suffix in (".bin", ".idx"):
@@ -25,6 +25,6 @@ def meant_by(prefix: str) -> str:
 
 
 def _stem(path: Path) -> str:
-    """The path without any ending, and never the path itself."""
+    """The path without its endings, or with another name if it has none."""
     stem = path.name.partition(".")[0]
     return str(path.with_name(stem if stem and stem != path.name else f"{path.name}_prepared"))

@@ -15,8 +15,8 @@ ROUNDS, MIXED_BITS = 4, 32
 def permuted(places: Tensor, num_items: int, rng: KeyedRng) -> Tensor:
     """The items that stand at `places` (int64, in [0, num_items)) when the items are shuffled by the noise's key.
 
-    A Feistel network (Luby and Rackoff 1988) permutes the 2^(2k) >= num_items numbers; a result that is no item is sent
-    through again until it is one, which keeps it a permutation. Memory: that of `places`, for any number of items.
+    A Feistel network (Luby and Rackoff 1988) permutes 2^(2k) >= num_items numbers. A result that is no item is sent
+    through again until it is one, so that the items are permuted, too. Memory does not depend on the number of items.
     """
     half_bits = max(LEAST_HALF_BITS, ((num_items - 1).bit_length() + 1) // 2)
     epochs = torch.as_tensor(rng.epoch).expand_as(places)

@@ -7,11 +7,11 @@ import numpy as np
 
 
 def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
-    """Groups items of the given lengths into packs of at most `capacity`, which are full and alike in mixture.
+    """Groups items of the given lengths into packs of at most `capacity`, and returns the indices in each pack.
 
-    Packs are filled in turn with the items in the order given, which is to be random. Where the next one no longer
-    fits, the longest of all that are left and fit close the pack: so each pack is a run of the order but for its last
-    few items, and only the last pack has much room. Returns the indices of the items of each pack.
+    Packs are filled one after the other with the items in the order given, which should be random. When the next item
+    does not fit, the longest of the remaining items that do close the pack. Therefore a pack is a run of the order
+    except for its last few items, packs have nearly the same mixture, and only the last one has much room.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     waiting = _Waiting(lengths)
@@ -31,10 +31,10 @@ def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
 
 
 class _Waiting:
-    """The items that are in no pack yet, of which the longest that fits is found without a search.
+    """The items that are in no pack yet. The longest one that fits is found without a search.
 
-    Items are ranked by length, from 1; of equal ones the first has the highest rank. What is below a rank is itself
-    while its item waits, else a lower rank that leads to the nearest one whose item does (Tarjan 1975).
+    Items are ranked by length, from 1; of equal items the first has the highest rank. Each rank points to itself while
+    its item waits, and else to a lower rank, from which the nearest one with a waiting item is reached (Tarjan 1975).
     """
 
     def __init__(self, lengths: np.ndarray) -> None:
@@ -52,7 +52,7 @@ class _Waiting:
         self._below[self._ranks[item]] -= 1
 
     def take_to_fill(self, room: int) -> list[int]:
-        """The longest item that fits into the room, then into what is left of it, until none does."""
+        """Takes the longest item that fits into the room, then the longest for what is left of it, until none fits."""
         taken: list[int] = []
         while rank := self._nearest(bisect_right(self._lengths, room)):
             taken.append(self._items[rank - 1])
@@ -61,7 +61,7 @@ class _Waiting:
         return taken
 
     def _nearest(self, rank: int) -> int:
-        """The highest rank up to the given one whose item waits, 0 if there is none; halves the way for the next."""
+        """The highest rank up to this one whose item waits, or 0. The way there is halved for the next call."""
         below = self._below
         while below[rank] != rank:
             below[rank] = rank = below[below[rank]]

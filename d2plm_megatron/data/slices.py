@@ -1,4 +1,4 @@
-"""Which part of which protein: what is known of a pack before its residues are read."""
+"""Slices say which parts of which proteins are in a pack, before any residue is read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,14 +16,14 @@ class Slices:
     """Parts of proteins, one entry each.
 
     Attributes:
-        corpora: which corpus.
-        proteins: which of its proteins.
-        starts: from which residue.
-        places: at which byte of the corpus that is.
-        num_residues: how many.
-        has_begin, has_end: whether a true end of the protein is inside, which has an end token.
-        samples: key of the noise.
-        stream_index: place in the stream.
+        corpora: which corpus the protein is from.
+        proteins: which protein of that corpus it is.
+        starts: the residue with which the slice starts, from 0.
+        places: the byte of the corpus at which that residue is.
+        num_residues: how many residues the slice has.
+        has_begin, has_end: whether the slice has that end of the protein, which then gets an end token.
+        samples: the key of the noise.
+        stream_index: the place of the draw in the stream.
     """
 
     corpora: np.ndarray
@@ -38,21 +38,21 @@ class Slices:
 
     @property
     def num_tokens(self) -> np.ndarray:
-        """Residues, and an end token at each true end of the protein that is inside."""
+        """How many tokens each slice has: its residues, and an end token for each end of the protein that it has."""
         return self.num_residues + self.has_begin + self.has_end
 
     def take(self, chosen: list[int] | np.ndarray | slice) -> "Slices":
-        """Some of them."""
+        """The slices of these indices."""
         return Slices(**{name: values[chosen] for name, values in vars(self).items()})
 
 
 def joined(parts: Sequence[Slices]) -> Slices:
-    """All of them, one after the other."""
+    """All of these slices, one after the other."""
     return Slices(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Slices)})
 
 
 def crop(proteins: IndexedProteins, chosen: torch.Tensor, options: Data, rng: KeyedRng) -> Slices:
-    """The chosen proteins, of the long ones a part: `max_length_residues` from a place drawn by the noise.
+    """The chosen proteins. Of a longer one only `max_length_residues` are taken, from a place drawn by the noise.
 
     Raises ValueError naming a protein whose entry in the index is damaged.
     """

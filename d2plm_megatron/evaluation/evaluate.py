@@ -1,57 +1,66 @@
-"""From a checkpoint and held-out proteins to a table and a JSON file."""
+"""From a trained model and held-out proteins to a table and a JSON file."""
 
 import json
 import platform
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.table import Table
 
-from d2plm_megatron.config import Parallel
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.config import Data
 from d2plm_megatron.console import progress, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
+from d2plm_megatron.data.sequences import pack_sequences
 from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
-from d2plm_megatron.inference.encoders import load_encoder
-from d2plm_megatron.objectives import build_process
-from d2plm_megatron.parallel.processes import parallel_context
-from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.inference import readouts
+from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
+from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.runs.versions import versions
 
 
-def evaluate(
-    checkpoint: Checkpoint, data: str, num_draws: int, max_proteins: int, weights: str, precision: str
-) -> dict[str, Any]:
-    """Every likelihood of the checkpoint's process on held-out proteins, with all that is needed to compare it."""
-    proteins = IndexedProteins(data)
-    packs = validation_packs(proteins, checkpoint.recipe.data, max_proteins, rank=0, num_ranks=1)
-    likelihoods = build_process(checkpoint.recipe.objective).likelihoods()
-    with parallel_context(Parallel()) as processes:
-        encoder = load_encoder(checkpoint, weights, precision, processes.device)
-        on_device = [pack.to(processes.device) for pack in packs]
-        begin = time.perf_counter()
-        with progress("evaluating", len(packs) * num_draws * len(likelihoods), "packs") as advance:
-            estimates = {
-                name: estimate(encoder, likelihood, on_device, num_draws, advance)
-                for name, likelihood in likelihoods.items()
-            }
-        seconds = time.perf_counter() - begin
-        machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) -> dict[str, Any]:
+    """Every likelihood of the model's process on held-out proteins, with all that is needed to compare it.
+
+    Args:
+        model: to measure.
+        data: a FASTA file, of whose proteins the first are taken, whole; or the prefix of an indexed dataset, of which
+            a fixed sample is, cropped as in training.
+        num_draws: of noise for each protein.
+        max_proteins: to look at.
+
+    Raises ValueError naming the protein that cannot be scored, or saying that there is nothing to score.
+    """
+    checkpoint, device = model.checkpoint, model.processes.device
+    num_proteins, packs = _packs(data, checkpoint.recipe.data, max_proteins)
+    likelihoods = model.likelihoods
+    on_device = [pack.to(device) for pack in packs]
+    begin = time.perf_counter()
+    with progress("evaluating", len(packs) * num_draws * len(likelihoods), "packs") as advance:
+        estimates = {
+            name: estimate(model.logits, likelihood, on_device, num_draws, advance)
+            for name, likelihood in likelihoods.items()
+        }
+    seconds = time.perf_counter() - begin
     return {
         "checkpoint": str(checkpoint.path),
         "step": checkpoint.state["progress"]["step"],
         "objective": checkpoint.recipe.objective.name,
-        "weights": weights,
-        "precision": precision,
+        "weights": model.weights,
+        "precision": model.precision,
         "data": data,
-        "proteins": min(max_proteins, len(proteins)),
+        "proteins": num_proteins,
         "residues": sum(int(pack.scored_T.sum()) for pack in packs),
         "draws": num_draws,
-        **{
+        "likelihoods": {
             name: {
                 "nll_per_residue": found.nats,
                 "nll_standard_error": found.standard_error,
@@ -62,10 +71,22 @@ def evaluate(
         },
         "unigram_perplexity": unigram_perplexity(packs),
         "seconds": seconds,
-        "machine": machine,
+        "machine": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU",
         "versions": versions("d2plm-megatron", "torch", "megatron-core"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _packs(data: str, options: Data, max_proteins: int) -> tuple[int, Sequence[TokenBatch]]:
+    """The number of proteins, and their packs."""
+    if Path(data).is_file():
+        chosen = islice(read_fasta(data), max_proteins)
+        packed = pack_sequences(chosen, options.tokens_per_pack, max_residues=LONGEST_RESIDUES)
+        readouts.refuse(packed, readouts.masks, readouts.NO_LIKELIHOOD)
+        return len(packed.ids), packed.packs
+    proteins = IndexedProteins(data)
+    packs = validation_packs(proteins, options, max_proteins, rank=0, num_ranks=1)
+    return min(max_proteins, len(proteins)), packs
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
@@ -73,11 +94,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['checkpoint']}, {result['weights']}, {result['precision']}")
     for column in ("measure", "perplexity", "standard error", "nats per residue"):
         table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, found in result.items():
-        if isinstance(found, dict) and "perplexity" in found:
-            error = found["perplexity_standard_error"]
-            shown = "one draw" if error is None else f"{error:.3f}"
-            table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nll_per_residue']:.4f}")
+    for name, found in result["likelihoods"].items():
+        error = found["perplexity_standard_error"]
+        shown = "one draw" if error is None else f"{error:.3f}"
+        table.add_row(name, f"{found['perplexity']:.3f}", shown, f"{found['nll_per_residue']:.4f}")
     table.add_row("unigram (no context)", f"{result['unigram_perplexity']:.3f}", "", "")
     show(table)
     draws = "1 draw" if result["draws"] == 1 else f"{result['draws']} draws"

@@ -55,7 +55,7 @@ def estimate(
     """The mean of the likelihood's "nll" over the packs.
 
     Args:
-        encoder: corrupted pack in, logits [1, T, V] out.
+        encoder: corrupted pack in, logits [T, V] out.
         likelihood: one of a process's likelihoods.
         packs: on the encoder's device.
         num_draws: how often every protein is corrupted anew.
@@ -68,7 +68,7 @@ def estimate(
         total, count = 0.0, 0
         for pack in packs:
             noisy = likelihood.corrupt(pack, KeyedRng(SEED, draw))
-            nats, number = likelihood.loss(encoder(noisy)[0], noisy).metrics["nll"]
+            nats, number = likelihood.loss(encoder(noisy), noisy).metrics["nll"]
             total, count = total + float(nats), count + int(number)
             advance(1)
         if not count:

@@ -5,20 +5,19 @@ from typing import Annotated
 
 import typer
 
-from d2plm_megatron.config import one_of
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs
+from d2plm_megatron.inference.options import CheckpointPath, Precision, Weights, opened
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
-from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.tensor_index import EMA, RAW
+from d2plm_megatron.runs.tensor_index import EMA
 
 MOST = 10**9
 """Proteins, or steps: more cannot be meant."""
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Argument(help="folder of a checkpoint, or of a run (its best checkpoint)")],
+    checkpoint: CheckpointPath,
     output: Annotated[Path | None, typer.Option(help="FASTA file to write; default CHECKPOINT/samples.fasta")] = None,
     num_sequences: Annotated[int, typer.Option(min=1, max=MOST, help="proteins to generate")] = 64,
     length: Annotated[str, typer.Option(help="residues: 120, or 100:200 for even odds between the two")] = "100:200",
@@ -27,34 +26,34 @@ def main(
     ] = 64,
     temperature: Annotated[float, typer.Option(min=0.01, help="below 1 likelier, above 1 more diverse residues")] = 1.0,
     seed: Annotated[int, typer.Option(help="the same seed gives the same proteins")] = 0,
-    weights: Annotated[str, typer.Option(help="ema (moving average) or raw (as trained)")] = EMA,
-    precision: Annotated[str | None, typer.Option(help="bf16 or fp32; default bf16 on a GPU, fp32 on a CPU")] = None,
+    weights: Weights = EMA,
+    precision: Precision = None,
     tokens_per_pack: Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")] = 8192,
 ) -> None:
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
-    one_of("--weights", weights, (EMA, RAW))
-    one_of("--precision", precision or "fp32", ("bf16", "fp32"))
     shortest, longest = length_range(length)
     path = output or RunFolder(checkpoint).samples
     check_outputs([path], RunFolder(checkpoint).own_files())
-    opened = Checkpoint.open(checkpoint)
-    import torch  # which takes seconds, that nobody should wait for who has mistyped something
-
-    from d2plm_megatron.generation.generate import Request, generate
+    found = opened(checkpoint, weights, precision)
+    # With torch, which takes seconds that nobody should wait for who has mistyped something.
+    from d2plm_megatron.generation.generate import generate
     from d2plm_megatron.generation.summary import print_summary
+    from d2plm_megatron.inference.model import TrainedModel
+    from d2plm_megatron.sampling.config import SamplingConfig
 
-    request = Request(
+    config = SamplingConfig(
         num_sequences=num_sequences,
         shortest=shortest,
         longest=longest,
         num_steps=steps,
         temperature=temperature,
         seed=seed,
-        weights=weights,
-        precision=precision or ("bf16" if torch.cuda.is_available() else "fp32"),
         tokens_per_pack=tokens_per_pack,
     )
-    print_summary(generate(opened, request, path))
+    with TrainedModel.open(found, weights, precision) as model:
+        samples = generate(model, config, path)
+        if model.processes.is_main:
+            print_summary(samples, path)
 
 
 def length_range(text: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +15,13 @@ from d2plm_megatron.rng import KeyedRng, Stream
 
 
 class Source(Protocol):
-    """The distribution of x0. Corruption, likelihood and sampler ask it all that depends on what noise looks like."""
+    """The distribution of x0. Corruption, likelihood and sampler ask it all that depends on what noise looks like.
+
+    Attributes:
+        has_masks: masks are noise, so that a trained model can read them.
+    """
+
+    has_masks: ClassVar[bool]
 
     def draw(self, rng: KeyedRng, *keys: Tensor) -> Tensor:
         """x0, int64, of the shape of the keys."""
@@ -48,6 +54,8 @@ class Source(Protocol):
 class Mask:
     """x0 is a mask. A visible residue is known, so that masks alone may change (SUBS, arXiv:2406.07524)."""
 
+    has_masks: ClassVar[bool] = True
+
     def draw(self, rng: KeyedRng, *keys: Tensor) -> Tensor:
         """Masks."""
         return torch.full_like(keys[0], alphabet.MASK)
@@ -71,6 +79,8 @@ class Mask:
 @dataclass(frozen=True)
 class Uniform:
     """x0 is one of the 20 canonical residues, all alike. Any residue may be noise."""
+
+    has_masks: ClassVar[bool] = False
 
     def draw(self, rng: KeyedRng, *keys: Tensor) -> Tensor:
         """Random residues."""

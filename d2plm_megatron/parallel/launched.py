@@ -5,7 +5,7 @@ import re
 import socket
 from collections.abc import MutableMapping
 
-from d2plm_megatron.config import Parallel
+from d2plm_megatron.config import Parallel, Recipe, nearest_multiple
 
 FIRST_PORT, NUM_PORTS = 20_000, 10_000
 """Where a job of Slurm meets: at the port of its number, so that jobs that share a node do not."""
@@ -29,6 +29,11 @@ def adopt_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
     environment.setdefault("MASTER_PORT", str(FIRST_PORT + int(environment["SLURM_JOB_ID"]) % NUM_PORTS))
 
 
+def rank() -> int:
+    """This process's number among those that were started together; 0 for the main one, and when it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def world_size() -> int:
     """Number of processes that were started together; 1 when this one is alone."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -43,6 +48,30 @@ def check_layout(parallel: Parallel, num_processes: int) -> int:
             f"{model_size} processes, but there are {num_processes}; start torchrun with --nproc-per-node {model_size}"
         )
     return num_processes // model_size
+
+
+def check_batch(recipe: Recipe, data_size: int) -> None:
+    """Raises ValueError unless the packs of a global batch can be dealt out evenly."""
+    tokens, pack = recipe.train.global_batch_tokens, recipe.data.tokens_per_pack
+    unit = pack * data_size
+    if tokens % unit:
+        smaller = _pack_that_fits(recipe, data_size)
+        instead = f", or data.tokens_per_pack={smaller}" if smaller else ""
+        raise ValueError(
+            f"train.global_batch_tokens={tokens}: must be a multiple of {unit}, which is data.tokens_per_pack={pack} "
+            f"times {data_size} data-parallel ranks; set train.global_batch_tokens={nearest_multiple(tokens, unit)}"
+            + instead
+        )
+
+
+def _pack_that_fits(recipe: Recipe, data_size: int) -> int | None:
+    """The recipe's pack, halved until every rank gets as many; None where proteins no longer fit into it."""
+    pack = recipe.data.tokens_per_pack
+    while recipe.train.global_batch_tokens % (pack * data_size) and pack % 2 == 0:
+        pack //= 2
+    split = recipe.parallel.tensor if recipe.parallel.sequence else 1
+    fits = pack >= recipe.data.max_length_residues + 2 and pack % split == 0
+    return pack if fits and recipe.train.global_batch_tokens % (pack * data_size) == 0 else None
 
 
 def _first_host(environment: MutableMapping[str, str]) -> str:

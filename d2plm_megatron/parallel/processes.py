@@ -4,9 +4,11 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -34,15 +36,62 @@ class Processes:
         return self.rank == 0
 
 
+@dataclass
+class _Shared:
+    """The context that is in force in this process, which the last of those who share it ends."""
+
+    parallel: Parallel
+    processes: Processes
+    stack: ExitStack
+    users: int = 0
+
+    def leave(self, *error: Any) -> bool | None:
+        """Like `__exit__` of the context for the last user, and nothing for the others."""
+        global _shared
+        self.users -= 1
+        if self.users:
+            return None
+        _shared = None
+        return self.stack.__exit__(*error)
+
+
+_shared: _Shared | None = None
+
+
 @contextmanager
-def parallel_context(parallel: Parallel) -> Iterator[Processes]:
+def parallel_context(parallel: Parallel | None = None) -> Iterator[Processes]:
     """Joins the processes, groups them as the recipe says, and parts from them at the end.
 
-    With CUDA, over NCCL, each process on the GPU of its local rank; without, over gloo on the CPU.
+    With CUDA, over NCCL, each process on the GPU of its local rank; without, over gloo on the CPU. Where such a context
+    is in force already, it is shared; whoever leaves last ends it, in whatever order they came.
+
+    Args:
+        parallel: the layout; None for the one in force, or data parallelism alone.
+
+    Raises ValueError when the processes cannot be grouped so, or another layout is in force.
     """
+    global _shared
+    if _shared is None:
+        _shared = _begin(parallel or Parallel())
+    elif parallel and (parallel.tensor, parallel.pipeline) != (_shared.parallel.tensor, _shared.parallel.pipeline):
+        raise ValueError(
+            f"parallel.tensor={parallel.tensor} x parallel.pipeline={parallel.pipeline}: this process works with "
+            f"{_shared.parallel.tensor} x {_shared.parallel.pipeline}, which a model or a training that is still open "
+            "has begun; close it first"
+        )
+    shared = _shared
+    shared.users += 1
+    with ExitStack() as end:
+        end.push(shared.leave)
+        yield shared.processes
+
+
+def _begin(parallel: Parallel) -> _Shared:
     check_layout(parallel, world_size())
-    with process_group(parallel.timeout_s) as device, model_parallel(parallel, device) as processes:
-        yield processes
+    with ExitStack() as stack:
+        device = stack.enter_context(process_group(parallel.timeout_s))
+        processes = stack.enter_context(model_parallel(parallel, device))
+        return _Shared(parallel, processes, stack.pop_all())
 
 
 @contextmanager
@@ -98,6 +147,10 @@ def _farewell(store: dist.Store, rank: int, size: int, timeout: timedelta) -> It
         store.wait(["all_left"], timeout)
 
 
+_meetings = count()
+"""Every process meets the others as often, and each time apart from what was left in the store before."""
+
+
 def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
     """Where the processes find one another; this one's rank; how many they are."""
     if "RANK" not in os.environ:
@@ -106,7 +159,7 @@ def _meet(timeout_s: int) -> tuple[dist.Store, int, int]:
     # When torchrun starts killed processes again, the addresses of the ones before still lie in its store. Its count
     # of attempts tells them apart; but several torchruns, one per node, do not agree about it.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if os.environ.get("GROUP_WORLD_SIZE") == "1" else "0"
-    return dist.PrefixStore(f"attempt_{attempt}", store), rank, size
+    return dist.PrefixStore(f"attempt_{attempt}_{next(_meetings)}", store), rank, size
 
 
 @contextmanager

@@ -6,8 +6,6 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
-from Bio.SeqIO.FastaIO import SimpleFastaParser
-
 from d2plm_megatron.compression import open_text
 from d2plm_megatron.files import atomic
 from d2plm_megatron.proteins import foreign
@@ -50,6 +48,8 @@ def read_records(path: str | Path) -> Iterator[tuple[str, str]]:
 
 def parse(path: str | Path, block: TextBlock) -> Iterator[tuple[str, str]]:
     """Yields the records of a block, as read_records does. Raises ValueError for bytes that are no UTF-8 text."""
+    from Bio.SeqIO.FastaIO import SimpleFastaParser  # slow, and not every command reads FASTA
+
     try:
         text = block.text.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -59,11 +59,6 @@ class SearchOptions:
 
 def version() -> str:
     """The version of the MMseqs2 that is installed. Raises ValueError, saying how to install it, if none is."""
-    if not shutil.which("mmseqs"):
-        raise ValueError(
-            "MMseqs2 is missing: install it (apt-get install mmseqs2, conda install -c bioconda -c conda-forge mmseqs2 "
-            "or brew install mmseqs2)"
-        )
     return _run(["version"]).strip()
 
 
@@ -76,7 +71,7 @@ def search(queries: Path, targets: Path, options: SearchOptions, threads: int = 
     """The matches of queries among targets: an array of MATCH, by rising number of the query.
 
     Both are files of `write_numbered`. Scratch files are in a folder beside the queries until the search ends. Raises
-    ValueError with the last words of MMseqs2 if it fails.
+    ValueError with the last words of MMseqs2 if it fails, and saying how to install it if it is missing.
     """
     with _scratch(queries) as folder:
         found = folder / "matches.tsv"
@@ -130,6 +125,11 @@ def _read(table: Path, dtype: np.dtype) -> np.ndarray:
 
 def _run(*parts: list[object]) -> str:
     """Runs MMseqs2 and returns what it printed."""
+    if not shutil.which("mmseqs"):
+        raise ValueError(
+            "MMseqs2 is missing: install it (apt-get install mmseqs2, conda install -c bioconda -c conda-forge mmseqs2 "
+            "or brew install mmseqs2)"
+        )
     command = ["mmseqs", *(str(word) for part in parts for word in part)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from d2plm_megatron.evaluation.samples.novelty import Family, Novelty
+from d2plm_megatron.evaluation.samples.summary import Summary
 from d2plm_megatron.proteins import residue_classes
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.report.sample_quality import Family, Novelty, Summary
 from d2plm_megatron.runs.charts import plot_perplexity
 
 SAMPLES, REFERENCE, CHANCE = "#1f6fae", "#d98a1c", "#9a9a9a"

@@ -10,13 +10,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from d2plm_megatron.evaluation.samples.novelty import count_families
 from d2plm_megatron.proteins import residue_classes
 from d2plm_megatron.proteins.alignment import GAP, Alignment
 from d2plm_megatron.proteins.composition import entropy
 from d2plm_megatron.report import figures, formatting
 from d2plm_megatron.report.results import Results, numbers
-from d2plm_megatron.report.run_record import measures
-from d2plm_megatron.report.sample_quality import count_families
 from d2plm_megatron.report.verdicts import verdicts
 
 MAX_SAMPLES = 20
@@ -59,7 +58,7 @@ def _texts(findings: Results) -> dict[str, Any]:
         "objective": formatting.objective(findings.run.recipe.objective.name),
         "perplexities": {
             name: formatting.with_error(found["perplexity"], found["perplexity_standard_error"])
-            for name, found in measures(findings.evaluation or {}).items()
+            for name, found in findings.likelihoods.items()
         },
         "checkpoints": formatting.of_checkpoints(findings.checkpoints),
         "written": _date(datetime.now(UTC).isoformat()),

@@ -5,51 +5,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import numpy as np
-
 from d2plm_megatron.config.sizing import num_parameters
-from d2plm_megatron.console import progress
-from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.report.named_proteins import Protein, read_proteins
+from d2plm_megatron.evaluation.samples.collection import Collection, compare, novelty_numbers, summary_numbers
+from d2plm_megatron.evaluation.samples.novelty import Novelty
 from d2plm_megatron.report.run_record import RunRecord, read_evaluation
-from d2plm_megatron.report.sample_quality import (
-    Novelty,
-    Summary,
-    count_families,
-    divergence,
-    measure_novelty,
-    num_lookups,
-    summarise,
-)
-
-
-@dataclass(frozen=True)
-class Collection:
-    """Proteins of a FASTA file, with their summary."""
-
-    path: Path
-    proteins: list[Protein]
-    summary: Summary
-
-    @classmethod
-    def read(cls, path: Path) -> "Collection":
-        """Reads the file; raises ValueError where it is damaged or holds no canonical residue."""
-        proteins = read_proteins(path)
-        try:
-            return cls(path, proteins, summarise([protein.sequence for protein in proteins]))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-
-    @property
-    def sequences(self) -> list[str]:
-        """The residues of each protein."""
-        return [protein.sequence for protein in self.proteins]
-
-    @property
-    def step(self) -> int | None:
-        """Of the checkpoint that generated all of them; None where headers tell none, or not the same."""
-        steps = {protein.step for protein in self.proteins}
-        return steps.pop() if len(steps) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -69,6 +28,11 @@ class Results:
     samples: Collection | None
     reference: Collection | None
     novelty: Novelty | None
+
+    @property
+    def likelihoods(self) -> dict[str, dict[str, Any]]:
+        """The perplexities of the evaluation, with their errors, by name; none without one."""
+        return self.evaluation["likelihoods"] if self.evaluation is not None else {}
 
     @property
     def checkpoints(self) -> dict[str, int]:
@@ -112,16 +76,8 @@ def gather(run: Path, samples: Path | None, evaluation: Path | None, reference: 
     evaluated = read_evaluation(evaluation) if evaluation else None
     generated = Collection.read(samples) if samples else None
     real = Collection.read(reference) if reference else None
-    novelty = _compare(generated, real) if generated and real else None
+    novelty = compare(generated, real) if generated and real else None
     return Results(record, evaluated, generated, real, novelty)
-
-
-def _compare(samples: Collection, reference: Collection) -> Novelty:
-    if len(reference.proteins) < 2:
-        raise ValueError(f"{reference.path}: one protein alone is no reference; give at least two")
-    total = num_lookups(len(samples.proteins), len(reference.proteins))
-    with progress("comparing", total, "proteins") as advance:
-        return measure_novelty(samples.sequences, reference.sequences, advance)
 
 
 def numbers(findings: Results) -> dict[str, Any]:
@@ -131,9 +87,9 @@ def numbers(findings: Results) -> dict[str, Any]:
         result["evaluation"] = findings.evaluation
     for name, collection in (("samples", findings.samples), ("reference", findings.reference)):
         if collection is not None:
-            result[name] = {"file": str(collection.path), **_summary_numbers(collection.summary)}
+            result[name] = {"file": str(collection.path), **summary_numbers(collection.summary)}
     if findings.novelty is not None and findings.reference is not None and findings.samples is not None:
-        result["novelty"] = _novelty_numbers(findings.novelty, findings.samples, findings.reference)
+        result["novelty"] = novelty_numbers(findings.novelty, findings.samples, findings.reference)
     return result
 
 
@@ -145,46 +101,4 @@ def _run_numbers(run: RunRecord) -> dict[str, Any]:
         **run.trained,
         "last_activity": run.last_activity,
         "versions": run.state["versions"] if run.state else None,
-    }
-
-
-def _summary_numbers(summary: Summary) -> dict[str, Any]:
-    return {
-        "proteins": summary.proteins,
-        "distinct": summary.distinct,
-        "residues": sum(summary.lengths),
-        "shortest": min(summary.lengths),
-        "median_length": float(np.median(summary.lengths)),
-        "longest": max(summary.lengths),
-        "entropy": summary.entropy,
-        "entropy_within": summary.entropy_within,
-        "composition": dict(zip(CANONICAL_LETTERS, summary.composition.tolist(), strict=True)),
-    }
-
-
-def _novelty_numbers(novelty: Novelty, samples: Collection, reference: Collection) -> dict[str, Any]:
-    known = set(reference.sequences)
-    families = count_families(novelty, reference.proteins)
-    rows = zip(samples.proteins, novelty.nearest, novelty.is_recognised.tolist(), strict=True)
-    return {
-        "composition_divergence": divergence(samples.summary.composition, reference.summary.composition),
-        "median_identity": float(np.median(novelty.identities)),
-        "highest_identity": float(novelty.identities.max()),
-        "median_identity_shuffled": float(np.median(novelty.shuffled)),
-        "median_identity_reference": float(np.median(novelty.natural)),
-        "chance_identity": novelty.chance,
-        "recognised": int(novelty.is_recognised.sum()),
-        "copies": sum(sequence in known for sequence in samples.sequences),
-        "families": {family.name: family.samples for family in families},
-        "nearest": [
-            {
-                "sample": sample.name,
-                "length": len(sample.sequence),
-                "reference": reference.proteins[found.number].name,
-                "family": reference.proteins[found.number].family,
-                "identity": found.alignment.identity,
-                "recognised": recognised,
-            }
-            for sample, found, recognised in rows
-        ],
     }

@@ -18,7 +18,11 @@ from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.integrity import Damaged
 from d2plm_megatron.runs.metrics import read_metrics
 
-_EVALUATED = ("step", "draws", "proteins", "residues", "unigram_perplexity", "machine", "versions", "date")
+_EVALUATED = {
+    *("step", "draws", "proteins", "residues", "likelihoods", "unigram_perplexity"),
+    *("machine", "versions", "date"),
+}
+_PERPLEXITY = {"perplexity", "perplexity_standard_error"}
 
 MOST_RESIDUES = 1 << 26
 
@@ -101,16 +105,17 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: damaged: {error}") from None
-    measured = measures(found) if isinstance(found, dict) else {}
-    if "elbo" not in measured or any(name not in found for name in _EVALUATED):
-        raise ValueError(f"{path}: not an evaluation: it lacks elbo, or one of {', '.join(_EVALUATED)}")
+    if not isinstance(found, dict) or not found.keys() >= _EVALUATED or not _has_perplexities(found["likelihoods"]):
+        raise ValueError(
+            f"{path}: not an evaluation: it lacks likelihoods, elbo among them, or one of "
+            f"{', '.join(sorted(_EVALUATED))}"
+        )
     return found
 
 
-def measures(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The perplexities in an evaluation, with their errors, by the name of the measure."""
-    return {
-        name: found
-        for name, found in evaluation.items()
-        if isinstance(found, dict) and {"perplexity", "perplexity_standard_error"} <= found.keys()
-    }
+def _has_perplexities(likelihoods: Any) -> bool:
+    return (
+        isinstance(likelihoods, dict)
+        and "elbo" in likelihoods
+        and all(isinstance(found, dict) and found.keys() >= _PERPLEXITY for found in likelihoods.values())
+    )

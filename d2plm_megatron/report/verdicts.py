@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from d2plm_megatron.evaluation.samples.novelty import CHANCE_QUANTILE
 from d2plm_megatron.report.results import Results
-from d2plm_megatron.report.sample_quality import CHANCE_QUANTILE
 
 DEVIATIONS = 2
 """Standard errors, or deviations, that a number must lie beyond chance to count."""
@@ -32,7 +32,7 @@ def verdicts(findings: Results) -> dict[str, Verdict]:
 
 def _verdicts(findings: Results) -> Iterator[tuple[str, Verdict]]:
     if findings.evaluation is not None:
-        elbo = findings.evaluation["elbo"]
+        elbo = findings.likelihoods["elbo"]
         unigram = findings.evaluation["unigram_perplexity"]
         if (error := elbo["perplexity_standard_error"]) is not None:  # of one draw nobody can say
             yield "perplexity", _of_perplexity(elbo["perplexity"], error, unigram)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from d2plm_megatron.console import note
 from d2plm_megatron.files import check_ordinary, write_text
 from d2plm_megatron.runs import integrity
 
@@ -43,6 +44,18 @@ def read_metrics(path: Path, say: Callable[[str], object] = lambda damage: None)
             yield _line(text, f"{path}, line {number}")
         except integrity.Damaged as damage:
             say(str(damage))
+
+
+def metrics(run: str | Path) -> list[dict[str, Any]]:
+    """The log of a run as a table, a dict per line with "kind", "step", "time" and numbers by name.
+
+    `pandas.DataFrame(metrics("runs/mine"))` takes it; kinds are "train" and "validation". Raises ValueError where there
+    is no log, and tells of damaged lines, which are left out.
+    """
+    path = Path(run) / "metrics.jsonl"
+    if not path.exists():
+        raise ValueError(f"{path}: no log of a run there; give the folder of a run")
+    return list(read_metrics(path, note))
 
 
 def rewind(path: Path, step: int, say: Callable[[str], object]) -> None:

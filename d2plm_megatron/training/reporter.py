@@ -1,7 +1,9 @@
 """What a run tells: a line on the screen, metrics.jsonl, a curve, and Weights & Biases when asked for."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.console import note
@@ -12,6 +14,9 @@ from d2plm_megatron.training.tracking import Tracker
 
 SECONDS_BETWEEN_DRAWINGS = 60
 
+Callback = Callable[[dict[str, Any]], object]
+"""Told each line of the log when it is written."""
+
 
 class Reporter:
     """Writes for the main process; the others have none.
@@ -20,11 +25,13 @@ class Reporter:
         recipe: of the run.
         folder: of the run.
         first_step: where the run continues; lines of later steps, from a run that was killed, are dropped.
+        callback: told each line that is written.
     """
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, first_step: int) -> None:
+    def __init__(self, recipe: Recipe, folder: RunFolder, first_step: int, callback: Callback | None = None) -> None:
         self.recipe = recipe
         self.folder = folder
+        self._callback = callback
         metrics.rewind(folder.metrics, first_step, note)
         self._drawn = time.monotonic()
         self._tracker = Tracker(recipe, folder.path, print) if recipe.track.wandb else None
@@ -70,3 +77,5 @@ class Reporter:
         metrics.append(self.folder.metrics, line)
         if self._tracker is not None:
             self._tracker.log(kind, step, values)
+        if self._callback is not None:
+            self._callback(line)

@@ -27,7 +27,7 @@ from d2plm_megatron.training.engine import Engine, Update, learning_rate
 from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.non_finite import broken_proteins, describe
 from d2plm_megatron.training.progress import Progress
-from d2plm_megatron.training.reporter import Reporter
+from d2plm_megatron.training.reporter import Callback, Reporter
 from d2plm_megatron.training.resume import find_start, progress_of
 from d2plm_megatron.training.saver import Saver
 from d2plm_megatron.training.step import LocalSums, averages, run_packs
@@ -46,6 +46,7 @@ class Trainer:
         objective: what every step learns.
         process: by whose likelihoods held-out proteins are measured.
         interruption: asked between steps whether to save and stop.
+        callback: told each line of the log.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Trainer:
         objective: Objective,
         process: Process,
         interruption: PreemptionHandler | None = None,
+        callback: Callback | None = None,
     ) -> None:
         if recipe.data.train is None:
             raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
@@ -72,13 +74,20 @@ class Trainer:
         self.progress = Progress()
         if start.checkpoint is not None:
             self._restore(start.checkpoint)
-        self.reporter = self._start_reporting(start.checkpoint)
+        self.reporter = self._start_reporting(start.checkpoint, callback)
         self._saver = Saver(self.engine, self.folder, recipe.train.async_save, recipe.train.keep_last)
 
     @classmethod
-    def of(cls, recipe: Recipe, processes: Processes, interruption: PreemptionHandler | None = None) -> Self:
+    def of(
+        cls,
+        recipe: Recipe,
+        processes: Processes,
+        interruption: PreemptionHandler | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
         """With all that the recipe names."""
-        return cls(recipe, processes, build(recipe.objective), build_process(recipe.objective), interruption)
+        objective, process = build(recipe.objective), build_process(recipe.objective)
+        return cls(recipe, processes, objective, process, interruption, callback)
 
     def fit(self) -> bool:
         """Trains until train.max_steps, or until the validation loss no longer falls.
@@ -227,14 +236,14 @@ class Trainer:
         peak = peak_flops(self.processes.device, DTYPES[self.recipe.train.precision])
         return Throughput(self.recipe.model, peak, self.recipe.train.global_batch_tokens)
 
-    def _start_reporting(self, checkpoint: Checkpoint | None) -> Reporter | None:
+    def _start_reporting(self, checkpoint: Checkpoint | None, callback: Callback | None) -> Reporter | None:
         if not self.processes.is_main:
             return None
         self.folder.path.mkdir(parents=True, exist_ok=True)
         write_text(self.folder.path / "recipe.yaml", to_yaml(self.recipe))
         if checkpoint is not None:
             self._say(f"continuing from {checkpoint.path} at step {self.progress.step:,}")
-        return Reporter(self.recipe, self.folder, self.progress.step)
+        return Reporter(self.recipe, self.folder, self.progress.step, callback)
 
     def _say(self, text: str) -> None:
         if self.processes.is_main:

@@ -1,4 +1,4 @@
-"""Tables of clusters, plain or compressed: on each line a cluster, a tab and a protein's id, as MMseqs2 writes it."""
+"""Tables of clusters, plain or compressed. Each line has a cluster, a tab and a protein's id, as MMseqs2 writes it."""
 
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -28,7 +28,7 @@ def pairs(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def check_one_cluster_each(path: Path, ids: np.ndarray, clusters: np.ndarray) -> None:
-    """Raises ValueError naming an id of a table that has several lines with other clusters; rising keys of both."""
+    """Raises ValueError naming an id that a table has in two clusters; `ids` and `clusters` are keys, by rising id."""
     wrong = np.flatnonzero((ids[1:] == ids[:-1]) & (clusters[1:] != clusters[:-1]))
     if wrong.size:
         names = {cluster: name for cluster, name in pairs(path) if key(name) == ids[wrong[0]]}
@@ -37,5 +37,5 @@ def check_one_cluster_each(path: Path, ids: np.ndarray, clusters: np.ndarray) ->
 
 
 def key(name: str) -> int:
-    """What stands for an id or a cluster where there are many: 64 bits of its BLAKE2b."""
+    """A number that stands for an id or a cluster where there are many of them: 64 bits of its BLAKE2b."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")

@@ -1,7 +1,7 @@
 """Keys of an LMDB beside those of the records, such as num_examples, length or __keys__, as many databases hold.
 
-Where keys are numbers they are all that are none, else those with such a name; and in either case only if the value is
-no protein.
+If the keys of the records are numbers, all keys that are no numbers count as metadata, else only those with such a
+name. In either case the value must not be a protein.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,10 @@ _MOST = 1_000
 
 
 def find_metadata(cursor: Any, layout: Layout, num_entries: int) -> frozenset[bytes]:
-    """The keys that are no record's, by a cursor whose items are views.
+    """The keys of a database that belong to no record; the items of the cursor must be views.
 
-    Raises ValueError naming a key where they are too many, or all, or hold proteins though the keys should be numbers.
+    Raises ValueError naming a key if there are too many of them, or no others, or if one holds a protein although keys
+    should be numbers.
     """
     by_number = layout.keys == "numbers"
     found = set[bytes]()
@@ -48,7 +49,7 @@ def _outside_digits(cursor: Any) -> Iterator[tuple[memoryview, memoryview]]:
 
 
 def _named(cursor: Any) -> Iterator[tuple[memoryview, memoryview]]:
-    """The items whose keys are names of metadata, or stand between pairs of underscores."""
+    """The items whose keys are names of metadata, or begin and end with two underscores."""
     for name in _NAMES:
         if cursor.set_key(name):
             yield cursor.item()

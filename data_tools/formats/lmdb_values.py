@@ -1,6 +1,6 @@
-"""What the values of an LMDB of proteins say, in the layouts that Layout names, and how the chunks of a protein follow.
+"""The values of an LMDB of proteins, in the layouts that Layout names, and the order of the chunks of a protein.
 
-Pickled values, which some such databases hold, are refused: to unpickle is to run what its author wrote.
+Some databases hold pickled values. These are refused, since unpickling can run code of whoever wrote the file.
 """
 
 import json
@@ -18,9 +18,13 @@ _RANGE_OF_CHUNK = re.compile(r"/\d+-\d+$")
 
 
 class Record(NamedTuple):
-    """One record: its key in the database, the protein's id (the key where none was given), its sequence.
+    """One record of a database.
 
-    `part`, of a chunk of a protein that was cut: which it is, from 1, of how many; None of a whole protein.
+    Attributes:
+        key: where it is in the database.
+        name: the id of the protein or chunk; the key, if the value gives none.
+        sequence: as it is stored.
+        part: (i, n) for chunk i, from 1, of the n chunks of a protein that was cut; None for a whole protein.
     """
 
     key: str
@@ -35,7 +39,7 @@ class Record(NamedTuple):
 
     @property
     def protein(self) -> str:
-        """The id of the protein: that of a chunk without the range of its residues."""
+        """The id of the protein. That of a chunk loses the range of its residues."""
         return _RANGE_OF_CHUNK.sub("", self.name) if self.part else self.name
 
 
@@ -44,10 +48,11 @@ class Layout:
     """How a database is laid out.
 
     Attributes:
-        values: "json", an object with the sequence in `field`; "raw", the letters themselves.
+        values: "json" if a value is an object with the sequence in `field`, "raw" if it is the letters themselves.
         field: where in the object the sequence is.
-        keys: "numbers", "0" to "N - 1" in ASCII digits, read in numeric order; "stored", any, read in the database's
-            order of bytes, which for binary big-endian or zero-padded numbers is the numeric one.
+        keys: "numbers" if the keys are "0" to "N - 1" in ASCII digits, which are read in numeric order; "stored" for
+            any keys, which are read in the order of their bytes. Of binary big-endian or zero-padded numbers this is
+            the numeric order.
     """
 
     values: str = "json"
@@ -80,7 +85,7 @@ class Layout:
         return Record(readable(key), name, sequence, _part(fields.get("part")))
 
     def is_record(self, value: bytes | memoryview) -> bool:
-        """Whether a value that may be no record is one, without much work where it is long."""
+        """Whether a value is a record. A long value that is none costs little."""
         if self.values == "raw":
             return _RAW.fullmatch(value) is not None
         try:
@@ -90,18 +95,18 @@ class Layout:
 
 
 class ChunkOrder:
-    """Follows records in their order: whether the chunks of a protein are all there, in a row."""
+    """Follows records in their order, and checks that the chunks of a protein are all there and in a row."""
 
     def __init__(self) -> None:
         self._begun: Record | None = None
 
     @property
     def is_inside(self) -> bool:
-        """Whether the protein of the last record goes on."""
+        """Whether the next record must continue the protein of the last one."""
         return self._begun is not None
 
     def follow(self, record: Record | None) -> None:
-        """Takes the next record, None at the end. Raises ValueError if it cannot come next."""
+        """Takes the next record, or None at the end. Raises ValueError if it cannot come next."""
         begun = self._begun
         if begun is None and record and record.is_later_chunk:
             raise ValueError(f"{_words(record)} comes without the chunk before it")

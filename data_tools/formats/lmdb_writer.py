@@ -18,7 +18,7 @@ _MAPPED_BYTES = 1 << 27
 
 
 def to_value(name: str, sequence: str, part: tuple[int, int] | None = None) -> bytes:
-    """The value of a record; `part` for a chunk: which it is, from 1, of how many."""
+    """The value of a record. `part` is (i, n) for chunk i, from 1, of the n chunks of a protein, else None."""
     fields: dict[str, Any] = {"sequence": sequence, "id": name}
     if part:
         fields["part"] = part
@@ -28,8 +28,8 @@ def to_value(name: str, sequence: str, part: tuple[int, int] | None = None) -> b
 class LmdbWriter:
     """Writes a new database, record by record: `with LmdbWriter(path) as writer: writer.add(name, sequence)`.
 
-    The database grows as needed. It is no whole database before the block has ended well, so give it the temporary
-    name of files.atomic. Raises OSError naming the folder when the disk is full.
+    The database grows as needed. It is complete only after the block has ended without an error, so give it the
+    temporary name of files.atomic. Raises OSError naming the folder when the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class LmdbWriter:
 
     @contextmanager
     def _system_errors(self) -> Iterator[None]:
-        """Turns an error of LMDB into an OSError naming the folder; a full disk shows as EIO when it cuts a write."""
+        """Turns an error of LMDB into an OSError naming the folder. A full disk that cuts a write is EIO to LMDB."""
         try:
             yield
         except lmdb.MapFullError:

@@ -3,9 +3,9 @@
     key      the record's number in ASCII digits, "0", "1", ..., without gaps
     value    JSON, {"sequence": "MKT...", "id": "P12345"}; "id" may be missing
 
-Written as one file. Read as one file or as a directory with data.mdb, which is how older databases are laid out, and
-in the layouts that lmdb_values.Layout names. A protein cut into chunks is as many records in a row; a chunk says which
-it is of how many, {"sequence": ..., "id": "P12345/1001-2000", "part": [2, 3]}.
+We write one file. We read one file, or a directory with data.mdb as older databases are, in any of the layouts that
+lmdb_values.Layout names. The chunks of a protein that was cut are records in a row, and each says which of how many it
+is: {"sequence": ..., "id": "P12345/1001-2000", "part": [2, 3]}.
 
 Keys beside those of the records are left out; see lmdb_metadata.py.
 """
@@ -35,13 +35,11 @@ _MOST_NAMED = 5
 class ProteinsLmdb:
     """The records of a database in the order of their keys: `with ProteinsLmdb(path) as proteins`.
 
-    `len(proteins)` is their number.
+    `len(proteins)` is their number, and `metadata` are the keys that are left out.
 
-    metadata    the keys that are left out
-
-    Opening raises FileNotFoundError, and ValueError for what is no LMDB database or holds nothing. Reading raises
-    ValueError naming the key that is missing or whose value cannot be understood; iterating and `sequences` name a
-    chunk, too, that does not follow the one before it.
+    Opening raises FileNotFoundError, and ValueError for a file that is no LMDB database or is empty. Reading raises
+    ValueError naming a key that is missing or whose value cannot be understood. Iterating and `sequences` also name a
+    chunk that does not follow the one before it.
     """
 
     def __init__(self, path: str | Path, layout: Layout | None = None) -> None:
@@ -79,7 +77,7 @@ class ProteinsLmdb:
     def records(self, start: int, stop: int, before: bytes | None = None) -> Iterator[Record]:
         """The records `start` up to `stop`, by their place in the order.
 
-        In the order of the database a place is found by walking there, unless `before`, the key before it, is known.
+        Keys as they are stored must be walked through to find a place, unless `before`, the key before it, is given.
         """
         for items in self._batches(start, stop, before):
             for key, value in items:
@@ -88,9 +86,9 @@ class ProteinsLmdb:
     def sequences(self, start: int, stop: int) -> Iterator[tuple[list[bytes], list[bool] | None]]:
         """The sequences of records `start` up to `stop`, some thousand at a time: (sequences, later chunk or not).
 
-        Values as json.dumps writes them are not parsed but matched, which is faster, so that a sequence spelled with
-        escapes comes with them; any other value goes the whole way. None says that no record is a later chunk. There
-        is a protein's end before `start`, and at `stop`.
+        Values as json.dumps writes them are matched instead of parsed, which is faster, and leaves escapes in a
+        sequence as they are. Any other value is parsed. None instead of a list says that no record is a later chunk. No
+        protein may reach over `start` or `stop`.
         """
         order = ChunkOrder()
         for items in self._batches(start, stop):
@@ -111,17 +109,17 @@ class ProteinsLmdb:
         self._follow(order, None)
 
     def left_out(self) -> str:
-        """Says which keys are left out; empty where there are none."""
+        """A sentence that names the keys that are left out. It is empty if there are none."""
         names = ", ".join(repr(readable(key)) for key in sorted(self.metadata)[:_MOST_NAMED])
         more = ", ..." if len(self.metadata) > _MOST_NAMED else ""
         return f"{self.path}: left out {len(self.metadata):,} keys without a protein: {names}{more}" if names else ""
 
     def begins_protein(self, number: int) -> bool:
-        """Whether a record, by its place in the order, is a whole protein or the first chunk of one."""
+        """Whether the record in this place of the order is a whole protein or the first chunk of one."""
         return not next(self.records(number, number + 1)).is_later_chunk
 
     def last_key(self, start: int, stop: int, before: bytes | None) -> bytes:
-        """In the order of the database the key of record `stop` - 1, `before` being that of record `start` - 1."""
+        """The key of record `stop` - 1, as stored; `before` is the key of record `start` - 1, None if there is none."""
         with self._env.begin() as transaction, _naming_damage(self.path):
             return next(islice(self._keys(transaction.cursor(), start, before), stop - start - 1, None))
 
@@ -164,7 +162,7 @@ class ProteinsLmdb:
             yield list(islice(items, min(_RECORDS_AT_ONCE, stop - first)))
 
     def _keys(self, cursor: Any, start: int, last_key: bytes | None) -> Iterator[bytes]:
-        """The keys of the records from `start` on, in the order of the database; the cursor stands at each."""
+        """Yields the keys of the records from `start` on, as stored. The cursor is at the key yielded last."""
         found = cursor.first() if last_key is None else cursor.set_key(last_key) and cursor.next()
         keys = cursor.iternext(values=False) if found else ()
         return islice((key for key in keys if key not in self.metadata), 0 if last_key else start, None)
@@ -195,7 +193,7 @@ class ProteinsLmdb:
             raise ValueError(f"{self._where(key)}: {error}") from None
 
     def _follow(self, order: ChunkOrder, record: Record | None) -> None:
-        """Says what comes next; None at the end."""
+        """Hands on the next record, or None at the end, and names it if it cannot come next."""
         try:
             order.follow(record)
         except ValueError as error:
@@ -206,7 +204,7 @@ class ProteinsLmdb:
 
 
 def data_file(path: Path) -> Path:
-    """The file that holds an input's data: of a database in a folder, data.mdb."""
+    """The file that holds the data of an input, which is data.mdb for a database in a folder."""
     return path / "data.mdb" if path.is_dir() else path
 
 

@@ -1,8 +1,8 @@
 """Inputs that are neither FASTA nor LMDB: tables, .csv and .tsv, and Stockholm alignments, read record by record.
 
 A table has a line of column names; the sequence is in the column that is asked for, the id in the first of `id`,
-`name`, `accession` and `entry` that is there. The separator is the one of comma, semicolon and tab that the first line
-has most of. An alignment, of which a file may hold many, is in memory while it is read.
+`name`, `accession` and `entry` that is there. The separator is the comma, the semicolon or the tab, whichever
+the first line has most of. A file may hold many alignments; one at a time is in memory.
 """
 
 import csv
@@ -21,7 +21,7 @@ _STOCKHOLM = b"# STOCKHOLM"
 
 
 class Format(Enum):
-    """Of a text with records."""
+    """The format of a text with records."""
 
     FASTA = "FASTA"
     TABLE = "table"
@@ -29,7 +29,7 @@ class Format(Enum):
 
 
 def format_of(plain: Plain) -> Format:
-    """What a text opened by open_text is, by its first bytes and its name; FASTA if it is anything else."""
+    """The format of a text opened by open_text, by its first bytes and its name. Anything unknown counts as FASTA."""
     if plain.head.startswith(_STOCKHOLM):
         return Format.STOCKHOLM
     is_table = Path(plain.name).suffix.lower() in (".csv", ".tsv", ".tab") and not plain.head.lstrip().startswith(b">")
@@ -37,7 +37,7 @@ def format_of(plain: Plain) -> Format:
 
 
 def read_table(plain: Plain, path: Path, field: str) -> Iterator[Record]:
-    """Yields (id, value of the column `field`) of each row; without an id record_N.
+    """Yields (id, value of the column `field`) of each row. A row without an id is called record_N.
 
     Raises ValueError for a table without that column, and naming a line that has fewer columns or no end.
     """

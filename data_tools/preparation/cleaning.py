@@ -1,18 +1,19 @@
-"""The cleaning policy: which records are proteins, what is mended, what is counted and what is skipped.
+"""The cleaning policy: which records are proteins, what is normalised, what is counted and what is skipped.
 
-What can be mended without inventing residues is mended and counted:
+What can be normalised without inventing residues is normalised and counted:
     lower case                    becomes upper case (it marks masked regions in some databases)
     white space                   is removed
     one '*' at the end            is removed: the translated stop codon is no residue
-    gaps '-' and '.'              are removed if that is asked for, as it is right for alignments
+    gaps '-' and '.'              are removed if that is asked for, which is right for alignments
     J (leucine or isoleucine)     becomes X: the alphabet has no letter for it
     X B U Z O                     stay: the alphabet has them; they are read but never scored
-A record that then is empty, or longer than 100,000 residues (no protein known is half as long), or holds anything but
-the residues LAGVSERTIDPKQNFYMHWC and X B U Z O (a '*' inside, a gap '-' or '.', a digit, another sign) is skipped and
-counted by reason; the first five are named with letter and position. So are HH-suite's records of secondary structure
-(ss_pred, ss_conf, ss_dssp, sa_dssp). A file most of whose records have gaps is an alignment, and refused.
-A record of 30 letters or more that are all A, C, G, T, U or N is kept, since it may be a protein, but counted; if all
-are like this, and there are ten or more, the file is refused. A file of which nothing remains is refused.
+A record is skipped and counted by reason if it is empty after this, if it is longer than 100,000 residues (no protein
+known is half as long), or if it holds anything but the residues LAGVSERTIDPKQNFYMHWC and X B U Z O: a '*' inside, a gap
+'-' or '.', a digit, another sign. The first five are named with letter and position. HH-suite's records of secondary
+structure (ss_pred, ss_conf, ss_dssp, sa_dssp) are skipped, too. A file most of whose records have gaps is an alignment,
+and refused. A record of 30 letters or more that are all A, C, G, T, U or N may be a protein, so that it is kept and
+counted. If all records are like this, and there are ten or more, the file is refused. So is a file of which nothing
+remains.
 """
 
 import re
@@ -52,9 +53,14 @@ class NotAProtein(ValueError):
 
 @dataclass
 class Tally:
-    """What happened to the records of a file: all read, how many had which note, were skipped for which reason.
+    """What happened to the records of a file.
 
-    `examples` describes the first skipped records, one line each.
+    Attributes:
+        read: how many there were.
+        kept: how many were proteins.
+        notes: how many of these have each of NOTES.
+        skipped: how many records were skipped for each reason.
+        examples: the first skipped records, described in one line each.
     """
 
     read: int = 0
@@ -102,11 +108,10 @@ def check_gaps(gaps: str) -> None:
 
 
 def clean(sequence: str, gaps: str = "skip") -> tuple[str, list[str]]:
-    """The sequence in upper-case residue letters, and which of NOTES apply; see the policy above.
+    """The sequence in upper-case residue letters by the policy above, and those of NOTES that apply.
 
-    gaps    one of GAPS
-
-    Raises NotAProtein for an empty one, or naming the first letter that is no residue and its position (from 1).
+    `gaps` is one of GAPS. Raises NotAProtein for an empty sequence, for one that is too long, and naming the first
+    letter that is no residue with its position, counted from 1.
     """
     residues = "".join(sequence.split())
     if residues.isascii():  # upper() turns some other letters into two, or into ASCII
@@ -134,7 +139,7 @@ def clean_records(
     check: Callable[[str], None] = lambda residues: None,
     gaps: str = "skip",
 ) -> Iterator[tuple[str, str]]:
-    """Yields (id, clean sequence) of the records that are proteins; counts in `tally`, calls on_skip for the rest.
+    """Yields (id, clean sequence) of the records that are proteins; counts in `tally`, and calls on_skip for others.
 
     `check` may raise NotAProtein for a clean sequence that is not wanted.
     """

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import lmdb
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 import d2plm_megatron
 from d2plm_megatron.proteins.alphabet import RESIDUES, TOKENS
@@ -39,7 +38,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "lmdb": ".".join(map(str, lmdb.version())),
-        "matplotlib": matplotlib.__version__,
+        "matplotlib": metadata.version("matplotlib"),
     }
 
 
@@ -86,13 +85,15 @@ def write_manifest(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def draw(path: Path, splits: dict[str, SplitCounts]) -> None:
-    """Draws as PNG how long the proteins are and how common each residue is, the splits over each other."""
+def plot_splits(path: Path, splits: dict[str, SplitCounts]) -> None:
+    """Plots as PNG how long the proteins are and how common each residue is, the splits over each other."""
+    from matplotlib.figure import Figure  # takes longer to load than all the rest, and help does without
+
     figure = Figure(figsize=(11, 4), layout="constrained")
     lengths, composition = figure.subplots(1, 2)
     for (name, counts), color in zip(splits.items(), _COLORS, strict=False):
         if counts.proteins:
-            _draw_split(lengths, composition, f"{name}, {counts.proteins:,} proteins", counts, color)
+            _plot_split(lengths, composition, f"{name}, {counts.proteins:,} proteins", counts, color)
     lengths.set(xlabel="length (residues)", ylabel="fraction of proteins", xscale="log")
     composition.set(xlabel="residue", ylabel="fraction of residues")
     for axes in (lengths, composition):
@@ -123,7 +124,7 @@ def _describe_split(counts: SplitCounts) -> dict[str, Any]:
     }
 
 
-def _draw_split(lengths: Any, composition: Any, label: str, counts: SplitCounts, color: str) -> None:
+def _plot_split(lengths: Any, composition: Any, label: str, counts: SplitCounts, color: str) -> None:
     edges = np.unique(np.geomspace(10, max(20, len(counts.proteins_of_length)), 60).astype(int))
     of_length = np.arange(len(counts.proteins_of_length))
     fractions, _ = np.histogram(of_length, bins=edges, weights=counts.proteins_of_length / counts.proteins)

@@ -78,11 +78,11 @@ def _read(note: Path) -> dict[str, Any]:
 def _describe(plan: Plan, mmseqs: str | None) -> dict[str, Any]:
     """The plan, with what shows whether the files that it names are the same as before."""
     table = plan.rules.hold_out.clusters
-    files = {"inputs": [_identity(path) for path in plan.inputs], "clusters": table and _identity(table)}
+    files = {"inputs": [_fingerprint(path) for path in plan.inputs], "clusters": table and _fingerprint(table)}
     return files | plan.describe() | {"mmseqs": mmseqs}
 
 
-def _identity(path: Path) -> list[str | int]:
+def _fingerprint(path: Path) -> list[str | int]:
     """What shows that a file is the same as before: its name, its bytes, and when it was written, in ns."""
     stat = data_file(path).stat()
     return [str(path), stat.st_size, stat.st_mtime_ns]

@@ -8,6 +8,7 @@
 The work is in OUTPUT/.work until all is done. Nothing depends on how many processes there are.
 """
 
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +25,7 @@ from ..formats.proteins_lmdb import data_file
 from .clean_blocks import Cleaned, CleanTask, clean_block
 from .cleaning import Tally
 from .homologs import are_hits, find_homologs, numbers_with, read_hits, sequences_with
-from .manifest import draw, manifest, write_manifest
+from .manifest import manifest, plot_splits, write_manifest
 from .outcomes import HOMOLOG, TRAINING, VALIDATION, are_outcomes, count_outcomes, mark_homologs, write_outcomes
 from .plan import Plan, begin_or_resume
 from .raw_blocks import blocks_of
@@ -68,7 +69,7 @@ class Preparation:
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir()
         counts = self._write(results, blocks, cleaned, starts)
-        draw(results / "histograms.png", counts)
+        plot_splits(results / "histograms.png", counts)
         removed = count_outcomes(self.work / "outcomes-final")
         done = manifest(self.plan, results, tallies, removed, counts, self._mmseqs, self.workers)
         write_manifest(results / "manifest.json", done)
@@ -104,7 +105,7 @@ class Preparation:
         if are_outcomes(final, starts[-1]):
             return
         with self._given_up():
-            self._check_splits(outcomes, "by chance, of so few; give another --validation, or more proteins")
+            self._check_splits(outcomes, f"by chance, of so few; {self._advice_for_few()}")
         if self.plan.homology is None:
             mark_homologs(final, outcomes, [])
             return
@@ -154,6 +155,12 @@ class Preparation:
         for name, outcome in SPLITS.items():
             if not found[outcome] and (outcome == TRAINING or self.plan.rules.hold_out.fraction):
                 raise ValueError(f"no protein is left for {name}, of {int(found.sum()):,}: none {why}")
+
+    def _advice_for_few(self) -> str:
+        """What to change when a split is empty by chance; with so many proteins it is in less than 1% of all cases."""
+        smaller = min(self.plan.rules.hold_out.fraction, 1 - self.plan.rules.hold_out.fraction)
+        enough = f" ({math.ceil(5 / smaller):,} different ones are enough)" if smaller else ""
+        return f"give another --validation, or more proteins{enough}"
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:

@@ -16,7 +16,6 @@ deletions are rare, fall on fast sites and have geometric lengths. All randomnes
 from dataclasses import dataclass, replace
 
 import numpy as np
-from Bio.Align import substitution_matrices
 
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, NUM_CANONICAL
 
@@ -30,10 +29,12 @@ _MAX_DEPTH = 64.0
 class Substitutions:
     """The process P(t) = exp(t Q) on the canonical residues, numbered as in CANONICAL_LETTERS; see the module.
 
-    background   p, float64 [20]
+    `background` is p, float64 [20].
     """
 
     def __init__(self) -> None:
+        from Bio.Align import substitution_matrices  # slow, and only what simulates reads one
+
         scores = substitution_matrices.load("GONNET1992")
         odds = np.array([[10 ** (scores[a, b] / 10) for b in CANONICAL_LETTERS] for a in CANONICAL_LETTERS])
         implicit = np.linalg.solve(odds, np.ones(NUM_CANONICAL))
@@ -51,7 +52,7 @@ class Substitutions:
         return np.maximum(mixed * self._root / self._root[residues, None], 0.0)
 
     def mean_identity(self, residues: np.ndarray, times: np.ndarray) -> float:
-        """The expected share of sites whose residue is the same after the sites' times."""
+        """The expected fraction of sites whose residue is the same after the sites' times."""
         stays = (self._modes[residues] ** 2 * np.exp(np.outer(times, self._speeds))).sum(axis=1)
         return float(stays.mean())
 
@@ -60,10 +61,11 @@ class Substitutions:
 class Lineage:
     """A protein on its way through the tree.
 
-    residues   int64 [L], numbers in CANONICAL_LETTERS
-    sites      int64 [L], the position in the ancestor (from 0) that each residue descends from, -1 for an inserted one
-    rates      float64 [L], relative substitution rate of each site
-    born       time of the branch's start, 0 at the ancestor to 1 at the leaves
+    Attributes:
+        residues: numbers in CANONICAL_LETTERS, int64 [L].
+        sites: the position in the ancestor, from 0, that each residue descends from; -1 if it was inserted, int64 [L].
+        rates: the relative substitution rate of each site, float64 [L].
+        born: when the branch starts, from 0 at the ancestor to 1 at the leaves.
     """
 
     residues: np.ndarray
@@ -77,7 +79,7 @@ class Lineage:
         return "".join(CANONICAL_LETTERS[residue] for residue in self.residues)
 
     def identity(self, ancestor: "Lineage") -> float:
-        """The share of the ancestor's remaining residues that are unchanged; 0 if none remains."""
+        """The fraction of the ancestor's remaining residues that are unchanged; 0 if none remains."""
         inherited = self.sites >= 0
         same = self.residues[inherited] == ancestor.residues[self.sites[inherited]]
         return float(same.mean()) if same.size else 0.0
@@ -90,7 +92,7 @@ def found_family(sequence: str, rng: np.random.Generator) -> Lineage:
 
 
 def depth_of_identity(ancestor: Lineage, mean_identity: float, process: Substitutions) -> float:
-    """The depth of tree, in expected substitutions per site, whose leaves keep this share of the ancestor's residues.
+    """The depth of a tree (expected substitutions per site) whose leaves keep this fraction of the ancestor's residues.
 
     By bisection on the expectation under a strict clock. Raises ValueError if no depth up to 64 changes that much.
     """

@@ -20,7 +20,10 @@ _RESIDUES_AT_ONCE = 1 << 20
 def ngram_counts(
     proteins: IndexedProteins, advance: Callable[[int], object] = lambda num_residues: None
 ) -> list[np.ndarray]:
-    """How often each n-gram occurs, int64 [20^n] for n = 1 to 4, in base 20; `advance` is told the residues."""
+    """How often each n-gram occurs, a list of int64 [20^n] for n = 1 to 4.
+
+    An n-gram is in the place that its letters spell in base 20. `advance` is told how many residues were read.
+    """
     counts = [np.zeros(NUM_CANONICAL**n, dtype=np.int64) for n in range(1, LONGEST + 1)]
     start = 0
     for lengths, offsets in proteins.pieces():
@@ -34,16 +37,15 @@ def ngram_counts(
 
 
 def entropies(counts: list[np.ndarray]) -> list[float]:
-    """H_n in nats of the n-grams counted; 0 where there is none."""
+    """H_n in nats of the n-grams that were counted; it is 0 where there are none."""
     return [_entropy(own[own > 0] / max(1, own.sum())) for own in counts]
 
 
 def _count(residues: np.ndarray, lengths: np.ndarray, counts: list[np.ndarray]) -> None:
     letters = residues.astype(np.int64) - CANONICAL.start
     canonical = (letters >= 0) & (letters < NUM_CANONICAL)
-    to_the_end = np.cumsum(lengths).repeat(lengths) - np.arange(
-        len(residues)
-    )  # residues from here to the end, itself too
+    ends = np.cumsum(lengths).repeat(lengths)  # of the protein that each residue belongs to
+    to_the_end = ends - np.arange(len(residues))
     codes, whole = letters, canonical
     for n, own in enumerate(counts, start=1):
         if n > 1:
@@ -53,5 +55,5 @@ def _count(residues: np.ndarray, lengths: np.ndarray, counts: list[np.ndarray]) 
         own += np.bincount(codes[inside], minlength=len(own))
 
 
-def _entropy(shares: np.ndarray) -> float:
-    return float(-(shares * np.log(shares)).sum())
+def _entropy(probabilities: np.ndarray) -> float:
+    return float(-(probabilities * np.log(probabilities)).sum())

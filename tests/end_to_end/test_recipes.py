@@ -13,6 +13,7 @@ from d2plm_megatron.config import Recipe
 from d2plm_megatron.config.overrides import from_yaml, resolve
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.objectives import build
+from d2plm_megatron.runs.metrics import read_metrics
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
@@ -72,6 +73,21 @@ def test_dry_run_of_several_corpora(
     assert "20,000 tokens" in printed and "6,000 tokens" in printed
     assert "19.5 steps; the run sees the data 5.12 times" in printed  # 4096 tokens are 102.4 draws of 40 on average
     assert "2.0 steps; the run sees the data 51.20 times" in printed
+
+
+def test_family_stops_when_the_held_out_proteins_gain_nothing(
+    write_proteins: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a learning rate of 0 the first evaluation is the best: five more, and the run is over."""
+    train, held_out = write_proteins([60] * 40, name="family"), write_proteins([60] * 10, name="held_out")
+    small = ["model.num_layers=1", "model.hidden_size=32", "model.ffn_hidden_size=64", "train.global_batch_tokens=1024"]
+    where = [f"data.train={train}", f"data.validation={held_out}", f"output={tmp_path}"]
+    changes = [*where, *small, "optimizer.lr=0", "validation.every_steps=2"]
+    assert _run("family_tiny", *changes, monkeypatch=monkeypatch) == 0
+    evaluations = [
+        line for line in read_metrics(tmp_path / "family_tiny" / "metrics.jsonl", print) if line["kind"] == "validation"
+    ]
+    assert [line["step"] for line in evaluations] == [2, 4, 6, 8, 10, 12]
 
 
 def test_help_names_every_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

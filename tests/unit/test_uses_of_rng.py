@@ -15,15 +15,17 @@ from d2plm_megatron.config import Data, FlowMatching, MaskedLM, Model, Objective
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.evaluation.evaluate import evaluate
-from d2plm_megatron.generation.generate import Request, generate
+from d2plm_megatron.generation.generate import generate
+from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.rng import Stream
-from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.sampling.config import SamplingConfig
 from d2plm_megatron.training.trainer import Trainer
 
-REQUEST = Request(num_sequences=5, shortest=20, longest=40, num_steps=6, temperature=1.0, seed=0, weights="ema",
-                  precision="fp32", tokens_per_pack=100)  # fmt: skip
+CONFIG = SamplingConfig(
+    num_sequences=5, shortest=20, longest=40, num_steps=6, temperature=1.0, seed=0, tokens_per_pack=100
+)
 
 
 class Record:
@@ -90,15 +92,19 @@ def test_no_two_uses_draw_the_same_number(
         trainer.fit()
     folder = RunFolder(tmp_path / recipe.name)
     [newest, *_] = folder.newest_first()
-    with record.of("evaluation"):
-        evaluate(Checkpoint.open(newest), prefix, num_draws=2, max_proteins=100, weights="ema", precision="fp32")
-    with record.of("generation"):
-        generate(Checkpoint.open(newest), REQUEST, tmp_path / "new.fasta")
+    with TrainedModel.open(newest) as model:
+        with record.of("evaluation"):
+            evaluate(model, prefix, num_draws=2, max_proteins=100)
+        with record.of("scoring"):
+            model.perplexity(["MKTVRQGLLA" * 3, "LAGVSERTIDPKQNFYMHWC"], num_draws=2)
+        with record.of("generation"):
+            generate(model, CONFIG, tmp_path / "new.fasta")
     uses = record.uses()
     for doing, expected in {
         "training": streams | {Stream.ORDER, Stream.CROP, Stream.PACKS},
         "validation": streams | {Stream.TIME, Stream.CORRUPT},
         "evaluation": streams | {Stream.TIME, Stream.CORRUPT, Stream.ORDER, Stream.CROP},
+        "scoring": {Stream.TIME, Stream.CORRUPT},
         "generation": {Stream.LENGTH, Stream.REVEAL, Stream.RESIDUE},
     }.items():
         assert expected <= {stream for done, stream in uses if done == doing}

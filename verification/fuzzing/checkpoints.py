@@ -12,12 +12,11 @@ from typing import Any
 from safetensors.torch import load_file
 
 from d2plm_megatron.checkpoint.__main__ import consolidate, inspect, verify
-from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import note
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.stream import PackStream
-from d2plm_megatron.inference.encoders import load_encoder
-from d2plm_megatron.parallel.processes import parallel_context, process_group
+from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.parallel.processes import process_group
 from d2plm_megatron.report.run_record import RunRecord
 from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs import tensor_index as index
@@ -52,8 +51,8 @@ def resume(folder: Path) -> Any:
 def sample_from(folder: Path) -> Any:
     """The encoder that generation and evaluation would use."""
     checkpoint = Checkpoint.open(folder / RUN)
-    with parallel_context(Parallel()) as processes:
-        load_encoder(checkpoint, EMA, "fp32", processes.device)
+    with TrainedModel.open(checkpoint, EMA, "fp32"):
+        pass
     return {"checkpoint": checkpoint.path.name}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import zstandard
 
 from d2plm_megatron.data.clusters import Clusters
-from d2plm_megatron.report.named_proteins import read_proteins
+from d2plm_megatron.proteins.named import read_proteins
 from data_tools import cluster, fasta_to_lmdb, inspect_indexed, lmdb_to_indexed, prepare
 from data_tools.formats.proteins_lmdb import ProteinsLmdb
 from data_tools.preparation.stages import Preparation

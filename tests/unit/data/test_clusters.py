@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.data.clusters import Clusters
+from d2plm_megatron.data.draws import draw_members
 from d2plm_megatron.rng import KeyedRng
 
 
@@ -37,7 +38,7 @@ def clusters(tmp_path) -> Clusters:
 
 def test_members_are_drawn_evenly_by_pass_and_cluster(clusters):
     passes = 600
-    drawn = torch.stack([clusters.draw(torch.arange(6), KeyedRng(5, epoch)) for epoch in range(passes)])
+    drawn = torch.stack([draw_members(clusters, torch.arange(6), KeyedRng(5, epoch)) for epoch in range(passes)])
     for cluster in range(6):
         members = members_of(clusters)[cluster]
         counts = np.bincount(drawn[:, cluster].numpy(), minlength=21)[members]
@@ -48,9 +49,9 @@ def test_members_are_drawn_evenly_by_pass_and_cluster(clusters):
 
 def test_a_member_does_not_depend_on_what_is_drawn_with_it(clusters):
     rng = KeyedRng(5, 2)
-    together = clusters.draw(torch.arange(6), rng)
-    assert [int(clusters.draw(torch.tensor([number]), rng)) for number in range(6)] == together.tolist()
-    assert torch.equal(clusters.draw(torch.arange(6).flip(0), rng), together.flip(0))
+    together = draw_members(clusters, torch.arange(6), rng)
+    assert [int(draw_members(clusters, torch.tensor([number]), rng)) for number in range(6)] == together.tolist()
+    assert torch.equal(draw_members(clusters, torch.arange(6).flip(0), rng), together.flip(0))
 
 
 DAMAGES = {
@@ -69,7 +70,7 @@ def test_what_is_no_clustering_of_the_data_is_refused(tmp_path, array, num_prote
     np.save(path, array)
     with pytest.raises(ValueError, match=message):
         clusters = Clusters(path, num_proteins)
-        clusters.draw(torch.arange(len(clusters)), KeyedRng(0, 0))
+        draw_members(clusters, torch.arange(len(clusters)), KeyedRng(0, 0))
 
 
 def test_other_files_are_refused(tmp_path):

@@ -13,6 +13,7 @@ from d2plm_megatron.config import Data
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.data.clusters import Clusters
 from d2plm_megatron.data.corpus import Corpus, counts_before, open_corpora
+from d2plm_megatron.data.draws import draw
 from d2plm_megatron.data.indexed import IndexedProteins
 
 OPTIONS = Data(max_length_residues=30, tokens_per_pack=64)
@@ -51,8 +52,8 @@ def test_every_pass_draws_every_protein_once(first, steps, seed):
     with tempfile.TemporaryDirectory() as folder:
         corpus = Corpus(IndexedProteins(random_proteins.write_proteins(Path(folder, "p"), [50] * 21)))
     bounds = first + np.cumsum([0, *steps])
-    pieces = [corpus.drawn(a, b, seed, OPTIONS) for a, b in pairwise(bounds.tolist())]
-    whole = corpus.drawn(0, 63 + int(bounds[-1]), seed, OPTIONS)
+    pieces = [draw(corpus, a, b, seed, OPTIONS) for a, b in pairwise(bounds.tolist())]
+    whole = draw(corpus, 0, 63 + int(bounds[-1]), seed, OPTIONS)
     for number in range(3):
         assert sorted(whole.proteins[21 * number : 21 * number + 21]) == list(range(21))
     assert [p for piece in pieces for p in piece.proteins] == whole.proteins[first : bounds[-1]].tolist()
@@ -63,7 +64,7 @@ def test_every_pass_draws_one_member_of_every_cluster(proteins, tmp_path):
     cluster_of = np.arange(21) % 5
     corpus = Corpus(proteins, clusters=Clusters(write_clusters(tmp_path / "p", cluster_of), 21))
     assert len(corpus) == 5
-    drawn = corpus.drawn(0, 5 * 100, 7, OPTIONS).proteins.reshape(100, 5)
+    drawn = draw(corpus, 0, 5 * 100, 7, OPTIONS).proteins.reshape(100, 5)
     assert (np.sort(cluster_of[drawn]) == np.arange(5)).all()
     assert len(np.unique(drawn)) == 21
     assert len(np.unique(np.sort(drawn), axis=0)) > 90  # of some 1000 ways

@@ -265,7 +265,7 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("records", "share", "message"),
+    ("records", "fraction", "message"),
     [
         ([(f"n{number}", "ACGT" * 20) for number in range(12)], 0.2, "these are nucleotides"),
         ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], 0.2, "these are nucleotides"),
@@ -273,7 +273,7 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
         ([("a", "MK-T")], 0, "1 of 1 records hold gaps (- or .), as in an alignment; --gaps remove takes them out"),
         ([(f"a{number}", "MK-T") for number in range(20)] + [("b", "MKT")], 0.2, "20 of 21 records hold gaps"),
         ([("a", "M" * 10_000_000)], 0, "were several records joined?"),
-        ([("a", "MKT")] * 6, 0.2, "no protein is left for validation, of 6: none by chance"),
+        ([("a", "MKT")] * 6, 0.2, "give another --validation, or more proteins (25 different ones are enough)"),
         (
             [("a", "MKT")],
             0.2,
@@ -286,9 +286,9 @@ def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
         ),
     ],
 )
-def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_path, records, share, message):
+def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_path, records, fraction, message):
     source = write_records(tmp_path / "x.fasta", records)
-    more = ("--long", "drop", "--max-length", 500, "--validation", share)
+    more = ("--long", "drop", "--max-length", 500, "--validation", fraction)
     assert message in refused(*arguments(source, tmp_path / "out", *more))
 
 

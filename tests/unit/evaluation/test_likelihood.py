@@ -25,7 +25,7 @@ def logits_of(shares_20: torch.Tensor):
     """A model without context: everywhere these shares of the canonical residues."""
     logits_V = torch.zeros(alphabet.SIZE)
     logits_V[alphabet.CANONICAL] = shares_20.log().float()
-    return lambda noisy: logits_V.expand(1, len(noisy.tokens_T), -1)
+    return lambda noisy: logits_V.expand(len(noisy.tokens_T), -1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Told:
 def test_sums_over_packs_are_divided_once_and_draws_averaged(make_pack):
     packs, advanced = [make_pack([3], first_sample=0), make_pack([9], first_sample=1)], []
     likelihood = Told([[6.0, 6.0], [3.0, 21.0], [12.0, 18.0]])  # 12/12, 24/12 and 30/12 nats per residue
-    found = estimate(lambda noisy: torch.zeros(1, 1, 33), likelihood, packs, 3, advanced.append)
+    found = estimate(lambda noisy: torch.zeros(1, 33), likelihood, packs, 3, advanced.append)
     assert found.nats == pytest.approx((1 + 2 + 2.5) / 3)
     assert found.standard_error == pytest.approx(statistics.stdev([1, 2, 2.5]) / math.sqrt(3))
     assert found.perplexity == pytest.approx(math.exp(5.5 / 3))
@@ -56,7 +56,7 @@ def test_sums_over_packs_are_divided_once_and_draws_averaged(make_pack):
 
 
 def test_one_draw_has_no_error_and_a_hopeless_model_an_infinite_perplexity(make_pack):
-    found = estimate(lambda noisy: torch.zeros(1, 1, 33), Told([[6.0]]), [make_pack([3])], 1, nothing)
+    found = estimate(lambda noisy: torch.zeros(1, 33), Told([[6.0]]), [make_pack([3])], 1, nothing)
     assert (found.nats, found.standard_error, found.perplexity_error) == (2.0, None, None)
     assert Estimate(1e4, 1.0).perplexity == math.inf
 
@@ -65,7 +65,7 @@ def test_a_draw_that_chooses_no_residue_is_refused(make_pack):
     """As masked language modelling does now and then with a handful of residues."""
     likelihood = build_process(config.MaskedLM(mask_probability=0.001)).likelihoods()["masked"]
     with pytest.raises(ValueError, match="in draw 1 none of the residues was chosen: evaluate more proteins"):
-        estimate(lambda noisy: torch.zeros(1, 3, 33), likelihood, [make_pack([3])], 2, nothing)
+        estimate(lambda noisy: torch.zeros(3, 33), likelihood, [make_pack([3])], 2, nothing)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_without_context_the_perplexity_is_that_of_the_unigrams(write_proteins, 
 def test_masked_perplexity_of_mlm(make_pack):
     """Over all 33 letters: of a model that holds all of them alike it is 33."""
     likelihood = build_process(config.MaskedLM()).likelihoods()["masked"]
-    found = estimate(lambda noisy: torch.zeros(1, 4000, 33), likelihood, [make_pack([4000])], 2, nothing)
+    found = estimate(lambda noisy: torch.zeros(4000, 33), likelihood, [make_pack([4000])], 2, nothing)
     assert found.perplexity == pytest.approx(33, rel=1e-5)
 
 

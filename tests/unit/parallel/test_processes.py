@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from d2plm_megatron.parallel.processes import _device, _farewell, process_group
+from d2plm_megatron.config import Parallel
+from d2plm_megatron.parallel.processes import _device, _farewell, parallel_context, process_group
 
 
 @pytest.fixture
@@ -44,6 +45,25 @@ def test_failed_communication_is_told_as_such(error: Exception, left_by: list[st
     with pytest.raises(ConnectionError, match=told), process_group(timeout_s=7):
         raise error
     assert left_by == ["_abort_process_group"]
+
+
+def test_a_context_is_shared_and_the_last_who_leaves_ends_it() -> None:
+    first, second, third = parallel_context(), parallel_context(Parallel()), parallel_context()
+    assert first.__enter__() is second.__enter__()
+    first.__exit__(None, None, None)
+    assert third.__enter__().world_size == 1
+    second.__exit__(None, None, None)
+    assert dist.is_initialized()
+    third.__exit__(None, None, None)
+    assert not dist.is_initialized()
+
+
+def test_an_error_reaches_the_context_through_all_who_share_it() -> None:
+    with pytest.raises(ConnectionError, match="another process has ended"), parallel_context(), parallel_context():
+        raise RuntimeError("[gloo/pair.cc:1] Connection closed")
+    assert not dist.is_initialized()
+    with parallel_context():
+        assert dist.is_initialized()
 
 
 def test_nobody_leaves_before_all_are_done_and_the_first_leaves_last() -> None:

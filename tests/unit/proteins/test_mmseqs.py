@@ -86,8 +86,10 @@ def test_a_failure_is_told_in_its_words_and_leaves_nothing(tmp_path: Path) -> No
 
 def test_without_mmseqs_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="apt-get install mmseqs2"):
-        mmseqs.version()
+    write_numbered(tmp_path / "x.fasta", ["MKTVRQG"])
+    for use in (mmseqs.version, lambda: search(tmp_path / "x.fasta", tmp_path / "x.fasta", STRICT)):
+        with pytest.raises(ValueError, match="apt-get install mmseqs2"):
+            use()
 
 
 @pytest.mark.parametrize(

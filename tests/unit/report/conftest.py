@@ -21,7 +21,7 @@ _EVALUATION = {
     "proteins": 286,
     "residues": 38010,
     "draws": 8,
-    "elbo": {"perplexity": 12.3456, "perplexity_standard_error": 0.0123, "nll_per_residue": 2.513},
+    "likelihoods": {"elbo": {"perplexity": 12.3456, "perplexity_standard_error": 0.0123, "nll_per_residue": 2.513}},
     "unigram_perplexity": 17.6,
     "machine": "x86_64 CPU",
     "versions": {"torch": "2.13.0"},

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.likelihood import unigram_perplexity
+from d2plm_megatron.evaluation.samples.summary import summarise
 from d2plm_megatron.report import __main__ as report
 from d2plm_megatron.report import figures
 from d2plm_megatron.report import formatting as wording
 from d2plm_megatron.report.formatting import in_words, percent, with_error
-from d2plm_megatron.report.named_proteins import read_proteins
 from d2plm_megatron.report.results import gather
-from d2plm_megatron.report.sample_quality import summarise
 
 VOID = {"meta", "img", "br", "col", "link", "input", "hr"}
 
@@ -81,7 +79,7 @@ def test_a_whole_report_needs_nothing_but_itself(make_run, make_fasta, evaluatio
 
     found = json.loads((folder / "report.json").read_text())
     assert found["run"]["steps"] == 20
-    assert found["evaluation"]["elbo"]["perplexity"] == 12.3456
+    assert found["evaluation"]["likelihoods"]["elbo"]["perplexity"] == 12.3456
     assert found["novelty"]["copies"] == 1
     assert found["novelty"]["families"] == {"FAM0": 1, "FAM1": 1, "FAM2": 0}
     assert [row["identity"] for row in found["novelty"]["nearest"][:2]] == [1.0, 1.0]
@@ -174,7 +172,7 @@ def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, e
 )
 def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
     folder = make_run()
-    evaluation["elbo"] = {**evaluation["elbo"], "perplexity": perplexity, "perplexity_standard_error": error}
+    evaluation["likelihoods"] = {"elbo": {"perplexity": perplexity, "perplexity_standard_error": error}}
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
     assert re.search(rf"\d\s*{told}perplexity of held-out", write_report(folder).text)
 
@@ -217,109 +215,15 @@ def test_the_command_reads_its_options_and_leaves_nothing_behind(make_run, make_
     assert sorted(path.name for path in page.parent.iterdir()) == ["page.html", "page.json"]
 
 
-def break_nothing(folder: Path) -> None:
-    """The run is fine; what the command names is not there."""
-
-
-def put_evaluation(folder: Path) -> None:
-    (folder / "evaluation.json").write_text(json.dumps({"step": 20}))
-
-
-def break_recipe(folder: Path) -> None:
-    (folder / "recipe.yaml").unlink()
-
-
-def break_evaluation(folder: Path) -> None:
-    (folder / "evaluation.json").write_text("{")
-
-
-def break_evaluation_contents(folder: Path) -> None:
-    (folder / "evaluation.json").write_text('{"elbo": {"perplexity": 3}}')
-
-
-def break_samples(folder: Path) -> None:
-    (folder / "samples.fasta").write_text(">a\nMKT-L\n")
-
-
-@pytest.mark.parametrize(
-    ("damage", "options", "message"),
-    [
-        (break_nothing, ["--samples", "absent.fasta"], "absent.fasta: no such file"),
-        (break_nothing, ["--evaluation", "absent.json"], "absent.json: no such file"),
-        (break_nothing, ["--reference", "absent.fasta"], "absent.fasta: no such file"),
-        (break_nothing, ["--output", "page.json"], "page.json: name the HTML file"),
-        (break_nothing, ["--output", "rep"], "rep: name the HTML file, as in rep.html"),
-        (break_nothing, ["--output", "."], ".: is a directory"),
-        (break_nothing, ["--output", "run/recipe.yaml/page"], "recipe.yaml is a file"),
-        (put_evaluation, ["--output", "run/../run/evaluation.html"], "read or written by this command, too"),
-        (break_recipe, [], "not the folder of a run"),
-        (break_evaluation, [], "evaluation.json: damaged"),
-        (break_evaluation_contents, [], "evaluation.json: not an evaluation"),
-        (break_samples, [], "samples.fasta, record a: '-' at position 4"),
-    ],
-)
-def test_missing_or_damaged_inputs_end_in_one_line(
-    damage: Callable[[Path], None], options, message, make_run, monkeypatch, capsys, tmp_path
-):
-    folder = make_run()
-    damage(folder)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["report", str(folder), *options])
-    with pytest.raises(SystemExit) as ended:
-        run(report.main)
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
-    assert not list(folder.glob("report.*"))
-
-
-def test_damage_that_leaves_something_to_report_is_named_and_left_out(make_run, capsys):
-    folder = make_run()
-    (folder / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n' + (folder / "metrics.jsonl").read_text())
-    (folder / "checkpoints" / "step_00000020" / "state.json").write_text("{")
-    record = gather(folder, None, None, None).run
-    assert len(record.metrics) == 3
-    assert record.state is None
-    assert record.trained["steps"] == 20
-    said = capsys.readouterr().err
-    assert "metrics.jsonl, line 1: damaged" in said
-    assert "state.json: damaged" in said
-
-
-def test_a_last_line_of_the_log_that_was_cut_off_is_left_out(make_run):
-    folder = make_run()
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write('{"kind": "tra')
-    assert len(gather(folder, None, None, None).run.metrics) == 3
-
-
-@pytest.mark.parametrize(
-    ("contents", "message"),
-    [
-        (b"", "empty, no record in it"),
-        (b"MKT\n>a\nMKT\n", "line 1: 'MKT' comes before the first '>' header"),
-        (b"PAR1" + bytes(range(256)), "this is Parquet, not FASTA; write it as CSV"),
-        (b">a\n>b\nMKT\n", "record a: no residue"),
-        (b">\xff\xfe\nMKT\n", "not text in UTF-8"),
-    ],
-)
-def test_what_is_no_fasta_is_named(contents, message, tmp_path):
-    path = tmp_path / "wrong.fasta"
-    path.write_bytes(contents)
-    with pytest.raises(ValueError, match=f"wrong.fasta.*{message}"):
-        read_proteins(path)
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_fasta_is_read_in_upper_case_with_families(tmp_path, line_end, encoding):
-    path = tmp_path / "some.fasta"
-    text = ">sim_1 family=GFP_AEQVI identity=0.71 checkpoint_step=75\nmkt\nayi*\n>\nMK\n"
-    path.write_bytes(text.replace("\n", line_end).encode(encoding))
-    first, second = read_proteins(path)
-    assert (first.name, first.family, first.step, first.sequence) == ("sim_1", "GFP_AEQVI", 75, "MKTAYI")
-    assert (second.name, second.family, second.step) == ("record_2", None, None)
+def test_likelihoods_are_told_by_their_names_and_other_results_are_not_taken_for_them(make_run, evaluation, capsys):
+    folder, found = make_run(), {"perplexity": 3.21, "perplexity_standard_error": 0.5}
+    evaluation["likelihoods"]["my own"] = found
+    (folder / "evaluation.json").write_text(json.dumps({**evaluation, "mutations": found}))
+    page = write_report(folder)
+    assert "Perplexity, my own: 3.21 ± 0.50." in page.text
+    printed = capsys.readouterr().out
+    assert "perplexity (my own)" in printed
+    assert "mutations" not in printed + page.text
 
 
 def test_numbers_are_written_as_people_write_them():

@@ -37,7 +37,7 @@ def recipe(write_proteins: Callable[..., Path], tmp_path: Path) -> Recipe:
 
 @pytest.fixture
 def parent(recipe: Recipe, one_process: Processes) -> Path:
-    Trainer(recipe, one_process).fit()
+    Trainer.of(recipe, one_process).fit()
     return Path(recipe.output) / recipe.name
 
 
@@ -63,7 +63,7 @@ def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
 def test_weights_are_the_parents_and_all_else_is_new(
     recipe: Recipe, parent: Path, one_process: Processes, group: str, precision: str
 ) -> None:
-    child = Trainer(child_of(recipe, parent, init_weights=group, precision=precision), one_process)
+    child = Trainer.of(child_of(recipe, parent, init_weights=group, precision=precision), one_process)
     stored = tensors.load_whole(Checkpoint.open(parent).path, group)
     assert equal(weights_of(child), stored)
     assert all(map(torch.equal, child.engine.ema.values, child.engine.masters.weights))
@@ -82,7 +82,7 @@ def test_another_objective_and_other_data(
         objective=MaskedLM(),
         data=replace(recipe.data, train=str(write_proteins([30] * 50, seed=1, name="other"))),
     )
-    assert Trainer(other, one_process).fit()
+    assert Trainer.of(other, one_process).fit()
 
 
 def logits(trainer: Trainer, pack: TokenBatch, time: float) -> torch.Tensor:
@@ -98,11 +98,11 @@ def test_added_time_conditioning_changes_no_bit_at_first(
     recipe: Recipe, one_process: Processes, make_pack: Callable[..., TokenBatch], precision: str, bias: bool
 ) -> None:
     recipe = replace(recipe, train=replace(recipe.train, precision=precision), model=replace(MODEL, bias=bias))
-    trained = Trainer(recipe, one_process)
+    trained = Trainer.of(recipe, one_process)
     trained.fit()
     of_parent = child_of(recipe, Path(recipe.output) / recipe.name, init_weights=RAW)
     timed = replace(of_parent, model=replace(recipe.model, time_conditioning=True), objective=FlowMatching())
-    child, pack = Trainer(timed, one_process), make_pack([20, 30])
+    child, pack = Trainer.of(timed, one_process), make_pack([20, 30])
     expected = logits(trained, pack, 0.5)
     for time in (0.0, 0.7):
         assert torch.equal(logits(child, pack, time), expected)
@@ -114,13 +114,13 @@ def test_the_same_command_continues_to_the_bit(
     recipe: Recipe, parent: Path, one_process: Processes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     longer = {"max_steps": 6}
-    Trainer(child_of(recipe, parent, name="straight", **longer), one_process).fit()
-    Trainer(child_of(recipe, parent), one_process).fit()
+    Trainer.of(child_of(recipe, parent, name="straight", **longer), one_process).fit()
+    Trainer.of(child_of(recipe, parent), one_process).fit()
     assert "beginning with the ema weights of" in capsys.readouterr().out
     origin = Checkpoint.open(Path(recipe.output) / "child").state["origin"]
     for path in parent.rglob("state.json"):  # it is no longer needed
         path.unlink()
-    Trainer(child_of(recipe, parent, **longer), one_process).fit()
+    Trainer.of(child_of(recipe, parent, **longer), one_process).fit()
     said = capsys.readouterr().out
     assert f"train.init_from={parent} was for the beginning: this run goes on from its own checkpoint" in said
     straight, continued = (Checkpoint.open(Path(recipe.output) / name) for name in ("straight", "child"))
@@ -135,7 +135,7 @@ def test_the_origin_is_kept_and_shown(
 ) -> None:
     checkpoint = Checkpoint.open(parent)
     assert checkpoint.state["origin"] is None
-    Trainer(child_of(recipe, parent), one_process).fit()
+    Trainer.of(child_of(recipe, parent), one_process).fit()
     child = Checkpoint.open(Path(recipe.output) / "child")
     checksum = checkpoint.state["files"]["tensors.json"]["blake2b"]
     assert child.state["origin"] == {"path": str(checkpoint.path), "step": 3, "weights": EMA, "tensors": checksum}
@@ -149,7 +149,7 @@ def test_the_origin_is_kept_and_shown(
 
 def refused(recipe: Recipe, processes: Processes) -> str:
     with pytest.raises(ValueError, match=r"train\.init_from") as error:
-        Trainer(recipe, processes)
+        Trainer.of(recipe, processes)
     message = str(error.value)
     assert "\n" not in message
     assert not RunFolder(Path(recipe.output) / "child").checkpoints.exists()
@@ -176,7 +176,7 @@ def test_another_model_is_refused_by_its_first_key(
 
 def test_dropped_time_conditioning_is_refused(recipe: Recipe, one_process: Processes) -> None:
     timed = replace(recipe, model=replace(MODEL, time_conditioning=True))
-    Trainer(timed, one_process).fit()
+    Trainer.of(timed, one_process).fit()
     message = refused(child_of(recipe, Path(recipe.output) / recipe.name), one_process)
     assert "model.time_conditioning=true there, false here: it cannot be dropped" in message
 
@@ -197,7 +197,7 @@ def test_what_is_no_other_run_is_refused(recipe: Recipe, parent: Path, one_proce
     stripped(latest, tmp_path / "small")
     message = refused(child_of(recipe, tmp_path / "small", init_weights=RAW), one_process)
     assert "holds ema, but no raw" in message
-    assert Trainer(child_of(recipe, tmp_path / "small", name="of small"), one_process).fit()
+    assert Trainer.of(child_of(recipe, tmp_path / "small", name="of small"), one_process).fit()
 
 
 @pytest.mark.parametrize("victim", ["state.json", "tensors.json", "00000.safetensors", "recipe.yaml"])

@@ -14,6 +14,7 @@ class _Schedule(Protocol):
         seq_length: int,
         micro_batch_size: int,
         forward_only: bool = ...,
+        collect_non_loss_data: bool = ...,
     ) -> list[Any]: ...
 
 forward_backward_no_pipelining: _Schedule

@@ -20,7 +20,8 @@ def test_what_is_held_out_depends_on_the_sequence_alone_and_fractions_are_nested
     )
 
 
-def test_the_families_of_the_demo_are_split_by_their_sequences_in_the_order_of_the_file(command, tmp_path):
+def test_the_families_of_the_demo_are_split_by_their_sequences_without_mmseqs(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     sequences = [protein.sequence for protein in simulate(600, 0.9, 0)]
     write_fasta(tmp_path / "x.fasta", ((f"p{number}", sequence) for number, sequence in enumerate(sequences)))
     words = ("--input", tmp_path / "x.fasta", "--output", tmp_path, "--validation", 0.1, "--no-homology")

@@ -4,13 +4,15 @@ import torch
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.transformer import ModuleSpec, TransformerConfig
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_block import TransformerBlock, TransformerBlockSubmodules
 from torch import Tensor
 
 class GPTModel(torch.nn.Module):
     config: TransformerConfig
     pre_process: bool
     post_process: bool
+    embedding: torch.nn.Module
+    decoder: TransformerBlock
     def __init__(
         self,
         config: TransformerConfig,

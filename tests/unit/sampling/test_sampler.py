@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
-from d2plm_megatron.generation.sampler import Sampler, blank_pack, draw
+from d2plm_megatron.data.sequences import pack_sequences
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.source import SOURCES
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
+from d2plm_megatron.sampling.sampler import Sampler, draw
 
-CPU = torch.device("cpu")
 RNG = KeyedRng(seed=3, epoch=0)
 SHARES = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
 
@@ -34,9 +34,16 @@ def sampler(num_steps: int, schedule: str = "linear", source: str = "mask", **op
     return Sampler(path, num_steps, **{"temperature": 1.0, "depends_on_time": source == "uniform", **options})
 
 
+def blank_pack(lengths: list[int], first_sample: int = 0) -> TokenBatch:
+    """Proteins that are all to be filled, with these sample ids from the first on."""
+    [pack] = pack_sequences(lengths, sum(lengths) + 2 * len(lengths)).packs
+    samples_S = pack.sample_ids_S + first_sample
+    return replace(pack, sample_ids_S=samples_S, stream_index_S=samples_S)
+
+
 def bare_pack(number: int, length: int) -> TokenBatch:
     """Proteins without end tokens, all to be filled."""
-    pack = blank_pack([length] * number, 0, CPU)
+    pack = blank_pack([length] * number)
     inside = pack.scored_T
     return replace(
         pack,
@@ -56,7 +63,7 @@ def constant(noisy: NoisyBatch) -> torch.Tensor:
     """Every place is LAGV with SHARES, whatever the others are."""
     logits_TV = torch.full((len(noisy.tokens_T), alphabet.SIZE), -1e4, dtype=torch.float64)
     logits_TV[:, 4:8] = SHARES.log()
-    return logits_TV[None]
+    return logits_TV
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 32])
@@ -94,7 +101,9 @@ def test_pairs_are_drawn_exactly_but_for_those_revealed_together(pairs, num_step
     apart = sum((there - here) ** 2 for here, there in pairwise(kappa))
     product = pairs.joint.sum(1)[:, None] * pairs.joint.sum(0)
     expected = apart * product + (1 - apart) * pairs.joint
-    tokens_T, num_evaluations = sampler(num_steps, schedule).sample(bare_pack(12_000, 2), pairs, RNG)
+    tokens_T, num_evaluations = sampler(num_steps, schedule).sample(
+        bare_pack(12_000, 2), lambda noisy: pairs(noisy)[0], RNG
+    )
     first, second = (tokens_T.view(-1, 2) - 4).T
     counts = (4 * first + second).bincount(minlength=16).double()
     assert chi_square(counts, 12_000 * expected.flatten()) < 37.7  # 15 degrees of freedom, p = 0.001
@@ -136,7 +145,7 @@ class NoisyPairs:
         logits_TV = torch.full((len(noisy.tokens_T), alphabet.SIZE), -1e4, dtype=torch.float64)
         found = self.posteriors(float(noisy.times_S[0]))[:, first, second].transpose(0, 1).flatten(0, 1)
         logits_TV[:, 4:24] = found.log().clamp(min=-1e4)
-        return logits_TV[None]
+        return logits_TV
 
     def walked(self, num_steps: int) -> torch.Tensor:
         """What the chain ends in, carried along exactly: each residue jumps by itself, to its posterior."""
@@ -168,20 +177,20 @@ def context(noisy: NoisyBatch) -> torch.Tensor:
     """Logits that depend on every token of the protein: by a hash of its ids and places."""
     rng, tokens_T, place_T = KeyedRng(9, 0), noisy.tokens_T, noisy.clean.positions_T
     sums_S = torch.zeros_like(noisy.clean.stream_index_S).index_add(0, noisy.clean.sequence_T, (place_T + 1) * tokens_T)
-    return 8 * rng.uniform(1, sums_S[noisy.clean.sequence_T][:, None], place_T[:, None], torch.arange(33))[None]
+    return 8 * rng.uniform(1, sums_S[noisy.clean.sequence_T][:, None], place_T[:, None], torch.arange(33))
 
 
 @pytest.mark.parametrize("source", ["mask", "uniform"])
 @pytest.mark.parametrize("depends_on_time", [False, True])
 def test_a_protein_does_not_depend_on_what_it_is_sampled_with(source, depends_on_time):
     lengths, walk = [5, 30, 1, 17], sampler(7, source=source, depends_on_time=depends_on_time)
-    together, _ = walk.sample(blank_pack(lengths, 100, CPU), context, RNG)
-    again, _ = walk.sample(blank_pack(lengths, 100, CPU), context, RNG)
+    together, _ = walk.sample(blank_pack(lengths, 100), context, RNG)
+    again, _ = walk.sample(blank_pack(lengths, 100), context, RNG)
     assert torch.equal(together, again)
     for number, part in enumerate(together.split([length + 2 for length in lengths])):
-        alone, _ = walk.sample(blank_pack(lengths[number : number + 1], 100 + number, CPU), context, RNG)
+        alone, _ = walk.sample(blank_pack(lengths[number : number + 1], 100 + number), context, RNG)
         assert torch.equal(alone, part)
-    other, _ = walk.sample(blank_pack(lengths, 100, CPU), context, KeyedRng(seed=4, epoch=0))
+    other, _ = walk.sample(blank_pack(lengths, 100), context, KeyedRng(seed=4, epoch=0))
     assert not torch.equal(together, other)
 
 
@@ -200,7 +209,7 @@ def test_output_is_canonical_residues_between_end_tokens(lengths, num_steps, sou
         likes_specials[[0, 1, 2, 3, 24, 25, 28, 32]] = 1e4
         return context(noisy) + likes_specials
 
-    tokens_T, num_evaluations = walk.sample(blank_pack(lengths, 0, CPU), denoiser, KeyedRng(seed, 0))
+    tokens_T, num_evaluations = walk.sample(blank_pack(lengths), denoiser, KeyedRng(seed, 0))
     text = alphabet.decode(tokens_T.numpy())
     parts = [part.removeprefix("<cls>") for part in text.removesuffix("<eos>").split("<eos>")]
     assert [len(part) for part in parts] == lengths
@@ -217,7 +226,7 @@ def test_nothing_is_evaluated_where_nothing_is_revealed():
         asked.append(int((noisy.tokens_T == alphabet.MASK).sum()))
         return constant(noisy)
 
-    _, num_evaluations = sampler(500).sample(blank_pack([3], 0, CPU), denoiser, RNG)
+    _, num_evaluations = sampler(500).sample(blank_pack([3]), denoiser, RNG)
     assert num_evaluations == len(asked) == 3
     assert asked == [3, 2, 1]
 
@@ -225,7 +234,7 @@ def test_nothing_is_evaluated_where_nothing_is_revealed():
 @pytest.mark.parametrize("depends_on_time", [False, True])
 def test_an_answer_is_kept_until_what_the_encoder_sees_has_changed(depends_on_time):
     """Two residues of the uniform source, drawn anew several times from an encoder that is certain of W."""
-    certain_TV, asked = torch.full((1, 2, alphabet.SIZE), -1e4, dtype=torch.float64), []
+    certain_TV, asked = torch.full((2, alphabet.SIZE), -1e4, dtype=torch.float64), []
     certain_TV[..., alphabet.TOKENS.index("W")] = 0
 
     def denoiser(noisy: NoisyBatch) -> torch.Tensor:
@@ -276,13 +285,3 @@ def test_draw_inverts_the_distribution_function(weights, cell):
     assert 0 <= chosen < 20 and weights[chosen] > 0
     assert sum(posterior[0, :chosen].tolist()) <= uniform + 1e-14
     assert sum(posterior[0, : chosen + 1].tolist()) >= uniform - 1e-14
-
-
-def test_blank_pack():
-    pack = blank_pack([2, 1], 7, CPU)
-    assert alphabet.decode(pack.tokens_T.numpy()) == "<cls><mask><mask><eos><cls><mask><eos>"
-    assert pack.positions_T.tolist() == [0, 1, 2, 3, 0, 1, 2]
-    assert pack.sequence_T.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert pack.scored_T.tolist() == [False, True, True, False, False, True, False]
-    assert pack.sample_ids_S.tolist() == pack.stream_index_S.tolist() == [7, 8]
-    assert pack.lengths_S == (4, 3)

@@ -21,7 +21,7 @@ from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 
 Denoiser = Callable[[NoisyBatch], Tensor]
-"""Corrupted pack in, logits [1, T, V] out."""
+"""Corrupted pack in, logits [T, V] out."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Sampler:
         """p(x1 | x_t), [T, 20], float64."""
         times_S = torch.full_like(pack.stream_index_S, float(t), dtype=torch.float64)
         noisy = NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=pack.scored_T)
-        logits_TV = denoiser(noisy)[0, :, alphabet.CANONICAL].double()
+        logits_TV = denoiser(noisy)[:, alphabet.CANONICAL].double()
         return (logits_TV / self.temperature).softmax(-1)
 
 
@@ -80,25 +80,3 @@ def draw(posterior_TV: Tensor, uniform_T: Tensor) -> Tensor:
     cumulative_TV = posterior_TV.cumsum(-1)
     choice_T = torch.searchsorted(cumulative_TV, (uniform_T * cumulative_TV[:, -1])[:, None])[:, 0]
     return alphabet.FIRST_CANONICAL + choice_T.clamp(max=alphabet.NUM_CANONICAL - 1)
-
-
-def blank_pack(lengths: list[int], first_sample: int, device: torch.device) -> TokenBatch:
-    """A pack of proteins of the given numbers of residues, all still to be filled, with both end tokens."""
-    lengths_S = torch.tensor(lengths) + 2
-    sequence_T = torch.repeat_interleave(torch.arange(len(lengths)), lengths_S)
-    begins_S = lengths_S.cumsum(0) - lengths_S
-    positions_T = torch.arange(len(sequence_T)) - begins_S[sequence_T]
-    tokens_T = torch.full_like(sequence_T, alphabet.MASK)
-    tokens_T[begins_S], tokens_T[begins_S + lengths_S - 1] = alphabet.CLS, alphabet.EOS
-    stream_index_S = first_sample + torch.arange(len(lengths))
-    pack = TokenBatch(
-        tokens_T=tokens_T,
-        positions_T=positions_T,
-        sequence_T=sequence_T,
-        scored_T=tokens_T == alphabet.MASK,
-        sample_ids_S=stream_index_S,
-        stream_index_S=stream_index_S,
-        lengths_S=tuple(lengths_S.tolist()),
-        epoch=0,
-    )
-    return pack.to(device)

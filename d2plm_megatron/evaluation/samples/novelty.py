@@ -1,7 +1,7 @@
-"""How generated proteins compare with real ones: composition, lengths, novelty.
+"""Novelty: identity to the nearest reference, between two marks that give it a meaning.
 
-Novelty is told by identity to the nearest reference, between two marks that give it a meaning: what shuffled samples
-reach, which have the samples' composition and no order, and what the references reach among each other.
+They are what shuffled samples reach, which have the samples' composition and no order, and what the references reach
+among each other.
 """
 
 from collections import Counter
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2plm_megatron.proteins.composition import composition, entropy
+from d2plm_megatron.proteins.named import Protein
 from d2plm_megatron.proteins.nearest import Nearest, References
-from d2plm_megatron.report.named_proteins import Protein
 
 NUM_BASELINE = 256
 """Shuffled samples, and references looked up among the others, at most."""
@@ -20,46 +19,6 @@ NUM_BASELINE = 256
 SEED = 0
 UNNAMED = "not named"
 CHANCE_QUANTILE = 0.99
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Some proteins in numbers.
-
-    Attributes:
-        proteins: how many.
-        distinct: different sequences among them.
-        lengths: residues of each.
-        composition: share of each canonical residue, [20] in the order of CANONICAL_LETTERS.
-        entropy: of the residues of all proteins together, nats; log(20) is the most that 20 residues allow.
-        entropy_within: of the residues of one protein, nats, mean over the proteins.
-    """
-
-    proteins: int
-    distinct: int
-    lengths: list[int]
-    composition: np.ndarray
-    entropy: float
-    entropy_within: float
-
-
-def summarise(sequences: Sequence[str]) -> Summary:
-    """Counts what can be counted without a reference. Raises ValueError when no canonical residue is there."""
-    return Summary(
-        proteins=len(sequences),
-        distinct=len(set(sequences)),
-        lengths=[len(sequence) for sequence in sequences],
-        composition=composition(sequences),
-        entropy=entropy("".join(sequences)),
-        entropy_within=float(np.mean([entropy(sequence) for sequence in sequences])),
-    )
-
-
-def divergence(shares: np.ndarray, reference: np.ndarray) -> float:
-    """Jensen-Shannon divergence of two compositions, nats: 0 for the same, log(2) for nothing in common."""
-    mixture = (shares + reference) / 2
-    parts = [(p[p > 0] * np.log(p[p > 0] / mixture[p > 0])).sum() for p in (shares, reference)]
-    return float(sum(parts) / 2)
 
 
 def shuffled(sequences: Sequence[str], number: int, seed: int = SEED) -> list[str]:

@@ -5,21 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from d2plm_megatron.proteins.alignment import align
-from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, NUM_CANONICAL
-from d2plm_megatron.proteins.composition import composition, entropy
-from d2plm_megatron.proteins.nearest import References
-from d2plm_megatron.report.named_proteins import Protein
-from d2plm_megatron.report.sample_quality import (
+from d2plm_megatron.evaluation.samples.novelty import (
     NUM_BASELINE,
     UNNAMED,
     count_families,
-    divergence,
     measure_novelty,
     num_lookups,
     shuffled,
-    summarise,
 )
+from d2plm_megatron.evaluation.samples.summary import divergence, summarise
+from d2plm_megatron.proteins.alignment import align
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, NUM_CANONICAL
+from d2plm_megatron.proteins.composition import composition, entropy
+from d2plm_megatron.proteins.named import Protein
+from d2plm_megatron.proteins.nearest import References
 
 
 def random_protein(length: int, seed: int) -> str:

@@ -1,0 +1,1 @@
+"""How generated proteins compare with real ones. Neither torch nor Megatron is needed here."""

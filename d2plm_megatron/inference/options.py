@@ -1,0 +1,29 @@
+"""What every command that takes a trained model asks for, and the checks that need no torch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from d2plm_megatron.config import one_of
+from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.tensor_index import EMA, RAW
+
+PRECISIONS = ("bf16", "fp32")
+
+CheckpointPath = Annotated[Path, typer.Argument(help="folder of a checkpoint, or of a run (its best checkpoint)")]
+Weights = Annotated[str, typer.Option(help="ema (moving average) or raw (as trained)")]
+Precision = Annotated[str | None, typer.Option(help="bf16 or fp32; default bf16 on a GPU, fp32 on a CPU")]
+
+
+def check_model(weights: str, precision: str | None, prefix: str = "") -> None:
+    """Raises ValueError naming what is not allowed, with a prefix such as "--"."""
+    one_of(f"{prefix}weights", weights, (EMA, RAW))
+    if precision is not None:
+        one_of(f"{prefix}precision", precision, PRECISIONS)
+
+
+def opened(path: Path, weights: str, precision: str | None) -> Checkpoint:
+    """The checkpoint that the options of a command mean. Raises ValueError saying what is wrong with them."""
+    check_model(weights, precision, prefix="--")
+    return Checkpoint.open(path)

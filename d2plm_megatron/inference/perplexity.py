@@ -1,0 +1,80 @@
+"""The perplexity of each protein: exp(negative ELBO per residue), as an evaluation measures it over all of them.
+
+A protein's noise is a function of its residues, the draw and the seed alone, so that its company does not change it.
+Its times are stratified over the draws.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron.batch import NoisyBatch, TokenBatch
+from d2plm_megatron.objectives.objective import Objective
+from d2plm_megatron.rng import KeyedRng, Stream, hash_integers, seed_for
+
+PER_PROTEIN = 1
+"""Keeps its noise apart from that of an evaluation, whatever their seeds."""
+
+
+def noise_of(seed: int) -> KeyedRng:
+    """All that is drawn for perplexities with a seed of the user's."""
+    return KeyedRng(seed_for(Stream.EVALUATE, seed, PER_PROTEIN), epoch=0)
+
+
+def nll_by_protein(
+    logits: Callable[[NoisyBatch], Tensor], measure: Objective, pack: TokenBatch, noise: KeyedRng, draw: int
+) -> Tensor:
+    """The sum of the measure's "nll" over each protein of a pack, and the number of its residues: float64 [S, 2].
+
+    Args:
+        logits: corrupted pack in, logits [T, V] out.
+        measure: the bound on the likelihood.
+        pack: the proteins.
+        noise: from `noise_of`.
+        draw: the number of the draw, from 0.
+    """
+    noisy = measure.corrupt(_keyed_by_content(pack, draw), noise)
+    logits_TV, found, begin = logits(noisy), [], 0
+    for number, length in enumerate(pack.lengths_S):
+        place = slice(begin, begin + length)
+        total, count = measure.loss(logits_TV[place], _alone(noisy, number, place)).metrics["nll"]
+        found.append(torch.stack([total.double(), count.double()]))
+        begin += length
+    return torch.stack(found)
+
+
+def _keyed_by_content(pack: TokenBatch, draw: int) -> TokenBatch:
+    """The same pack, whose proteins have their noise by what they are and by the draw."""
+    keys = [_key(tokens) for tokens in pack.tokens_T.cpu().split(list(pack.lengths_S))]
+    keys_S = torch.tensor(keys, device=pack.tokens_T.device)
+    return replace(pack, sample_ids_S=hash_integers(keys_S, draw), stream_index_S=keys_S + draw)
+
+
+def _key(tokens: Tensor) -> int:
+    """63 bits of a protein's tokens."""
+    digest = hashlib.blake2b(tokens.numpy().astype("uint8").tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _alone(noisy: NoisyBatch, number: int, place: slice) -> NoisyBatch:
+    """One protein of a pack, with the noise that it has there."""
+    pack = noisy.clean
+    clean = TokenBatch(
+        tokens_T=pack.tokens_T[place],
+        positions_T=pack.positions_T[place],
+        sequence_T=torch.zeros_like(pack.sequence_T[place]),
+        scored_T=pack.scored_T[place],
+        sample_ids_S=pack.sample_ids_S[number : number + 1],
+        stream_index_S=pack.stream_index_S[number : number + 1],
+        lengths_S=(place.stop - place.start,),
+        epoch=pack.epoch,
+    )
+    return NoisyBatch(
+        clean=clean,
+        tokens_T=noisy.tokens_T[place],
+        times_S=noisy.times_S[number : number + 1],
+        predicted_T=noisy.predicted_T[place],
+    )

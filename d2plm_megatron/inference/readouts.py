@@ -1,0 +1,74 @@
+"""What is read from a model about proteins as they are: nothing is corrupted, and "_" is a mask."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from d2plm_megatron.batch import NoisyBatch, TokenBatch
+from d2plm_megatron.data.sequences import BLANK, PackedSequences
+from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.proteins import alphabet
+
+
+def as_it_is(pack: TokenBatch, path: MixturePath, time: float | None) -> NoisyBatch:
+    """A pack as the model is to see it, at a time at which it has seen the like.
+
+    Args:
+        pack: with masks where residues are to be predicted.
+        path: that the model was trained along.
+        time: t; None for that at which, of a protein, as many residues are masked on average.
+    """
+    masked_T = pack.tokens_T == alphabet.MASK
+    if time is None:
+        shape = pack.stream_index_S.shape
+        masks_S = torch.zeros(shape, device=masked_T.device, dtype=torch.float64)
+        masks_S.index_add_(0, pack.sequence_T, masked_T.double())
+        residues_S = torch.zeros_like(masks_S).index_add_(0, pack.sequence_T, residues(pack).double())
+        times_S = path.schedule.inverse(1 - masks_S / residues_S)
+    else:
+        times_S = torch.full_like(pack.stream_index_S, time, dtype=torch.float64)
+    return NoisyBatch(clean=pack, tokens_T=pack.tokens_T, times_S=times_S, predicted_T=masked_T)
+
+
+def residues(pack: TokenBatch) -> Tensor:
+    """Where residues and masks stand, bool [T]: everything but the end tokens."""
+    return (pack.tokens_T != alphabet.CLS) & (pack.tokens_T != alphabet.EOS)
+
+
+def by_protein(pack: TokenBatch, values_T: Tensor) -> list[np.ndarray]:
+    """Values of the residues of each protein, of [T, ...] one array [L, ...] each, on the CPU."""
+    inside = residues(pack).cpu().split(list(pack.lengths_S))
+    parts = values_T.cpu().split(list(pack.lengths_S))
+    return [part[where].numpy() for part, where in zip(parts, inside, strict=True)]
+
+
+def refuse(packed: PackedSequences, wrong: Callable[[TokenBatch], Tensor], why: str) -> None:
+    """Raises ValueError naming the first protein of which any token is wrong, [T], and saying why."""
+    first = 0
+    for pack in packed.packs:
+        found = pack.sequence_T[wrong(pack)]
+        if len(found):
+            raise ValueError(f"{packed.ids[first + int(found[0])]}: {why}")
+        first += len(pack.lengths_S)
+
+
+def masks(pack: TokenBatch) -> Tensor:
+    """Where masks stand, bool [T]."""
+    return pack.tokens_T == alphabet.MASK
+
+
+def unscored(pack: TokenBatch) -> Tensor:
+    """The tokens of proteins of which none is scored, bool [T]."""
+    scored_S = torch.zeros(pack.stream_index_S.shape, dtype=torch.int64, device=pack.tokens_T.device)
+    scored_S.index_add_(0, pack.sequence_T, pack.scored_T.long())
+    return (scored_S == 0)[pack.sequence_T]
+
+
+NO_LIKELIHOOD = f"has masks ({BLANK}), and a perplexity is of residues that are all known"
+NOTHING_TO_SCORE = "has no canonical residue, so that there is nothing to score"
+NO_MASKS = (
+    f"has masks ({BLANK}), which this model cannot read: it was trained from random residues "
+    "(objective.source=uniform); give every residue"
+)

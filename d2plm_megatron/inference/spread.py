@@ -1,0 +1,31 @@
+"""Packs shared out over data-parallel processes, and their answers gathered again."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.parallel.megatron import parallel_state
+from d2plm_megatron.parallel.processes import Processes
+
+Answer = TypeVar("Answer")
+
+
+@torch.inference_mode()
+def answers(packs: Sequence[TokenBatch], answer: Callable[[TokenBatch], Answer], processes: Processes) -> list[Answer]:
+    """The answer to each pack, in their order, on every process; each is computed by one data-parallel rank.
+
+    Args:
+        packs: the same on all processes.
+        answer: of a pack on this process's device; what it returns must be possible to pickle.
+        processes: that share the packs out. They all take part.
+    """
+    rank, size = processes.data_rank, processes.data_size
+    own = [answer(pack.to(processes.device)) for pack in packs[rank::size]]
+    if size == 1:
+        return own
+    parts: list[Any] = [None] * size
+    dist.all_gather_object(parts, own, group=parallel_state.get_data_parallel_group())
+    return [parts[number % size][number // size] for number in range(len(packs))]

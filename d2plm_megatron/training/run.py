@@ -1,0 +1,56 @@
+"""A training run from a recipe to its end: processes, folder and loop, for the command line and for notebooks."""
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+from d2plm_megatron.config import Recipe
+from d2plm_megatron.parallel.launched import check_batch, check_layout, world_size
+from d2plm_megatron.parallel.preemption import PreemptionHandler
+from d2plm_megatron.parallel.processes import Processes, parallel_context
+from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.training.reporter import Callback
+from d2plm_megatron.training.trainer import Trainer
+
+
+def train(recipe: Recipe, callback: Callback | None = None) -> Path:
+    """Trains as a recipe says, from where its run folder stands, and returns that folder.
+
+    In a notebook in one process; in a script that torchrun starts, in all of them. Ctrl-C saves and stops, and the same
+    call continues.
+
+    Args:
+        recipe: what to do; data.train must be given.
+        callback: called in the main process with each line of the log when it is written, a dict with "kind" ("train"
+            or "validation"), "step", "time" and numbers by name. What it raises ends the training.
+
+    Raises ValueError for what the recipe, the data or the run folder do not allow.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()  # nowhere else do signals come
+    with PreemptionHandler() if in_main_thread else nullcontext(PreemptionHandler()) as interruption:
+        run(recipe, interruption, callback=callback)
+    return Path(recipe.output) / recipe.name
+
+
+def run(
+    recipe: Recipe,
+    interruption: PreemptionHandler,
+    announce: Callable[[Processes], object] = lambda processes: None,
+    callback: Callback | None = None,
+) -> bool:
+    """Trains in as many processes as were started; false when the run was interrupted, and saved, before its end.
+
+    Args:
+        recipe: what to do.
+        interruption: asked between steps whether to save and stop.
+        announce: called in the main process, before anything is read.
+        callback: as of `train`.
+    """
+    check_batch(recipe, check_layout(recipe.parallel, world_size()))
+    folder = RunFolder(Path(recipe.output) / recipe.name)
+    with parallel_context(recipe.parallel) as processes:
+        if processes.is_main:
+            announce(processes)
+        with folder.locked() if processes.is_main else nullcontext():
+            return Trainer.of(recipe, processes, interruption, callback).fit()

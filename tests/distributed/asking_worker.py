@@ -1,0 +1,42 @@
+"""Run by torchrun: asks a trained model everything in each layout, one after the other, and writes the answers."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from d2plm_megatron.config import Parallel
+from d2plm_megatron.evaluation.evaluate import evaluate
+from d2plm_megatron.inference.model import TrainedModel
+
+LAYOUTS = {"DP2": Parallel(), "TP2": Parallel(tensor=2), "PP2": Parallel(pipeline=2)}
+PROTEINS = ["MKTVRQGLLAGVSERTIDPK", "LAGVSERTIDPKQNFYMHWCXB" * 2, "M", "GGSGGSWWY" * 5, "ACDEFGHIKLMNPQRSTVWY"]
+TOKENS_PER_PACK = 50
+"""So that there are packs enough to share out, and not the same number for each."""
+
+
+def answers(model: TrainedModel, data: str) -> dict[str, np.ndarray]:
+    """Numbers by what they are, of all proteins, and letters as bytes."""
+    pack = {"tokens_per_pack": TOKENS_PER_PACK}
+    found: dict[str, np.ndarray] = {"perplexity": np.array(model.perplexity(PROTEINS, **pack))}
+    for layer in range(5):
+        found[f"layer {layer}"] = np.concatenate(model.embed(PROTEINS, layer=layer, **pack))
+    found["log_probs"] = np.concatenate(model.log_probs([*PROTEINS, "MK_V__"], **pack))
+    proteins = model.generate(num_sequences=7, length=(5, 30), num_steps=4, **pack)
+    found["letters"] = np.frombuffer(" ".join(proteins).encode(), dtype=np.uint8)
+    result = evaluate(model, data, num_draws=2, max_proteins=20)
+    found["evaluation"] = np.array([result["elbo"]["perplexity"], result["residues"]])
+    return found
+
+
+def main(run: str, data: str, output: Path) -> None:
+    """Writes OUTPUT/LAYOUT_RANK.npz."""
+    torch.set_num_threads(1)
+    for name, parallel in LAYOUTS.items():
+        with TrainedModel.open(run, parallel=parallel) as model:
+            np.savez(output / f"{name}_{model.processes.rank}.npz", **answers(model, data))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -1,0 +1,55 @@
+"""A trained model gives the same answers however it is split over processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2plm_megatron.config import EMA, Absorbing, Data, FlowMatching, Model, Optimizer, Recipe, Train
+from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.training.run import train
+from tests.distributed.asking_worker import LAYOUTS, answers
+
+ROUNDING = 5e-5
+"""Of numbers of the size of 1 in fp32. Perplexities, of the size of 20, are compared relatively."""
+
+
+@pytest.mark.parametrize("conditioned", [False, True], ids=["absorbing", "timed"])
+def test_layouts_answer_like_one_process(
+    conditioned: bool, write_proteins: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = str(write_proteins([40] * 60))
+    run = train(
+        Recipe(
+            output=str(tmp_path),
+            model=Model(num_layers=4, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64,
+                        time_conditioning=conditioned),
+            objective=FlowMatching() if conditioned else Absorbing(),
+            data=Data(train=data, max_length_residues=40, tokens_per_pack=256),
+            optimizer=Optimizer(lr=1e-2, warmup_steps=1),
+            ema=EMA(decay=0.5),
+            train=Train(max_steps=12, precision="fp32", global_batch_tokens=256),
+        )
+    )  # fmt: skip
+    with TrainedModel.open(run) as model:
+        expected = answers(model, data)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "tests.distributed.asking_worker", str(run), data, str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    for layout in LAYOUTS:
+        for rank in (0, 1):
+            with np.load(tmp_path / f"{layout}_{rank}.npz") as found:
+                assert found.files == list(expected)
+                for name, values in expected.items():
+                    difference = np.abs(found[name] - values) / np.maximum(1, np.abs(values))
+                    assert difference.max() <= (0 if name == "letters" else ROUNDING), (layout, rank, name)
