@@ -24,22 +24,29 @@ TP: tensor, SP: sequence, PP: pipeline parallel."""
 _FLOW = "objective=flow_matching"
 _TIME = "model.time_conditioning=true"
 
+_ESM2 = (
+    "objective=mlm",
+    "model.head=esm",
+    "model.bias=true",
+    "model.activation=gelu",
+    "model.normalization=layernorm",
+)
+_UNIFORM = (_FLOW, "objective.source=uniform", "objective.loss=generalised_kl", _TIME)
+
 OBJECTIVES: dict[str, tuple[str, ...]] = {
     "absorbing": ("objective=absorbing",),
     "absorbing+t": ("objective=absorbing", _TIME),
     "fm": (_FLOW,),
     "fm+t": (_FLOW, _TIME),
-    "fm-uniform+t": (_FLOW, "objective.source=uniform", "objective.loss=generalised_kl", _TIME),
+    "fm-uniform+t": _UNIFORM,
     "mlm": ("objective=mlm",),
-    "mlm-esm2": (
-        "objective=mlm",
-        "model.head=esm",
-        "model.bias=true",
-        "model.activation=gelu",
-        "model.normalization=layernorm",
-    ),
+    "mlm-esm2": _ESM2,
+    "frozen": (*_UNIFORM, "train.trainable=!embedding.*"),
+    "filtered": (*_ESM2, "train.trainable=decoder.layers.1.*"),
 }
 """With time conditioning where the name says +t: random residues as source need it, masked language modelling has no
-time. The last has the parts that only ESM-2's encoder has: biases, LayerNorm, and a head tied to the embedding."""
+time. mlm-esm2 has the parts that only ESM-2's encoder has: biases, LayerNorm, and a head tied to the embedding. In
+frozen the embedding does not train; in filtered nothing but the last layer does, so that a pipeline stage has nothing
+to train."""
 
 PRECISIONS = ("fp32", "bf16")

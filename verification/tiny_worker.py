@@ -29,7 +29,7 @@ from d2plm_megatron.parallel.processes import Processes, model_parallel, process
 from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.tensor_index import RAW
-from d2plm_megatron.training import engine
+from d2plm_megatron.training import checkpointing, engine
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.trainer import Trainer
 from verification.tiny_runs import DONE, TINY
@@ -80,7 +80,7 @@ def save_initial_weights(engine: Engine, folder: Path) -> None:
     if dist.get_rank() == 0:
         folder.mkdir()
     dist.barrier()
-    tensors.save(folder, {RAW: engine.masters.boxed(engine.masters.weights)})
+    tensors.save(folder, {RAW: checkpointing.weights(engine)})
     dist.barrier()
 
 

@@ -164,11 +164,21 @@ def check(folder: Path, files: Iterable[str]) -> None:
 
 
 def load_whole(folder: Path, group: str) -> dict[str, Tensor]:
-    """Every tensor of a group by its name, whole, on the CPU. Raises ValueError when the checkpoint lacks the group."""
+    """Every tensor of a group by its name, whole, on the CPU; moments are 0 where nothing trains.
+
+    Raises ValueError when the checkpoint lacks the group.
+    """
     held = _held(folder, tensor_index.read(folder), group)
-    whole = {name: torch.empty(stored.shape, dtype=DTYPES[stored.dtype]) for name, stored in held.items()}
-    load(folder, {group: [(whole_slice(name, values), values) for name, values in whole.items()]})
+    whole = {name: torch.zeros(stored.shape, dtype=DTYPES[stored.dtype]) for name, stored in held.items()}
+    load(folder, {group: [boxed for name, stored in held.items() for boxed in _pieces(name, stored, whole[name])]})
     return whole
+
+
+def _pieces(name: str, stored: Stored, whole: Tensor) -> Boxed:
+    """Each piece as a box, with its view of the whole tensor."""
+    for piece in stored.pieces:
+        place = tuple(slice(begin, begin + size) for begin, size in zip(piece.offset, piece.shape, strict=True))
+        yield TensorSlice(name, 0, piece.shape, stored.shape, piece.offset, (0,)), whole[place]
 
 
 def whole_slice(name: str, values: Tensor) -> TensorSlice:

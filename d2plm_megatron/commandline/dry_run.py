@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from d2plm_megatron.config import Recipe, at_least, between
-from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, training_flops
+from d2plm_megatron.config.parameters import ALL
+from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, num_trained, training_flops
 from d2plm_megatron.console import counted, show
 from d2plm_megatron.data.corpus import open_corpora
 from d2plm_megatron.data.indexed import IndexedProteins
@@ -80,6 +81,8 @@ def what_is_done(recipe: Recipe, device: str) -> str:
 def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
     model = recipe.model
     yield "parameters", f"{num_parameters(model):,}"
+    if recipe.train.trainable != ALL:
+        yield "of which train", f"{num_trained(recipe):,}"
     yield (
         "layers x hidden x heads x ffn",
         " x ".join(

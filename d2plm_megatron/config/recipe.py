@@ -7,6 +7,7 @@ from d2plm_megatron.config.checks import check_options, nearest_multiple, option
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.objective import Absorbing, FlowMatching, Objective, Timed
+from d2plm_megatron.config.parameters import trained
 from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Track, Train, Validation
 from d2plm_megatron.proteins import alphabet
 
@@ -35,6 +36,7 @@ class Recipe:
         if self.name in (".", "..") or "/" in self.name or len(os.fsencode(self.name)) > LONGEST_NAME:
             raise ValueError(f"name={self.name}: must be the name of one folder, of {LONGEST_NAME} bytes at most")
         self._check_model()
+        trained(self.model, self.train.trainable)
         tokens, pack = self.train.global_batch_tokens, self.data.tokens_per_pack
         if tokens % pack:
             raise ValueError(

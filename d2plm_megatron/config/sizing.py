@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 from d2plm_megatron.config import Model, Parallel, Recipe
+from d2plm_megatron.config.parameters import sizes, trained
 from d2plm_megatron.proteins import alphabet
-
-TIME_FEATURES = 256
-"""Width of the features of t that adaLN maps to each layer's vectors."""
 
 GIB = 2**30
 GATHERED_AT_ONCE = 10**9
@@ -17,21 +15,13 @@ def num_parameters(model: Model) -> int:
 
     In memory the embedding and an output layer of their own have 128 rows.
     """
-    hidden = model.hidden_size
-    norm = hidden * (2 if model.normalization == "layernorm" else 1)
-    layer = _layer_matrices(model) + 2 * norm
-    if model.bias:
-        layer += 4 * hidden + model.ffn_hidden_size * (2 if model.activation == "swiglu" else 1) + hidden
-    if model.time_conditioning:
-        layer += (TIME_FEATURES + 1) * 6 * hidden
-    ends = alphabet.SIZE * hidden + norm  # embedding and last norm
-    if model.head == "esm":
-        ends += hidden * hidden + hidden + 2 * hidden + alphabet.SIZE
-    else:
-        ends += alphabet.SIZE * hidden
-    if model.time_conditioning:
-        ends += (TIME_FEATURES + 1) * 2 * hidden
-    return model.num_layers * layer + ends
+    return sum(sizes(model).values())
+
+
+def num_trained(recipe: Recipe) -> int:
+    """Those of them that train."""
+    found = sizes(recipe.model)
+    return sum(found[name] for name in trained(recipe.model, recipe.train.trainable))
 
 
 def _layer_matrices(model: Model) -> int:
@@ -57,9 +47,9 @@ class Memory:
 
     Attributes:
         weights: that the encoder computes with.
-        gradients: in fp32.
-        optimizer: fp32 weights and two moments.
-        ema: the exponential moving average of the weights.
+        gradients: in fp32, of what trains.
+        optimizer: fp32 weights and two moments, of what trains.
+        ema: the exponential moving average of the weights, of what trains.
         gathered: of weights that are sharded, those that are whole at a time.
         activations: of one pack, kept for the backward pass, and the gradients of a layer's.
     """
@@ -83,9 +73,12 @@ def memory(recipe: Recipe, data_size: int) -> Memory:
     Not counted: the CUDA context, buffers of NCCL, scratch of kernels, and what fragments. Activations are those of the
     torch layer spec with fused attention (after Korthikanti et al. 2022, arXiv:2205.05198, without the score matrices),
     for one pack: with pipeline parallelism the first stage keeps as many packs as there are stages, of fewer layers.
+    Where only some parameters train, those of a pipeline stage are as many as they can be, and activations as if all
+    did.
     """
     model, parallel = recipe.model, recipe.parallel
     held = num_parameters(model) / (parallel.tensor * parallel.pipeline)
+    trains = min(held, num_trained(recipe) / parallel.tensor)
     main = 2 if recipe.train.precision == "bf16" else 4
     shared = data_size if parallel.sharding != "none" else 1
     fully = data_size if parallel.sharding == "parameters" else 1
@@ -93,9 +86,9 @@ def memory(recipe: Recipe, data_size: int) -> Memory:
     kept = model.num_layers * _kept_per_token(model, parallel) + _gradients_per_token(model, parallel)
     return Memory(
         weights=round(main * held / fully),
-        gradients=round(4 * held / fully),
-        optimizer=round((8 if own_main else 12) * held / shared),
-        ema=round(4 * held / shared),
+        gradients=round(4 * trains / fully),
+        optimizer=round((8 if own_main else 12) * trains / shared),
+        ema=round(4 * trains / shared),
         gathered=round(main * _gathered(model, parallel)) if fully > 1 else 0,
         activations=round(main * recipe.data.tokens_per_pack * kept),
     )

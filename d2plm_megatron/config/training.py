@@ -98,6 +98,11 @@ class Train:
         "run or checkpoint whose weights this run begins with; all but the weights is new (default: drawn by seed)",
     )
     init_weights: str = option("ema", "which weights of train.init_from: ema or raw", ("ema", "raw"))
+    trainable: str = option(
+        "*",
+        "which parameters train, by patterns of their names in checkpoints with spaces between them; those after a ! "
+        "do not; the others stay as they are",
+    )
 
     def __post_init__(self) -> None:
         check_options(self, "train.")

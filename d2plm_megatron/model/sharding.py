@@ -33,6 +33,14 @@ class TensorSlice:
     replica: tuple[int, ...]
 
     @property
+    def parameter(self) -> str:
+        """The name of the parameter that it is of, with the number of the layer; see config/parameters.py."""
+        stacked = "decoder.layers."
+        if not self.name.startswith(stacked):
+            return self.name
+        return f"{stacked}{self.offset[0]}.{self.name.removeprefix(stacked)}"
+
+    @property
     def stop(self) -> int:
         """Where the run ends."""
         return self.start + math.prod(self.shape)

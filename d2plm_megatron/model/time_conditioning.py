@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from d2plm_megatron.config.sizing import TIME_FEATURES
+from d2plm_megatron.config.parameters import TIME_FEATURES
 from d2plm_megatron.model.attention import PackedProteins
 from d2plm_megatron.parallel.megatron import TransformerConfig, TransformerLayer
 from d2plm_megatron.parallel.megatron.modules import mark_sequence_parallel

@@ -167,7 +167,9 @@ def model_parallel(parallel: Parallel, device: torch.device) -> Iterator[Process
     """Groups joined processes into tensor, pipeline and data-parallel ranks."""
     data_size = check_layout(parallel, dist.get_world_size())
     parallel_state.initialize_model_parallel(
-        parallel.tensor, parallel.pipeline, distributed_timeout_minutes=parallel.timeout_s / 60
+        parallel.tensor,
+        parallel.pipeline,
+        distributed_timeout_minutes=parallel.timeout_s / 60,  # type: ignore[arg-type]  # parts of minutes count too
     )
     model_parallel_cuda_manual_seed(0)  # Megatron wants it set; nothing here draws from its generators
     try:

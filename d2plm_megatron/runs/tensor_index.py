@@ -5,7 +5,8 @@
         "shape": [6, 320, 1280],
         "pieces": [{"file": "00000.safetensors", "offset": [0, 0, 0], "shape": [1, 320, 640]}, ...]}, ...}, ...}
 
-The pieces of a tensor fill it. Each is an entry of its file, named after what it is, so that the files alone tell too:
+The pieces of a tensor fill it; those of a moment need not, as only what trains has moments. Each piece is an entry of
+its file, named after what it is, so that the files alone tell too:
 
     weights.decoder.layers.mlp.linear_fc2.weight[0:1,0:320,0:640]
 """
@@ -28,6 +29,8 @@ from d2plm_megatron.runs.integrity import Damaged
 NAME = "tensors.json"
 RAW, EMA = "raw", "ema"
 """The groups of tensors that are an encoder: as trained, and their moving average."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""The groups that hold what trains alone: the optimizer's, a running mean of gradients and one of their squares."""
 BYTES_OF = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 """Of a number, by the dtypes of safetensors that weights, moments and averages may have."""
 
@@ -113,7 +116,7 @@ def read(folder: Path) -> Index:
     sizes: Counter[str] = Counter()
     for group, items in index.items():
         for name, item in items.items():
-            if not _fills(item):
+            if not _fills(item, partly=group in MOMENTS):
                 raise Damaged(f"{path}: damaged: the pieces of {group}.{name} do not make a tensor")
             for piece in item.pieces:
                 sizes[piece.file] += BYTES_OF[item.dtype] * math.prod(piece.shape)
@@ -128,8 +131,13 @@ def _stored(item: dict[str, Any]) -> Stored:
     return Stored(item["dtype"], tuple(item["shape"]), tuple(pieces))
 
 
-def _fills(item: Stored) -> bool:
-    """Whether the pieces are boxes inside the whole, as large as it together, in files with names of our own."""
+def _fills(item: Stored, partly: bool) -> bool:
+    """Whether the pieces are boxes inside the whole, as large as it together, in files with names of our own.
+
+    Args:
+        item: a tensor.
+        partly: less than the whole will do.
+    """
     inside = all(
         _FILE.fullmatch(piece.file)
         and len(piece.offset) == len(piece.shape) == len(item.shape)
@@ -138,7 +146,9 @@ def _fills(item: Stored) -> bool:
         for piece in item.pieces
     )
     volume = sum(math.prod(piece.shape) for piece in item.pieces)
-    return item.dtype in BYTES_OF and bool(item.shape) and inside and volume == math.prod(item.shape) > 0
+    whole = math.prod(item.shape)
+    fits = 0 < volume <= whole if partly else volume == whole > 0
+    return item.dtype in BYTES_OF and bool(item.shape) and inside and fits
 
 
 def _slices(begins: np.ndarray, ends: np.ndarray) -> Slices:

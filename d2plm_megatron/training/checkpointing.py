@@ -12,11 +12,9 @@ from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.parallel.megatron import to_local_if_dtensor
 from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs.checkpoint import Checkpoint
-from d2plm_megatron.runs.tensor_index import EMA, RAW
+from d2plm_megatron.runs.tensor_index import EMA, MOMENTS, RAW
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.master_weights import Shard
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def prepare(engine: Engine, folder: Path, copies: bool) -> tensors.Write:
@@ -67,7 +65,7 @@ def restore(engine: Engine, folder: Path, num_updates: int) -> None:
     """Makes an engine what it was when saved, in whatever layout that was. All processes take part.
 
     Args:
-        engine: newly built with the weights of the checkpoint.
+        engine: newly built with the weights of the checkpoint, of which the same are trained.
         folder: of the checkpoint.
         num_updates: optimizer steps that had been taken.
     """
@@ -77,11 +75,18 @@ def restore(engine: Engine, folder: Path, num_updates: int) -> None:
     engine.ema.num_updates = num_updates
 
 
+def weights(engine: Engine) -> tensors.Boxed:
+    """All of the encoder's, what trains and what does not."""
+    return chain(engine.masters.boxed(engine.masters.weights), engine.frozen.kept)
+
+
 def _groups(engine: Engine) -> dict[str, tensors.Boxed]:
-    return {RAW: engine.masters.boxed(engine.masters.weights), **_beside_weights(engine)}
+    of_trained = _beside_weights(engine)
+    return {RAW: weights(engine), **of_trained, EMA: chain(of_trained[EMA], engine.frozen.copies())}
 
 
 def _beside_weights(engine: Engine) -> dict[str, tensors.Boxed]:
+    """Of what trains: the average and the moments."""
     masters, state = engine.masters, engine.masters.optimizer.optimizer.state
     return {
         EMA: masters.boxed(engine.ema.values),

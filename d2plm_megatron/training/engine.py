@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from d2plm_megatron.config import Optimizer, Recipe
+from d2plm_megatron.config.parameters import trained
 from d2plm_megatron.model import backend, weights
 from d2plm_megatron.model.encoder import Encoder, transformer_config
 from d2plm_megatron.model.sharding import slices_by_parameter
@@ -30,6 +31,7 @@ from d2plm_megatron.parallel.megatron.torch_internals import multiply
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
 from d2plm_megatron.training.ema import ExponentialMovingAverage
+from d2plm_megatron.training.frozen import freeze
 from d2plm_megatron.training.stored_weights import StoredWeights
 
 
@@ -61,7 +63,8 @@ class Engine:
     Attributes:
         encoder: inside `wrapped`.
         wrapped: Megatron's data-parallel wrapper, which is what is called.
-        masters: the fp32 weights.
+        frozen: what does not train.
+        masters: the fp32 weights of what does.
         ema: their exponential moving average.
     """
 
@@ -72,6 +75,7 @@ class Engine:
         self.encoder = Encoder(recipe.model, config, backend_name).to(processes.device)
         weights.initialise(self.encoder, recipe.model, recipe.train.seed)
         boxes = slices_by_parameter(self.encoder)
+        self.frozen = freeze(self.encoder, boxes, trained(recipe.model, recipe.train.trainable), stored)
         sharding = recipe.parallel.sharding if processes.data_size > 1 else "none"  # alone there is nothing to share
         self.wrapped = _wrap(self.encoder, config, sharding)
         self.optimizer = _optimizer(recipe, self.wrapped, sharding)
@@ -143,6 +147,7 @@ def _wrap(encoder: Encoder, config: TransformerConfig, sharding: str) -> optimiz
     Either adds up gradients while others are computed, and gathers weights while others are used.
     """
     if sharding == "parameters":
+        optimizers.spare_frozen(encoder)
         options = DistributedDataParallelConfig(
             use_distributed_optimizer=True,
             use_megatron_fsdp=True,
@@ -185,8 +190,8 @@ def _optimizer(recipe: Recipe, wrapped: optimizers.Wrapped, sharding: str) -> Me
         use_distributed_optimizer=sharding != "none",
     )
     optimizer = get_megatron_optimizer(config, [wrapped])
-    for part in optimizers.parts(optimizer):
-        if not isinstance(part.optimizer, torch.optim.AdamW):
-            # Left to itself, that of Transformer Engine 2.10 and 2.11 gives each FSDP rank the moments of all of them.
-            optimizers.make_moments(part, config)
+    part = optimizers.only_part(optimizer)
+    if not isinstance(part.optimizer, torch.optim.AdamW):
+        # Left to itself, that of Transformer Engine 2.10 and 2.11 gives each FSDP rank the moments of all of them.
+        optimizers.make_moments(part, config)
     return optimizer

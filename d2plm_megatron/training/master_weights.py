@@ -44,7 +44,7 @@ class MasterWeights:
     """All shards of this rank.
 
     Args:
-        shards: one per parameter that this rank has a part of.
+        shards: one per parameter that trains and that this rank has a part of.
         optimizer: Megatron's, of one of its kinds.
         wrapped: the encoder inside Megatron's data-parallel wrapper.
         sharded: the shards are parts, which must be gathered before the encoder can use them.
@@ -103,7 +103,7 @@ def collect(
         sharding: parallel.sharding of the recipe.
         boxes_by_name: from `slices_by_parameter`, taken before wrapping.
     """
-    (part,) = optimizers.parts(optimizer)
+    part = optimizers.only_part(optimizer)
     find = {"none": _whole, "optimizer": _distributed, "parameters": _fully_sharded}[sharding]
     shards = []
     for name, start, weight, main_param in find(wrapped, part):
@@ -119,8 +119,9 @@ Found = Iterator[tuple[str, int, Tensor, Tensor]]
 
 def _whole(wrapped: optimizers.Wrapped, part: MegatronOptimizer) -> Found:
     for name, parameter in wrapped.module.named_parameters():
-        main_param = optimizers.whole_weight(parameter)
-        yield name, 0, main_param.data.view(-1), main_param
+        if parameter.requires_grad:
+            main_param = optimizers.whole_weight(parameter)
+            yield name, 0, main_param.data.view(-1), main_param
 
 
 def _distributed(wrapped: optimizers.Wrapped, part: MegatronOptimizer) -> Found:
@@ -131,4 +132,4 @@ def _distributed(wrapped: optimizers.Wrapped, part: MegatronOptimizer) -> Found:
 
 
 def _fully_sharded(wrapped: optimizers.Wrapped, part: MegatronOptimizer) -> Found:
-    return optimizers.fsdp_runs(wrapped)
+    return (run for run in optimizers.fsdp_runs(wrapped) if run[-1].requires_grad)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from d2plm_megatron.config import Recipe
+from d2plm_megatron.config.parameters import trained
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.runs import integrity
 from d2plm_megatron.runs.checkpoint import Checkpoint
@@ -71,7 +72,18 @@ def newest_checkpoint(folder: RunFolder, recipe: Recipe, say: Say) -> Checkpoint
     checkpoint = checkpointing.newest_whole(found, say)
     if checkpoint is not None:
         checkpoint.check_model(recipe)
+        _check_trained(checkpoint, recipe)
     return checkpoint
+
+
+def _check_trained(checkpoint: Checkpoint, recipe: Recipe) -> None:
+    """Raises ValueError unless the same parameters train as before: others have no moments in the checkpoint."""
+    before, now = checkpoint.recipe, recipe
+    if trained(before.model, before.train.trainable) != trained(now.model, now.train.trainable):
+        raise ValueError(
+            f"{checkpoint.path}: trained with train.trainable={before.train.trainable}, but the recipe says "
+            f"{now.train.trainable}; give what it had, or choose another name= and train.init_from={checkpoint.path}"
+        )
 
 
 def progress_of(checkpoint: Checkpoint, recipe: Recipe, fingerprint: dict[str, Any], say: Say) -> Progress:

@@ -37,11 +37,13 @@ def validations(run: Run) -> list[dict[str, float]]:
     return [{key: value for key, value in line.items() if isinstance(value, float)} for line in lines]
 
 
-@pytest.mark.parametrize(("saved", "loaded"), MOVED, ids=lambda part: part)
-def test_checkpoint_continues_on_any_other_layout(saved: str, loaded: str, runs: dict[str, Run]) -> None:
+@pytest.mark.parametrize(("objective", "saved", "loaded"), MOVED, ids=lambda part: part)
+def test_checkpoint_continues_on_any_other_layout(
+    objective: str, saved: str, loaded: str, runs: dict[str, Run]
+) -> None:
     """From every layout to every other, and from two processes to one and to four."""
-    straight = runs[f"{name(HARDEST, saved, 'fp32')}/straight"]
-    continued = runs[f"{saved} to {loaded}"]
+    straight = runs[f"{name(objective, saved, 'fp32')}/straight"]
+    continued = runs[f"{objective}, {saved} to {loaded}"]
     assert continued.began_at == 7
     assert len(continued.losses) == 10
     assert continued.losses == pytest.approx(straight.losses[:10], rel=1e-6)

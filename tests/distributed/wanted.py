@@ -13,6 +13,8 @@ CELLS = [
     *(("mlm-esm2", layout, "fp32") for layout in (ALONE, "DP2+FSDP", "TP2+SP", "PP2")),
     *((objective, layout, "fp32") for objective in ("absorbing", "mlm") for layout in (ALONE, "PP2")),
     *((HARDEST, layout, "bf16") for layout in (ALONE, "DP2+FSDP", "TP2+SP", "PP2")),
+    *((objective, layout, "fp32") for objective in ("frozen", "filtered") for layout in LAYOUTS),
+    *(("filtered", layout, "bf16") for layout in (ALONE, "DP2+optimizer", "DP2+FSDP", "TP2+SP", "PP2")),
 ]
 """The part of the matrix of `verification.parity` that is compared here, and for how long."""
 COMPARED_STEPS = 6
@@ -25,12 +27,17 @@ RESUMED = [
     ),
     *((HARDEST, layout, "fp32") for layout in ("DP2+FSDP", "TP2", "PP2")),
     (HARDEST, "DP2+FSDP", "bf16"),
+    ("frozen", "DP2+optimizer", "bf16"),
+    *(("filtered", layout, "fp32") for layout in ("DP2+FSDP", "PP2")),
 ]
 """What is trained for 20 steps, and once more from the checkpoint after the seventh."""
 
 SAVED = ("DP2+optimizer", "DP2+FSDP", "TP2", "PP2")
-MOVED = [(saved, loaded) for saved in SAVED for loaded in (*SAVED, ALONE, "DP2xTP2+optimizer") if saved != loaded]
-"""(saved in, continued in): from each to each other, and from two processes to one and to four."""
+MOVED = [
+    *((HARDEST, saved, to) for saved in SAVED for to in (*SAVED, ALONE, "DP2xTP2+optimizer") if saved != to),
+    *(("filtered", saved, to) for saved, to in (("DP2+FSDP", "PP2"), ("PP2", ALONE), ("PP2", "DP2xTP2+optimizer"))),
+]
+"""(objective, saved in, continued in): from each to each other, and from two processes to one and to four."""
 
 BEGUN = ("DP2+optimizer", "DP2+FSDP", "TP2+SP", "PP2", ALONE)
 """Where what was trained in DP2+optimizer without time conditioning is begun from, and time conditioning added."""
@@ -53,10 +60,10 @@ def jobs(folder: Path) -> dict[str, Job]:
         straight = _job(folder / f"{len(wanted)}", cell, STRAIGHT)
         wanted[f"{name(*cell)}/straight"] = straight
         wanted[f"{name(*cell)}/resumed"] = _job(folder / f"{len(wanted)}", cell, STRAIGHT, _seventh(straight))
-    for saved, loaded in MOVED:
-        of_saved = _seventh(wanted[f"{name(HARDEST, saved, 'fp32')}/straight"])
-        options = (*STRAIGHT, "train.max_steps=10")
-        wanted[f"{saved} to {loaded}"] = _job(folder / f"{len(wanted)}", (HARDEST, loaded, "fp32"), options, of_saved)
+    for objective, saved, loaded in MOVED:
+        of_saved = _seventh(wanted[f"{name(objective, saved, 'fp32')}/straight"])
+        cell, options = (objective, loaded, "fp32"), (*STRAIGHT, "train.max_steps=10")
+        wanted[f"{objective}, {saved} to {loaded}"] = _job(folder / f"{len(wanted)}", cell, options, of_saved)
     of_plain = _seventh(wanted[f"{name('absorbing', 'DP2+optimizer', 'fp32')}/straight"])
     for layout in BEGUN:
         options = (f"train.max_steps={COMPARED_STEPS}", f"train.init_from={of_plain}")

@@ -23,9 +23,11 @@ Wrapped = DistributedDataParallel | FullyShardedDataParallel
 """The encoder inside one of Megatron's data-parallel wrappers."""
 
 
-def parts(optimizer: MegatronOptimizer) -> list[MegatronOptimizer]:
-    """The optimizers of which Megatron's consists: of a model without experts one, chained under FSDP it is not."""
-    return optimizer.chained_optimizers if isinstance(optimizer, ChainedOptimizer) else [optimizer]
+def only_part(optimizer: MegatronOptimizer) -> MegatronOptimizer:
+    """Megatron's optimizer behind its chain of optimizers, where it makes one: of one part, as there are no experts."""
+    parts = optimizer.chained_optimizers if isinstance(optimizer, ChainedOptimizer) else [optimizer]
+    assert len(parts) == 1, f"Megatron-core {__version__} made {len(parts)} optimizers, of which one would be saved"
+    return parts[0]
 
 
 def make_moments(part: MegatronOptimizer, config: OptimizerConfig) -> None:
@@ -81,6 +83,17 @@ def wait_for_gather(wrapped: Wrapped) -> None:
     """To be called before writing to weights: FSDP may be gathering them ahead, and would keep the old ones."""
     if isinstance(wrapped, FullyShardedDataParallel):
         wrapped.stop_communication()
+
+
+def spare_frozen(encoder: torch.nn.Module) -> None:
+    """To be called before FSDP wraps: it hooks every parameter, which torch refuses where there is no gradient."""
+    for parameter in encoder.parameters():
+        if not parameter.requires_grad:
+            setattr(parameter, "register_post_accumulate_grad_hook", _no_hook)  # noqa: B010  (a method, to mypy)
+
+
+def _no_hook(hook: object) -> None:
+    """In the place of a method of a parameter that has no gradient."""
 
 
 def num_buckets(wrapped: Wrapped) -> int:

@@ -20,14 +20,16 @@ def coalesced(group: dist.ProcessGroup) -> AbstractContextManager:
 
 def norms(tensors: list[Tensor]) -> list[Tensor]:
     """The 2-norm of each, in few kernels."""
-    return list(torch._foreach_norm(tensors))
+    return list(torch._foreach_norm(tensors)) if tensors else []
 
 
 def multiply(tensors: list[Tensor], factor: float) -> None:
     """Each by the same number, in place, in few kernels."""
-    torch._foreach_mul_(tensors, factor)
+    if tensors:
+        torch._foreach_mul_(tensors, factor)
 
 
 def lerp(tensors: list[Tensor], towards: list[Tensor], weight: float) -> None:
     """tensor <- tensor + weight (towards - tensor), each in place, in few kernels."""
-    torch._foreach_lerp_(tensors, towards, weight)
+    if tensors:
+        torch._foreach_lerp_(tensors, towards, weight)

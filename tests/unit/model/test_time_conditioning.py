@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from d2plm_megatron.config.sizing import TIME_FEATURES
+from d2plm_megatron.config.parameters import TIME_FEATURES
 from d2plm_megatron.model.time_conditioning import modulate, time_features
 from d2plm_megatron.proteins import alphabet
 

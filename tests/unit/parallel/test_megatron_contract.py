@@ -1,15 +1,13 @@
 """What we use of Megatron and torch, though it is promised to nobody, is there; and only the door uses it."""
 
 import ast
-import inspect
+import os
 import pkgutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
 from megatron.core.optimizer import DistributedOptimizer
@@ -17,6 +15,8 @@ from megatron.core.optimizer import DistributedOptimizer
 import d2plm_megatron
 from d2plm_megatron.parallel.megatron.cuda_on_cpu import _answers, _megatron_answers
 from d2plm_megatron.parallel.megatron.fragile import FRAGILE, Fragile
+from verification import megatron_contract
+from verification.megatron_contract import STUBS, declarations, gone, untrue
 
 PACKAGE = Path(d2plm_megatron.__file__).parent
 DOOR = PACKAGE / "parallel" / "megatron"
@@ -25,37 +25,6 @@ ALSO_OURS = {"main_param", "optimizer", "sequence_parallel"}
 """Names that something of ours bears as well, so that to find them elsewhere says nothing."""
 NOT_THEIRS = {("compression.py", "_replace"), ("overrides.py", "_get_node")}
 """Of a named tuple and of OmegaConf."""
-
-
-def gone(item: Fragile) -> str:
-    """In words, what the installed version lacks; nothing if all is there."""
-    package = {"megatron": "megatron-core"}.get(item.owner.partition(".")[0], item.owner.partition(".")[0])
-    told = f"{package} {metadata.version(package)} has no {item}, which is for: {item.why}"
-    try:
-        owner = pkgutil.resolve_name(item.owner)
-    except (ImportError, AttributeError):
-        return told
-    if not knows(owner, item.name):
-        return told
-    takes = inspect.signature(getattr(owner, item.name)).parameters if item.takes else {}
-    return "".join(f"{told}: no parameter {name}" for name in item.takes if name not in takes)
-
-
-def knows(owner: Any, name: str) -> bool:
-    """Whether a module or class has an attribute, or its code gives it to instances or to others, or looks for it."""
-    if hasattr(owner, name):
-        return True
-    classes = [kind for kind in owner.__mro__ if "megatron" in kind.__module__] if inspect.isclass(owner) else []
-    if any(name in inspect.get_annotations(kind) for kind in classes):
-        return True
-    return any(name in given(inspect.getsource(part)) for part in classes or [owner])
-
-
-def given(source: str) -> set[str]:
-    """Attributes that some code sets, and strings that stand alone in it, as keys and in getattr do."""
-    nodes = list(ast.walk(ast.parse(textwrap.dedent(source))))
-    stored = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
-    return stored | {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 @pytest.mark.parametrize("item", FRAGILE, ids=str)
@@ -71,6 +40,9 @@ def test_what_is_gone_is_told_with_the_version(monkeypatch: pytest.MonkeyPatch) 
 
 
 OTHER = '''
+from dataclasses import dataclass
+
+
 class Optimizer:
     """Mentions main_param, and uses it, but nobody sets it."""
 
@@ -80,6 +52,16 @@ class Optimizer:
 
     def _preprocess(self, input_ids):
         return input_ids
+
+
+@dataclass
+class Config:
+    size: int
+    depth: int
+
+
+def scale(model, factor: float, times):
+    pass
 '''
 
 
@@ -99,6 +81,58 @@ def test_another_version_is_seen_through(tmp_path: Path, monkeypatch: pytest.Mon
     )
     assert lacks(".Optimizer", "_preprocess", "position_ids").endswith(": no parameter position_ids")
     assert "other_megatron.Gone.x" in lacks(".Gone", "x")
+
+
+@pytest.mark.parametrize(("path", "node"), [pytest.param(*found, id=found[0]) for found in declarations()])
+def test_stub_is_true(path: str, node: ast.stmt) -> None:
+    assert not untrue(path, node)
+
+
+FALSE = {
+    "def scale(model, factor: int, times=...): ...": "has factor: float; has times without",
+    "def scale(model, factor, times, new): ...": "has no parameter new",
+    "def scale(factor: float, model): ...": "has factor at another place; has model at another place; needs times",
+    "def scale(model, *, times): ...": "needs factor",
+    "def shrink(): ...": "other_megatron 9.9 has no other_megatron:shrink",
+    "class Optimizer:\n    weights: list\n    moments: list": "has no attribute moments",
+    "class Optimizer:\n    def step(self): ...": "has no method step",
+    "class Optimizer:\n    def _preprocess(self, input_ids, *, packed=...): ...": "has no parameter packed",
+    "@dataclass\nclass Config:\n    size: int\n    depth: int = ...\n    width: int": (
+        "has no attribute width; has depth without; has no parameter width"
+    ),
+}
+
+
+@pytest.mark.parametrize(("stub", "told"), FALSE.items())
+def test_stub_that_is_not_true_is_seen_through(
+    stub: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other_megatron.py").write_text(OTHER, encoding="utf-8")
+    (tmp_path / "other_megatron.pyi").write_text(stub, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "other_megatron", raising=False)
+    monkeypatch.setattr(metadata, "version", lambda package: "9.9")
+    monkeypatch.setattr(megatron_contract, "STUBS", tmp_path)
+    ((path, node),) = declarations()
+    found = untrue(path, node)
+    assert len(found) == len(told.split("; ")), found
+    assert all(text in line for text, line in zip(sorted(told.split("; ")), sorted(found), strict=True)), found
+
+
+def test_a_wrong_keyword_is_an_error_of_types(tmp_path: Path) -> None:
+    calls = [
+        "distributed import DistributedDataParallelConfig; DistributedDataParallelConfig(overlap_gradient_reduce=True)",
+        "transformer import TransformerConfig; TransformerConfig(num_layer=2)",
+        "optimizer import get_megatron_optimizer; get_megatron_optimizer(config=None, chunks=[])",
+        "models.gpt.gpt_model import GPTModel; GPTModel(None, None, 33, 64, vocabulary=1)",
+        "pipeline_parallel import get_forward_backward_func; get_forward_backward_func()(microbatches=1)",
+    ]
+    (tmp_path / "calls.py").write_text("".join(f"from megatron.core.{call}\n" for call in calls), encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--follow-imports=skip", "--no-incremental", "calls.py"]
+    environment = {**os.environ, "MYPYPATH": str(STUBS)}
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
+    for line, wrong in enumerate(["overlap_gradient_reduce", "num_layer", "chunks", "vocabulary", "microbatches"], 1):
+        assert f'calls.py:{line}: error: Unexpected keyword argument "{wrong}"' in found, found
 
 
 def files(*folders: Path) -> Iterator[tuple[Path, list[ast.AST]]]:

@@ -43,6 +43,18 @@ def changed(*path: Any, to: Any) -> dict:
     return values
 
 
+def test_moments_may_be_of_what_trains_alone(tmp_path: Path) -> None:
+    """Less than the whole will do for them, but not more, and not nothing."""
+    of_layer = SOUND["weights"]["layer"]
+    found = read(tmp_path, {"exp_avg": {"layer": {**of_layer, "pieces": HALVES[1:]}}})
+    assert [piece.offset for piece in found["exp_avg"]["layer"].pieces] == [(1, 0)]
+    for pieces in ([], [*HALVES, HALVES[0]]):
+        with pytest.raises(Damaged):
+            read(tmp_path, {"exp_avg": {"layer": {**of_layer, "pieces": pieces}}})
+    with pytest.raises(Damaged):
+        read(tmp_path, {"ema": {"layer": {**of_layer, "pieces": HALVES[1:]}}})
+
+
 LAYER = ("weights", "layer")
 PIECE = (*LAYER, "pieces", 0)
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ class DistributedDataParallel(torch.nn.Module):
 class FullyShardedDataParallel(torch.nn.Module):
     module: torch.nn.Module
     param_and_grad_buffer: Any
+    start_param_sync: Callable[..., None]
     def __init__(
         self,
         config: TransformerConfig,
@@ -38,7 +40,6 @@ class FullyShardedDataParallel(torch.nn.Module):
         fsdp_unit_modules: list[type[torch.nn.Module]] | None = ...,
     ) -> None: ...
     def no_sync(self) -> AbstractContextManager[None]: ...
-    def start_param_sync(self, *unused: object, force_sync: bool = ..., force_dispatch: bool = ...) -> None: ...
     def stop_communication(self) -> None: ...
     def zero_grad_buffer(self) -> None: ...
 

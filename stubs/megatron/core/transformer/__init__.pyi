@@ -58,6 +58,7 @@ class TransformerLayerSubmodules:
 
 class TransformerLayer(torch.nn.Module):
     config: TransformerConfig
+    layer_number: int
     input_layernorm: torch.nn.Module
     self_attention: torch.nn.Module
     pre_mlp_layernorm: torch.nn.Module

@@ -1,7 +1,8 @@
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from megatron.core.transformer import ModuleSpec
+from megatron.core.transformer import ModuleSpec, TransformerLayer
 
 @dataclass(kw_only=True)
 class TransformerBlockSubmodules:
@@ -9,5 +10,5 @@ class TransformerBlockSubmodules:
     layer_norm: type | None = ...
 
 class TransformerBlock(torch.nn.Module):
-    layers: torch.nn.ModuleList
+    layers: Iterable[TransformerLayer]
     final_layernorm: torch.nn.Module

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
@@ -9,10 +9,10 @@ from torch import Tensor
 
 class GPTModel(torch.nn.Module):
     config: TransformerConfig
-    pre_process: bool
-    post_process: bool
     embedding: torch.nn.Module
     decoder: TransformerBlock
+    pre_process: bool
+    post_process: bool
     def __init__(
         self,
         config: TransformerConfig,
@@ -24,7 +24,7 @@ class GPTModel(torch.nn.Module):
         *,
         parallel_output: bool = ...,
         share_embeddings_and_output_weights: bool = ...,
-        position_embedding_type: str = ...,
+        position_embedding_type: Literal["learned_absolute", "rope", "mrope", "yarn", "none"] = ...,
     ) -> None: ...
     def forward(
         self,

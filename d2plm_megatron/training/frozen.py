@@ -1,0 +1,58 @@
+"""Parameters that stay as they are: without gradients, moments and average, and in checkpoints all the same."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from d2plm_megatron.model.encoder import Encoder
+from d2plm_megatron.model.sharding import TensorSlice
+from d2plm_megatron.training.stored_weights import StoredWeights
+
+
+@dataclass(frozen=True)
+class FrozenWeights:
+    """What does not train, in fp32 in the memory of the CPU, however the encoder rounds it and Megatron shares it out.
+
+    Attributes:
+        kept: the boxes that this process writes into checkpoints, with their values.
+    """
+
+    kept: list[tuple[TensorSlice, Tensor]]
+
+    def copies(self) -> Iterator[tuple[TensorSlice, Tensor]]:
+        """The same once more, in memory of its own."""
+        for box, values in self.kept:
+            yield box, values.clone()
+
+
+@torch.no_grad()
+def freeze(
+    encoder: Encoder,
+    boxes_by_name: dict[str, list[TensorSlice]],
+    trained: Collection[str],
+    stored: StoredWeights | None,
+) -> FrozenWeights:
+    """Sets what does not train, and lets Megatron know by `requires_grad`: to be called before it wraps the encoder.
+
+    Args:
+        encoder: with its initial weights.
+        boxes_by_name: from `slices_by_parameter`.
+        trained: names as in config/parameters.py.
+        stored: weights to begin with; None leaves the initial ones.
+    """
+    frozen = {}
+    for name, parameter in encoder.named_parameters():
+        if boxes_by_name[name][0].parameter not in trained:
+            parameter.requires_grad_(False)
+            frozen[name] = parameter.to("cpu", torch.float32, copy=True).flatten()
+    boxed = [
+        (box, frozen[name][box.start : box.stop].view(box.shape)) for name in frozen for box in boxes_by_name[name]
+    ]
+    if stored is not None and boxed:
+        stored.fill(boxed)
+        for name, parameter in encoder.named_parameters():
+            if name in frozen:
+                parameter.copy_(frozen[name].view(parameter.shape))
+    return FrozenWeights([(box, values) for box, values in boxed if not any(box.replica)])
