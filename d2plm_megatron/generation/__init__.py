@@ -1,4 +1,4 @@
 """New proteins from a trained encoder.
 
-New here: a sampler, a form of prompt.
+New here: a form of prompt or of output.
 """

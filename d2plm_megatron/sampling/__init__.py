@@ -1,1 +1,4 @@
-"""How noise becomes proteins. Pure mathematics: of the encoder no more is known than that it answers."""
+"""How noise becomes proteins. Pure mathematics: of the encoder no more is known than that it answers.
+
+New here: a sampler.
+"""

@@ -19,6 +19,8 @@ from data_tools.download import DATABASES
 from data_tools.simulate import main as simulate
 from tests.pages import PAGES, ROOT, runnable
 
+pytestmark = pytest.mark.timeout(1500)  # README's commands are ten, and a machine may be busy
+
 LINKED = ("recipes", "d2plm_megatron", "data_tools", "benchmarks", "Makefile")
 TESTED_ELSEWHERE = {"make install": "test_make.py", "make demo": "test_commands.py"}
 APPENDED = {

@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from d2plm_megatron.commandline.commands import COMMANDS
-from d2plm_megatron.config import OBJECTIVES, Recipe
+from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Recipe
 from d2plm_megatron.config.overrides import keys_of, resolve
 from d2plm_megatron.config.recipe_files import build, load, shipped
 from d2plm_megatron.config.sizing import num_parameters
@@ -47,8 +47,14 @@ def _missing_key(key: str, value: str) -> str | None:
     if key not in KEYS:
         return f"key {key}"
     for choice in value.split("|") if value else ():
-        resolve(Recipe(), [f"{key}={choice}"])  # or it raises, and says why
+        _resolve(key, choice)
     return None
+
+
+def _resolve(key: str, choice: str) -> None:
+    """Raises ValueError unless a recipe takes this; keys of an objective are for those objectives that have them."""
+    parts = [kind() for kind in OBJECTIVES.values() if key in keys_of(Recipe(objective=kind()))]
+    resolve(Recipe(objective=parts[0], model=MODEL_SIZES["450m_time"]), [f"{key}={choice}"])
 
 
 @pytest.mark.parametrize("page", PAGES)
