@@ -34,7 +34,7 @@ class Absorbing(Timed):
     name: str = option("absorbing", "which objective this is", ("absorbing",))
     schedule: str = option(
         "linear",
-        "linear or cosine: how the visible fraction grows from t = 0 (rng) to 1 (data)",
+        "linear or cosine: how the visible fraction grows from t = 0 (noise) to 1 (data)",
         ("linear", "cosine"),
     )
     weight: str = option(

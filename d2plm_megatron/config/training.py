@@ -1,4 +1,4 @@
-"""How a run is trained: steps, batches, averages, checkpoints, evaluations, processes."""
+"""How a run is trained: steps, batches, the EMA, checkpoints, validation, processes."""
 
 from dataclasses import dataclass
 

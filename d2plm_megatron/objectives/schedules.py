@@ -1,4 +1,4 @@
-"""How the share of data grows along the path: kappa(t), from 0 at t = 0 (rng) to 1 at t = 1 (data).
+"""How the share of data grows along the path: kappa(t), from 0 at t = 0 (noise) to 1 at t = 1 (data).
 
 The path is the convex combination (1 - kappa) noise + kappa data (arXiv:2407.15595): kappa is all there is to choose.
 Masking rates of the diffusion literature are 1 - kappa, with time running the other way.
