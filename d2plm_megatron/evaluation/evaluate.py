@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from d2plm_megatron.console import progress, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.data.sequences import pack_sequences
-from d2plm_megatron.evaluation.likelihood import estimate, unigram_perplexity
+from d2plm_megatron.evaluation.likelihood import Estimate, estimate, unigram_perplexity
 from d2plm_megatron.files import write_text
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.runs.versions import versions
@@ -39,14 +41,13 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
 
     Raises ValueError naming the protein that cannot be scored, or saying that there is nothing to score.
     """
-    checkpoint, device = model.checkpoint, model.processes.device
+    checkpoint = model.checkpoint
     num_proteins, packs = _packs(data, checkpoint.recipe.data, max_proteins)
-    likelihoods = model.likelihoods
-    on_device = [pack.to(device) for pack in packs]
+    likelihoods, spread = model.likelihoods, partial(answers, processes=model.processes)
     begin = time.perf_counter()
     with progress("evaluating", len(packs) * num_draws * len(likelihoods), "packs") as advance:
         estimates = {
-            name: estimate(model.logits, likelihood, on_device, num_draws, advance)
+            name: estimate(model.logits, likelihood, packs, num_draws, advance, spread)
             for name, likelihood in likelihoods.items()
         }
     seconds = time.perf_counter() - begin
@@ -60,20 +61,23 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
         "proteins": num_proteins,
         "residues": sum(int(pack.scored_T.sum()) for pack in packs),
         "draws": num_draws,
-        "likelihoods": {
-            name: {
-                "nll_per_residue": found.nats,
-                "nll_standard_error": found.standard_error,
-                "perplexity": found.perplexity,
-                "perplexity_standard_error": found.perplexity_error,
-            }
-            for name, found in estimates.items()
-        },
+        "likelihoods": {name: _as_json(found) for name, found in estimates.items()},
         "unigram_perplexity": unigram_perplexity(packs),
         "seconds": seconds,
-        "machine": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU",
+        "machine": torch.cuda.get_device_name()
+        if model.processes.device.type == "cuda"
+        else f"{platform.machine()} CPU",
         "versions": versions("d2plm-megatron", "torch", "megatron-core"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _as_json(found: Estimate) -> dict[str, float | None]:
+    return {
+        "nll_per_residue": found.nats,
+        "nll_standard_error": found.standard_error,
+        "perplexity": found.perplexity,
+        "perplexity_standard_error": found.perplexity_error,
     }
 
 

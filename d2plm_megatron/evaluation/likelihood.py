@@ -44,6 +44,15 @@ class Estimate:
         return None if self.standard_error is None else self.perplexity * self.standard_error
 
 
+Sums = list[tuple[float, int]]
+"""Of a pack, for each draw, the nats and the number of residues that they are of."""
+
+
+def one_by_one(packs: Sequence[TokenBatch], ask: Callable[[TokenBatch], Sums]) -> list[Sums]:
+    """All packs in this process."""
+    return [ask(pack) for pack in packs]
+
+
 @torch.inference_mode()
 def estimate(
     encoder: Callable[[NoisyBatch], Tensor],
@@ -51,29 +60,43 @@ def estimate(
     packs: Sequence[TokenBatch],
     num_draws: int,
     advance: Callable[[int], None],
+    spread: Callable[[Sequence[TokenBatch], Callable[[TokenBatch], Sums]], list[Sums]] = one_by_one,
 ) -> Estimate:
     """The mean of the likelihood's "nll" over the packs.
 
     Args:
         encoder: corrupted pack in, logits [T, V] out.
         likelihood: one of a process's likelihoods.
-        packs: on the encoder's device.
+        packs: of the proteins.
         num_draws: how often every protein is corrupted anew.
-        advance: called with 1 after every pack.
+        advance: called with 1 for every draw of a pack.
+        spread: has each pack asked about by some process, on its device, and gives all answers in order.
 
     Raises ValueError when a draw leaves nothing to score.
     """
-    draws = []
-    for draw in range(num_draws):
-        total, count = 0.0, 0
-        for pack in packs:
-            noisy = likelihood.corrupt(pack, KeyedRng(SEED, draw))
-            nats, number = likelihood.loss(encoder(noisy), noisy).metrics["nll"]
-            total, count = total + float(nats), count + int(number)
-            advance(1)
-        if not count:
-            raise ValueError(f"in draw {draw + 1} none of the residues was chosen: evaluate more proteins")
-        draws.append(total / count)
+
+    def ask(pack: TokenBatch) -> Sums:
+        return [sums_of(pack, draw) for draw in range(num_draws)]
+
+    def sums_of(pack: TokenBatch, draw: int) -> tuple[float, int]:
+        noisy = likelihood.corrupt(pack, KeyedRng(SEED, draw))
+        nats, number = likelihood.loss(encoder(noisy), noisy).metrics["nll"]
+        advance(1)
+        return float(nats), int(number)
+
+    return _over_draws([_mean(draw, of_draw) for draw, of_draw in enumerate(zip(*spread(packs, ask), strict=True))])
+
+
+def _mean(draw: int, sums: Sequence[tuple[float, int]]) -> float:
+    """Nats per residue of a draw, whose sums are given for each pack."""
+    count = sum(number for _, number in sums)
+    if not count:
+        raise ValueError(f"in draw {draw + 1} none of the residues was chosen: evaluate more proteins")
+    return sum((nats for nats, _ in sums), 0.0) / count
+
+
+def _over_draws(draws: list[float]) -> Estimate:
+    num_draws = len(draws)
     mean = sum(draws) / num_draws
     if num_draws == 1:
         return Estimate(mean, None)

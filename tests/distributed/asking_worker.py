@@ -26,7 +26,7 @@ def answers(model: TrainedModel, data: str) -> dict[str, np.ndarray]:
     proteins = model.generate(num_sequences=7, length=(5, 30), num_steps=4, **pack)
     found["letters"] = np.frombuffer(" ".join(proteins).encode(), dtype=np.uint8)
     result = evaluate(model, data, num_draws=2, max_proteins=20)
-    found["evaluation"] = np.array([result["elbo"]["perplexity"], result["residues"]])
+    found["evaluation"] = np.array([result["likelihoods"]["elbo"]["perplexity"], result["residues"]])
     return found
 
 

@@ -94,8 +94,9 @@ def test_trains_and_continues(printed: dict[str, str], folder: Path) -> None:
 def test_is_evaluated_sampled_and_reported(printed: dict[str, str], folder: Path) -> None:
     run = RunFolder(folder / "runs" / "per_protein")
     found = json.loads(run.evaluation.read_text())
+    likelihoods = found["likelihoods"]
     assert found["objective"] == "per_protein"
-    assert 1 < found["masked"]["perplexity"] < 100 and 1 < found["elbo"]["perplexity"] < 100
+    assert 1 < likelihoods["masked"]["perplexity"] < 100 and 1 < likelihoods["elbo"]["perplexity"] < 100
     _, *proteins = run.samples.read_text().split(">")
     assert len(proteins) == 4
     for protein in proteins:

@@ -28,8 +28,10 @@ def test_fasta_gives_what_the_dataset_gives(write_proteins: Callable[..., Path],
         indexed, found = (evaluate(model, str(data), 4, 100) for data in (prefix, fasta))
         for name in ("proteins", "residues", "draws", "step", "weights", "precision"):
             assert found[name] == indexed[name]
-        error = max(result["elbo"]["nll_standard_error"] for result in (indexed, found))
-        assert found["elbo"]["nll_per_residue"] == pytest.approx(indexed["elbo"]["nll_per_residue"], abs=6 * error)
+        error = max(result["likelihoods"]["elbo"]["nll_standard_error"] for result in (indexed, found))
+        assert found["likelihoods"]["elbo"]["nll_per_residue"] == pytest.approx(
+            indexed["likelihoods"]["elbo"]["nll_per_residue"], abs=6 * error
+        )
         assert found["unigram_perplexity"] == pytest.approx(indexed["unigram_perplexity"])
         few = evaluate(model, str(fasta), 1, 2)
         assert (few["proteins"], few["residues"]) == (2, sum(map(len, proteins[:2])))

@@ -46,9 +46,9 @@ def test_what_is_frozen_stays_the_parents_to_the_bit(
     recipe: Recipe, one_process: Processes, in_background: bool
 ) -> None:
     """In the checkpoint it is fp32 as it was, whatever precision is computed in."""
-    Trainer(changed(replace(recipe, name="parent"), precision="fp32"), one_process).fit()
+    Trainer.of(changed(replace(recipe, name="parent"), precision="fp32"), one_process).fit()
     parent = Checkpoint.open(Path(recipe.output) / "parent")
-    Trainer(changed(recipe, init_from=str(parent.path), trainable=LAST, async_save=in_background), one_process).fit()
+    Trainer.of(changed(recipe, init_from=str(parent.path), trainable=LAST, async_save=in_background), one_process).fit()
     child = Checkpoint.open(Path(recipe.output) / recipe.name)
     child.check_whole()
     before = tensors.load_whole(parent.path, EMA)
@@ -87,7 +87,7 @@ def test_what_is_frozen_takes_no_gradients_moments_or_average(
 
 
 def test_a_checkpoint_holds_moments_of_what_trains_alone(recipe: Recipe, one_process: Processes) -> None:
-    Trainer(changed(recipe, trainable=LAST), one_process).fit()
+    Trainer.of(changed(recipe, trainable=LAST), one_process).fit()
     checkpoint = Checkpoint.open(Path(recipe.output) / recipe.name)
     found = index.read(checkpoint.path)
     assert found[RAW].keys() == found[EMA].keys() > found["exp_avg"].keys()
@@ -103,9 +103,9 @@ def test_a_checkpoint_holds_moments_of_what_trains_alone(recipe: Recipe, one_pro
 
 def test_a_continued_run_is_the_same_to_the_bit(recipe: Recipe, one_process: Processes) -> None:
     filtered = changed(recipe, trainable="*norm* decoder.layers.1.* !*.linear_fc1.weight", save_every_steps=2)
-    Trainer(changed(replace(filtered, name="straight"), max_steps=4), one_process).fit()
-    Trainer(changed(filtered, max_steps=2), one_process).fit()
-    Trainer(changed(filtered, max_steps=4), one_process).fit()
+    Trainer.of(changed(replace(filtered, name="straight"), max_steps=4), one_process).fit()
+    Trainer.of(changed(filtered, max_steps=2), one_process).fit()
+    Trainer.of(changed(filtered, max_steps=4), one_process).fit()
     straight, continued = (Checkpoint.open(Path(recipe.output) / name) for name in ("straight", recipe.name))
     for group in (RAW, EMA, *MOMENTS):
         expected, found = (tensors.load_whole(checkpoint.path, group) for checkpoint in (straight, continued))
@@ -114,17 +114,17 @@ def test_a_continued_run_is_the_same_to_the_bit(recipe: Recipe, one_process: Pro
 
 
 def test_others_cannot_train_in_the_same_run(recipe: Recipe, one_process: Processes) -> None:
-    Trainer(changed(recipe, trainable=LAST), one_process).fit()
+    Trainer.of(changed(recipe, trainable=LAST), one_process).fit()
     names = "decoder.layers.1.self_attention.* decoder.layers.1.mlp.*"
-    assert Trainer(changed(recipe, trainable=names), one_process).progress.step == 3  # the same by other words
+    assert Trainer.of(changed(recipe, trainable=names), one_process).progress.step == 3  # the same by other words
     with pytest.raises(
         ValueError, match=r"trained with train\.trainable=decoder\.layers\.1\.\*, but the recipe says \*"
     ):
-        Trainer(recipe, one_process)
+        Trainer.of(recipe, one_process)
 
 
 def test_the_average_is_swapped_in_beside_what_is_frozen(recipe: Recipe, one_process: Processes) -> None:
-    trainer = Trainer(changed(recipe, trainable=LAST), one_process)
+    trainer = Trainer.of(changed(recipe, trainable=LAST), one_process)
     trainer.fit()
     stored = tensors.load_whole(Checkpoint.open(Path(recipe.output) / recipe.name).path, EMA)[FC2]
     with trainer.engine.ema.swapped_in():
