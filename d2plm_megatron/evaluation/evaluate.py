@@ -43,13 +43,8 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
     """
     checkpoint = model.checkpoint
     num_proteins, packs = _packs(data, checkpoint.recipe.data, max_proteins)
-    likelihoods, spread = model.likelihoods, partial(answers, processes=model.processes)
     begin = time.perf_counter()
-    with progress("evaluating", len(packs) * num_draws * len(likelihoods), "packs") as advance:
-        estimates = {
-            name: estimate(model.logits, likelihood, packs, num_draws, advance, spread)
-            for name, likelihood in likelihoods.items()
-        }
+    estimates = _estimates(model, packs, num_draws)
     seconds = time.perf_counter() - begin
     return {
         "checkpoint": str(checkpoint.path),
@@ -70,6 +65,15 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
         "versions": versions("d2plm-megatron", "torch", "megatron-core"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _estimates(model: TrainedModel, packs: Sequence[TokenBatch], num_draws: int) -> dict[str, Estimate]:
+    likelihoods, spread = model.likelihoods, partial(answers, processes=model.processes)
+    with progress("evaluating", len(packs) * num_draws * len(likelihoods), "packs") as advance:
+        return {
+            name: estimate(model.logits, likelihood, packs, num_draws, advance, spread)
+            for name, likelihood in likelihoods.items()
+        }
 
 
 def _as_json(found: Estimate) -> dict[str, float | None]:
