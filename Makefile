@@ -58,9 +58,9 @@ demo: demo-folder .venv/installed
 	$(BIN)/python -m data_tools.prepare --input $(DATA)/corpus.fasta --output $(DATA) --validation 0.1 --no-homology
 	$(BIN)/python recipes/demo.py data.train=$(DATA)/train data.validation=$(DATA)/validation \
 	    output="$$(dirname $(RUN))" name="$$(basename $(RUN))" $(OVERRIDES)
-	$(BIN)/python -m d2plm_megatron.evaluation $(RUN) --data $(DATA)/validation
-	$(BIN)/python -m d2plm_megatron.generation $(RUN) --length 100:160
-	$(BIN)/python -m d2plm_megatron.report $(RUN) --reference $(DATA)/corpus.fasta
+	$(BIN)/d2plm evaluate $(RUN) --data $(DATA)/validation
+	$(BIN)/d2plm generate $(RUN) --length 100:160
+	$(BIN)/d2plm report $(RUN) --reference $(DATA)/corpus.fasta
 
 # The demo begins by deleting what an earlier one left, which it knows by the file .demo, and nothing else.
 demo-folder:

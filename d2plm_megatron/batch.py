@@ -1,4 +1,4 @@
-"""The values that travel from the data to the loss. Nothing reaches back.
+"""The values that travel from the data to the loss: a pack, a corrupted pack, the terms of a loss.
 
 Shape suffixes, here and everywhere:
 

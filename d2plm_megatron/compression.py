@@ -1,4 +1,4 @@
-"""Files as they were before they were compressed, told by their first bytes, and the text in them with one line end."""
+"""Reads plain and compressed files alike, told by their first bytes, and text with whatever line ends."""
 
 import bz2
 import errno

@@ -1,4 +1,4 @@
-"""Python files of users, such as one with an own objective: run when named, and told by line when they fail.
+"""Runs Python files of users, such as one with an own objective, and names their line in errors.
 
 Nothing that a run, a checkpoint or a recipe.yaml says is ever imported. Only the recipe that is run is, and the files
 that D2PLM_IMPORT names, with colons between them.
@@ -8,6 +8,8 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -41,10 +43,22 @@ def _run(path: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     watch(path)
     try:
-        spec.loader.exec_module(module)
+        with beside(path):
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     return module
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[None]:
+    """Modules beside a file can be imported while it is run, as when python runs it."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def told(error: BaseException) -> str | None:

@@ -37,7 +37,7 @@ class Stream(IntEnum):
     EVALUATE = 12
     MEMBER = 13
     CORPUS = 14
-    FATE = 15
+    OUTCOME = 15
     HELD_OUT = 16
     VALIDATE = 17
     GENERATE = 18
@@ -109,11 +109,11 @@ class KeyedRng:
         """Integers in [0, bound), int64."""
         return (self.uniform(stream, *keys) * bound).long()
 
-    def stratified(self, stream: Stream, ordinals: Tensor) -> Tensor:
-        """Floats in (0, 1), float64, that spread evenly over any run of neighbouring `ordinals`.
+    def stratified(self, stream: Stream, indices: Tensor) -> Tensor:
+        """Floats in (0, 1), float64, that spread evenly over any run of neighbouring `indices`.
 
-        The Weyl sequence frac(shift + ordinal * golden ratio), of the lowest discrepancy among such sequences, with a
+        The Weyl sequence frac(shift + index * golden ratio), of the lowest discrepancy among such sequences, with a
         random shift: each value alone is uniform, and the values of a global batch, whose proteins have neighbouring
-        ordinals, are stratified whatever ranks they fall on.
+        indices, are stratified whatever ranks they fall on.
         """
-        return to_unit(_hash(self.seed, stream, self.epoch) + ordinals * GOLDEN)
+        return to_unit(_hash(self.seed, stream, self.epoch) + indices * GOLDEN)

@@ -8,7 +8,7 @@ from d2plm_megatron.config.recipe_files import vary
 def recipe() -> Recipe:
     """Absorbing diffusion of one protein family with 7.5 million parameters, for one GPU; stops by itself.
 
-    That is after five evaluations in a row in which the held-out proteins gained nothing.
+    That is after five validations in a row in which the held-out proteins gained nothing.
     """
     return vary(
         "family_tiny",

@@ -8,7 +8,7 @@ from d2plm_megatron.config.recipe_files import vary
 def recipe() -> Recipe:
     """Absorbing diffusion of one protein family with 0.8 million parameters, for a CPU; stops by itself.
 
-    That is after five evaluations in a row in which the held-out proteins gained nothing.
+    That is after five validations in a row in which the held-out proteins gained nothing.
     """
     return vary(
         "absorbing_tiny",

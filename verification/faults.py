@@ -3,7 +3,7 @@
     python -m verification.faults --kills 50
 
 A small run on two processes is killed with SIGKILL at random moments: one of its processes or all at once, in a step or
-while a checkpoint is being written, and started again with the same command. At the end its weights, moments, average
+while a checkpoint is being written, and started again with the same command. At the end its weights, moments, EMA
 and metrics must be those of the untouched run, bit for bit, and no kill may have cost more steps than lie between two
 checkpoints, or twice as many where they are written in the background.
 """
@@ -220,7 +220,7 @@ def show(tally: Tally, max_steps: int, differences: list[str]) -> None:
     table.add_row("steps taken again, median", f"{statistics.median(tally.lost):g}")
     table.add_row("from command to first step, median", f"{statistics.median(tally.starts):.1f} s")
     same = "equal bit for bit" if not differences else f"different: {', '.join(differences[:5])}"
-    table.add_row("weights, moments, average, metrics", same)
+    table.add_row("weights, moments, EMA, metrics", same)
     Console().print(table)
     print(machine("torch", "megatron-core"))
 

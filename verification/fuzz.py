@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import matplotlib.figure  # noqa: F401  (makes the folder of its configuration, which no reader may)
 import torch
 import typer
 from rich.console import Console

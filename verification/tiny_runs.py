@@ -113,7 +113,7 @@ class Run:
     @cached_property
     def witnessed(self) -> list[dict[str, Any]]:
         """What each process noted; see tiny_worker.train."""
-        paths = sorted(self.folder.glob("witnessed_*.json"))
+        paths = sorted(self.folder.glob("recorded_*.json"))
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
     @property

@@ -94,15 +94,15 @@ def train(job: dict[str, Any], proteins: str, device: torch.device) -> None:
     dist.barrier()
     small_buckets = patch.object(engine, "DistributedDataParallelConfig", SMALL_BUCKETS)
     with model_parallel(recipe.parallel, device) as processes, small_buckets:
-        witness = Recorder(build(recipe.objective))
-        trainer = Trainer(recipe, processes, witness, build_process(recipe.objective))
+        recorder = Recorder(build(recipe.objective))
+        trainer = Trainer(recipe, processes, recorder, build_process(recipe.objective))
         began_at = trainer.progress.step
         save_initial_weights(trainer.engine, folder / "initial")
         trainer.fit()
-        seen = {"began_at": began_at, "noisy_packs": numbered(witness.noisy_packs, processes)}
+        seen = {"began_at": began_at, "noisy_packs": numbered(recorder.noisy_packs, processes)}
         seen["num_buckets"] = optimizers.num_buckets(trainer.engine.wrapped)
         seen["ema_bytes"] = sum(value.nbytes for value in trainer.engine.ema.values)
-        (folder / f"witnessed_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
+        (folder / f"recorded_{processes.rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 
 
 def copy_killed(checkpoint: Path, folder: Path) -> None:

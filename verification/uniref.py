@@ -2,7 +2,7 @@
 
     python -m verification.uniref --input uniref90.fasta.gz
 
-Prepares them with a tenth held out, trains a tiny model per objective on two processes, evaluates the averaged weights
+Prepares them with a tenth held out, trains a tiny model per objective on two processes, evaluates the EMA
 on the tenth, samples, and compares with the unigram perplexity, which a model without context reaches. Fails when a
 model does not get below it.
 """
@@ -73,7 +73,7 @@ def _is_below_unigram(result: dict[str, Any], measure: str) -> bool:
 
 
 def _print(results: dict[str, dict[str, Any]]) -> None:
-    table = Table(title="held-out perplexity of the averaged weights")
+    table = Table(title="held-out perplexity of the EMA")
     for column in ("recipe", "steps", "elbo", "masked 15%", "unigram"):
         table.add_column(column, justify="left" if column == "recipe" else "right")
     for recipe, result in results.items():

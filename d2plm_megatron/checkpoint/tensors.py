@@ -1,6 +1,6 @@
 """Tensors on disk in terms of the whole model, as safetensors: any layout reads any other's, and so can anybody.
 
-Each process writes the boxes that it holds to a file of its own, RANK.safetensors, and reads those that it needs; none
+Each process writes the slices that it holds to a file of its own, RANK.safetensors, and reads those that it needs; none
 needs the memory of the whole model. tensors.json says where everything is (see tensor_index.py). Nothing
 is ever unpickled.
 """
@@ -28,7 +28,7 @@ from d2plm_megatron.runs import integrity, tensor_index
 from d2plm_megatron.runs.integrity import Damaged
 from d2plm_megatron.runs.tensor_index import Index, Piece, Slices, Stored
 
-Boxed = Iterable[tuple[TensorSlice, Tensor]]
+Sliced = Iterable[tuple[TensorSlice, Tensor]]
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -51,29 +51,29 @@ class Described(NamedTuple):
     piece: Piece
 
 
-def save(folder: Path, groups: dict[str, Boxed]) -> integrity.Files:
-    """Writes the boxes of every group, such as "weights", into an empty folder. All processes take part."""
+def save(folder: Path, groups: dict[str, Sliced]) -> integrity.Files:
+    """Writes the slices of every group, such as "weights", into an empty folder. All processes take part."""
     return prepare(folder, groups, copies=False)(None)
 
 
-def prepare(folder: Path, groups: dict[str, Boxed], copies: bool) -> Write:
+def prepare(folder: Path, groups: dict[str, Sliced], copies: bool) -> Write:
     """All of saving but the writing.
 
     Args:
         folder: empty, and seen by all processes.
-        groups: boxes by the name of their group, such as "weights".
+        groups: slices by the name of their group, such as "weights".
         copies: of the values are taken, in the memory of the CPU, so that they may change before they are written.
     """
     file = f"{dist.get_rank():05d}.safetensors"
     own: dict[str, Tensor] = {}
     described = []
-    for group, boxed in groups.items():
-        for box, values in boxed:
-            if any(box.replica):  # another process writes the same
+    for group, sliced in groups.items():
+        for slice_, values in sliced:
+            if any(slice_.replica):  # another process writes the same
                 continue
-            piece = Piece(file, box.offset, box.shape)
-            own[piece.key(group, box.name)] = values.detach().to("cpu", copy=True) if copies else values.detach()
-            described.append(Described(group, box.name, _NAMES[values.dtype], box.whole_shape, piece))
+            piece = Piece(file, slice_.offset, slice_.shape)
+            own[piece.key(group, slice_.name)] = values.detach().to("cpu", copy=True) if copies else values.detach()
+            described.append(Described(group, slice_.name, _NAMES[values.dtype], slice_.whole_shape, piece))
     return partial(_write, folder, file, own, described)
 
 
@@ -129,18 +129,18 @@ class _Copy(NamedTuple):
     target: Tensor
 
 
-def load(folder: Path, groups: dict[str, Boxed]) -> None:
-    """Fills the given boxes from a checkpoint, in place.
+def load(folder: Path, groups: dict[str, Sliced]) -> None:
+    """Fills the given slices from a checkpoint, in place.
 
     Raises ValueError when the checkpoint lacks one of them or holds it in another shape, and Damaged when its files
     are not as its index says.
     """
     copies: dict[str, list[_Copy]] = defaultdict(list)
     found = tensor_index.read(folder)
-    for group, boxed in groups.items():
+    for group, sliced in groups.items():
         held = _held(folder, found, group)
-        for box, values in boxed:
-            for copy in _copies(folder, held, group, box, values):
+        for slice_, values in sliced:
+            for copy in _copies(folder, held, group, slice_, values):
                 copies[copy.piece.file].append(copy)
     for file, wanted in copies.items():
         with _opened(folder / file) as entries:
@@ -170,19 +170,19 @@ def load_whole(folder: Path, group: str) -> dict[str, Tensor]:
     """
     held = _held(folder, tensor_index.read(folder), group)
     whole = {name: torch.zeros(stored.shape, dtype=DTYPES[stored.dtype]) for name, stored in held.items()}
-    load(folder, {group: [boxed for name, stored in held.items() for boxed in _pieces(name, stored, whole[name])]})
+    load(folder, {group: [sliced for name, stored in held.items() for sliced in _pieces(name, stored, whole[name])]})
     return whole
 
 
-def _pieces(name: str, stored: Stored, whole: Tensor) -> Boxed:
-    """Each piece as a box, with its view of the whole tensor."""
+def _pieces(name: str, stored: Stored, whole: Tensor) -> Sliced:
+    """Each piece as a slice, with its view of the whole tensor."""
     for piece in stored.pieces:
         place = tuple(slice(begin, begin + size) for begin, size in zip(piece.offset, piece.shape, strict=True))
         yield TensorSlice(name, 0, piece.shape, stored.shape, piece.offset, (0,)), whole[place]
 
 
 def whole_slice(name: str, values: Tensor) -> TensorSlice:
-    """The box that is all of a tensor."""
+    """The slice that is all of a tensor."""
     shape = tuple(values.shape)
     return TensorSlice(name, 0, shape, shape, (0,) * len(shape), (0,))
 
@@ -193,21 +193,22 @@ def _held(folder: Path, found: Index, group: str) -> dict[str, Stored]:
     return found[group]
 
 
-def _copies(folder: Path, held: dict[str, Stored], group: str, box: TensorSlice, values: Tensor) -> Iterator[_Copy]:
-    """All that fills a box."""
-    if (stored := held.get(box.name)) is None:
-        raise ValueError(f"{folder}: does not fit this model: it lacks {group}.{box.name}")
-    if stored.shape != tuple(box.whole_shape):
+def _copies(folder: Path, held: dict[str, Stored], group: str, slice_: TensorSlice, values: Tensor) -> Iterator[_Copy]:
+    """All that fills a slice."""
+    if (stored := held.get(slice_.name)) is None:
+        raise ValueError(f"{folder}: does not fit this model: it lacks {group}.{slice_.name}")
+    if stored.shape != tuple(slice_.whole_shape):
         raise ValueError(
-            f"{folder}: does not fit this model: {group}.{box.name} has shape {stored.shape}, not {box.whole_shape}"
+            f"{folder}: does not fit this model: {group}.{slice_.name} has shape {stored.shape}, "
+            f"not {slice_.whole_shape}"
         )
     filled = 0
-    for piece, part, place in stored.overlaps(box.offset, box.shape):
+    for piece, part, place in stored.overlaps(slice_.offset, slice_.shape):
         target = values[place]
         filled += target.numel()
-        yield _Copy(piece.key(group, box.name), stored, piece, part, target)
+        yield _Copy(piece.key(group, slice_.name), stored, piece, part, target)
     if filled != values.numel():
-        raise Damaged(f"{folder / tensor_index.NAME}: damaged: {group}.{box.name} is not whole")
+        raise Damaged(f"{folder / tensor_index.NAME}: damaged: {group}.{slice_.name} is not whole")
 
 
 @contextmanager

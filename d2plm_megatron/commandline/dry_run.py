@@ -14,7 +14,7 @@ from d2plm_megatron.console import counted, show
 from d2plm_megatron.data.corpus import open_corpora
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.parallel.launched import check_batch, check_layout, world_size
-from d2plm_megatron.runs.parent import parent_of
+from d2plm_megatron.runs.parent import check_parent
 
 TYPICAL_LENGTH = 300
 """Tokens of a protein where there are no data to ask: about UniRef50's mean."""
@@ -91,8 +91,7 @@ def _model_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "objective", recipe.objective.name
-    if recipe.train.init_from is not None:
-        parent = parent_of(recipe)
+    if (parent := check_parent(recipe)) is not None:
         yield "begins with", f"{recipe.train.init_weights} weights of {parent.path}"
 
 

@@ -21,6 +21,7 @@ from d2plm_megatron.console import run, show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, rank, world_size
 from d2plm_megatron.parallel.preemption import PreemptionHandler, end_interrupted
+from d2plm_megatron.runs.parent import check_parent
 
 Overrides = Annotated[
     list[str] | None,
@@ -114,11 +115,11 @@ def train(recipe: Recipe) -> bool:
 
     Returns false when the run was interrupted and saved.
     """
-    data_size = check_layout(recipe.parallel, world_size())
-    num_proteins = sum(len(IndexedProteins(source.prefix)) for source in recipe.data.sources)
-    if num_proteins and rank() == 0:
+    data_size, num_proteins = check_layout(recipe.parallel, world_size()), _num_proteins(recipe)
+    check_parent(recipe)
+    if rank() == 0:
         print(opening(recipe, num_proteins, world_size()), flush=True)
-    with PreemptionHandler() as interruption:
+    with PreemptionHandler() as preemption:
         import torch
 
         from d2plm_megatron.parallel.processes import Processes
@@ -130,14 +131,20 @@ def train(recipe: Recipe) -> bool:
 
         def announce(processes: Processes) -> None:
             if is_smoke_run:
-                print(
-                    "no GPU: a smoke run (train.smoke_pack_tokens=null trains with the recipe's own batch)", flush=True
-                )
-            if num_proteins:
-                device = torch.cuda.get_device_name() if processes.device.type == "cuda" else "CPU"
-                print(what_is_done(recipe, device), flush=True)
+                print(_SMOKE_RUN, flush=True)
+            device = torch.cuda.get_device_name() if processes.device.type == "cuda" else "CPU"
+            print(what_is_done(recipe, device), flush=True)
 
-        return run_to_end(recipe, interruption, announce)
+        return run_to_end(recipe, preemption, announce)
+
+
+def _num_proteins(recipe: Recipe) -> int:
+    """To train on. Raises ValueError when data are not named or not there, before torch is imported."""
+    if recipe.data.train is None:
+        raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
+    if recipe.data.validation is not None:
+        IndexedProteins(recipe.data.validation)
+    return sum(len(IndexedProteins(source.prefix)) for source in recipe.data.sources)
 
 
 def smoke_run(recipe: Recipe, data_size: int) -> Recipe:

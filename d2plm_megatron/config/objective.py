@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from d2plm_megatron.config.checks import between, check_options, one_of, option
+from d2plm_megatron.config.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,11 @@ class Objective:
     def __post_init__(self) -> None:
         check_options(self, "objective.")
 
+    def check_model(self, model: Model) -> None:
+        """Raises ValueError for a model that cannot learn this."""
+        if model.time_conditioning:
+            raise ValueError(f"model.time_conditioning=true: objective={self.name} has no time; set it to false")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timed(Objective):
@@ -25,6 +31,9 @@ class Timed(Objective):
         "t is drawn from (0, 1 - time_epsilon): the loss's weight, or the path's rate, is unbounded at 1",
         (1e-9, 0.5),
     )
+
+    def check_model(self, model: Model) -> None:
+        """Any will do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +71,13 @@ class FlowMatching(Timed):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_schedule(self.schedule)  # refuses what is none
+
+    def check_model(self, model: Model) -> None:
+        """Random residues do not show the time."""
+        if self.source == "uniform" and not model.time_conditioning:
+            raise ValueError(
+                "objective.source=uniform: needs model.time_conditioning=true, as what a residue is worth depends on t"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,8 +40,10 @@ def register(kind: Kind) -> Kind:
     file = Path(inspect.getfile(frame.f_back)).resolve()
     own_code.watch(file)
     name = _checked(kind)
-    if name in _BUILT_IN or _FILES.get(name, str(file)) != str(file):
-        owner = "this package" if name in _BUILT_IN else _FILES[name]
+    known = _FILES.get(name, str(file))
+    is_taken = known != str(file) and Path(known).is_file()  # the file of an edited cell of a notebook is none
+    if name in _BUILT_IN or is_taken:
+        owner = "this package" if name in _BUILT_IN else known
         raise ValueError(f"{kind.__name__}.name={name}: {owner} has an objective of that name; choose another")
     OBJECTIVES[name], _FILES[name] = kind, str(file)
     return kind

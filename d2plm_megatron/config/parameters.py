@@ -71,7 +71,7 @@ def _head(model: Model) -> dict[str, int]:
     hidden = model.hidden_size
     if model.head == "esm":
         norm = {"head.norm.weight": hidden, "head.norm.bias": hidden}
-        found = _linear("head.dense.", hidden, hidden) | norm | {"readout.bias": alphabet.SIZE}
+        found = _linear("head.dense.", hidden, hidden) | norm | {"output_projection.bias": alphabet.SIZE}
     else:
         found = {"output_layer.weight": alphabet.SIZE * hidden}
     if model.time_conditioning:

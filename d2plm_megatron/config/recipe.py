@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from d2plm_megatron.config.checks import check_options, nearest_multiple, option
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
-from d2plm_megatron.config.objective import Absorbing, FlowMatching, Objective, Timed
+from d2plm_megatron.config.objective import Absorbing, Objective
 from d2plm_megatron.config.parameters import trained
 from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Track, Train, Validation
 from d2plm_megatron.proteins import alphabet
@@ -57,12 +57,4 @@ class Recipe:
             )
         if self.parallel.sequence and self.data.tokens_per_pack % split:
             raise ValueError(f"data.tokens_per_pack={self.data.tokens_per_pack}: must be a multiple of parallel.tensor")
-        uniform = isinstance(self.objective, FlowMatching) and self.objective.source == "uniform"
-        if uniform and not self.model.time_conditioning:
-            raise ValueError(
-                "objective.source=uniform: needs model.time_conditioning=true, as what a residue is worth depends on t"
-            )
-        if self.model.time_conditioning and not isinstance(self.objective, Timed):
-            raise ValueError(
-                f"model.time_conditioning=true: objective={self.objective.name} has no time; set it to false"
-            )
+        self.objective.check_model(self.model)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from d2plm_megatron import own_code
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.config.recipe import Recipe
 
@@ -54,7 +55,7 @@ def build(recipe: Callable[[], Recipe]) -> Recipe:
 
 def load(path: Path) -> Callable[[], Recipe]:
     """The function `recipe` of a file, which is run. Raises ValueError with the file and line where that fails."""
-    with _told_with_line(str(path)):
+    with _told_with_line(str(path)), own_code.beside(path):
         recipe = runpy.run_path(str(path)).get("recipe")
     if not inspect.isfunction(recipe):
         raise ValueError(f"{path}: there is no function recipe() in it that returns a Recipe")

@@ -57,7 +57,7 @@ def _whole_or_fraction(key: str, steps: float) -> None:
 class EMA:
     """Exponential moving average of the weights, in fp32, that is evaluated, sampled and exported."""
 
-    decay: float = option(0.9999, "of the old average at each step", (0.0, 1.0))
+    decay: float = option(0.9999, "of the EMA so far at each step", (0.0, 1.0))
     ramp: bool = option(True, "start lower: decay at step n is at most (1 + n) / (10 + n)")
 
     def __post_init__(self) -> None:
@@ -112,10 +112,10 @@ class Train:
 class Validation:
     """Validation while training, on the EMA of the weights, and when to stop."""
 
-    every_steps: int = option(1000, "steps between evaluations", STEPS)
+    every_steps: int = option(1000, "steps between validations", STEPS)
     max_proteins: int = option(2048, "proteins of the validation set that are looked at", STEPS)
     patience: int | None = option(
-        None, "stop after this many evaluations in a row without improvement (default: never)", STEPS
+        None, "stop after this many validations in a row without improvement (default: never)", STEPS
     )
     min_delta: float = option(
         0.001, "an improvement is a validation loss lower than the best by more than this, in nats", (0.0, 100.0)

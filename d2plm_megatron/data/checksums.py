@@ -1,4 +1,4 @@
-"""PREFIX.checksums.json, the checksums that the writer of indexed proteins leaves beside them:
+"""The checksums of indexed proteins, PREFIX.checksums.json, which their writer leaves beside them.
 
     {"version": 1, "bin": {"bytes": 37, "blake2b": "..."}, "idx": {"bytes": 114, "blake2b": "..."}}
 

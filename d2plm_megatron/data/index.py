@@ -1,4 +1,6 @@
-"""PREFIX.idx, the index of a Megatron dataset: where each of the N sequences of PREFIX.bin lies. Little-endian, packed:
+"""The index of a Megatron dataset, PREFIX.idx: where each of the N sequences of PREFIX.bin lies.
+
+Little-endian, packed:
 
     9 bytes      magic, MMIDIDX and two zero bytes
     uint64       version, 1

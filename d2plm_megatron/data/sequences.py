@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.data.assembly import assemble, is_canonical
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.proteins.fasta import read_fasta
 
 BLANK = "_"
 """The letter of a residue that is not known and is to be predicted: a mask."""
@@ -16,8 +18,9 @@ BLANK = "_"
 TOKENS_PER_PACK = 8192
 """What goes through an encoder at once where nothing else is said."""
 
-Sequences = Iterable[str | tuple[str, str] | int] | IndexedProteins
-"""Proteins as letters, as (id, letters) such as `read_fasta` yields, as a number of blanks, or an indexed dataset."""
+Sequences = Iterable[str | tuple[str, str] | int] | IndexedProteins | Path
+"""Proteins as letters, as (id, letters) such as `read_fasta` yields, as a number of blanks, an indexed dataset, or the
+Path of a FASTA file."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ def _proteins(sequences: Sequences) -> Iterator[_Protein]:
         for number, (begins, stops) in enumerate(ends):
             yield _Protein(str(number), _checked(sequences, number), bool(begins), bool(stops))
         return
-    for number, given in enumerate(sequences, start=1):
-        name, letters = given if isinstance(given, tuple) else (f"sequence_{number}", given)
+    for number, given in enumerate(read_fasta(sequences) if isinstance(sequences, Path) else sequences, start=1):
+        name, letters = given if isinstance(given, tuple) and len(given) == 2 else (f"sequence_{number}", given)
         yield _Protein(name, _encoded(name, letters))
 
 
@@ -96,12 +99,12 @@ def _checked(sequences: IndexedProteins, number: int) -> np.ndarray:
     return residues
 
 
-def _encoded(name: str, letters: str | int) -> np.ndarray:
+def _encoded(name: str, letters: object) -> np.ndarray:
     """Ids of a protein's letters, or of so many masks. Raises ValueError naming the protein."""
-    if isinstance(letters, int):
+    if isinstance(letters, int) and not isinstance(letters, bool) and letters >= 0:
         return np.full(letters, alphabet.MASK, dtype=np.uint8)
     if not isinstance(letters, str):
-        raise ValueError(f"{name}: {type(letters).__name__} instead of letters, such as 'MKTV'")
+        raise ValueError(f"{name}: {letters!r} instead of letters, such as 'MKTV'")
     letters = letters.upper() if letters.isascii() else letters
     try:
         residues = alphabet.encode(letters.replace(BLANK, "X"))
@@ -119,7 +122,7 @@ def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:
     if not crop:
         raise ValueError(
             f"{protein.name}: {number:,} residues, and {longest:,} fit: give tokens_per_pack={number + 2}, "
-            "or crop=True for the first ones alone"
+            "or a part of it"
         )
     return _Protein(protein.name, protein.residues[:longest], protein.has_begin, has_end=False)
 

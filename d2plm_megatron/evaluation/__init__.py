@@ -1,4 +1,4 @@
 """How good an encoder is on proteins it has not seen.
 
-New here: a measure of how good a model is.
+New here: a number that says how good a model is on a data set, or against measured values.
 """

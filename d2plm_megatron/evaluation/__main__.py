@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.files import check_outputs
-from d2plm_megatron.inference.options import CheckpointPath, Precision, Weights, opened
+from d2plm_megatron.inference.options import CheckpointPath, Pipeline, Precision, Tensor, Weights, opened
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.tensor_index import EMA
 
@@ -21,16 +22,18 @@ def main(
     max_proteins: Annotated[int, typer.Option(min=1, help="proteins to look at, a fixed sample")] = 1_000_000,
     weights: Weights = EMA,
     precision: Precision = None,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
 ) -> None:
     """Measures the perplexity of held-out proteins, as a table and as JSON."""
     path = output or RunFolder(checkpoint).evaluation
     check_outputs([path], [*RunFolder(checkpoint).own_files(), *files_of(data), Path(data)])
-    found = opened(checkpoint, weights, precision)
+    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
     from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation, write_evaluation
     from d2plm_megatron.inference.model import TrainedModel
 
-    with TrainedModel.open(found, weights, precision) as model:
+    with TrainedModel.open(found, weights, precision, parallel=parallel) as model:
         result = evaluate(model, data, draws, max_proteins)
         if model.processes.is_main:
             print_evaluation(result)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import Data
-from d2plm_megatron.console import progress, show
+from d2plm_megatron.console import show
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.data.sequences import pack_sequences
@@ -23,7 +23,7 @@ from d2plm_megatron.evaluation.likelihood import Estimate, estimate, unigram_per
 from d2plm_megatron.files import write_text
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
-from d2plm_megatron.inference.spread import answers
+from d2plm_megatron.inference.spread import answers, shared_progress
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.runs.versions import versions
@@ -69,7 +69,8 @@ def evaluate(model: TrainedModel, data: str, num_draws: int, max_proteins: int) 
 
 def _estimates(model: TrainedModel, packs: Sequence[TokenBatch], num_draws: int) -> dict[str, Estimate]:
     likelihoods, spread = model.likelihoods, partial(answers, processes=model.processes)
-    with progress("evaluating", len(packs) * num_draws * len(likelihoods), "packs") as advance:
+    total = len(packs) * num_draws * len(likelihoods)
+    with shared_progress("evaluating", total, "packs", model.processes) as advance:
         return {
             name: estimate(model.logits, likelihood, packs, num_draws, advance, spread)
             for name, likelihood in likelihoods.items()

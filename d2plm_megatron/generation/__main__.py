@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs
-from d2plm_megatron.inference.options import CheckpointPath, Precision, Weights, opened
+from d2plm_megatron.inference.options import CheckpointPath, Pipeline, Precision, Tensor, Weights, opened
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.tensor_index import EMA
@@ -28,13 +29,15 @@ def main(
     seed: Annotated[int, typer.Option(help="the same seed gives the same proteins")] = 0,
     weights: Weights = EMA,
     precision: Precision = None,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
     tokens_per_pack: Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")] = 8192,
 ) -> None:
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
     shortest, longest = length_range(length)
     path = output or RunFolder(checkpoint).samples
     check_outputs([path], RunFolder(checkpoint).own_files())
-    found = opened(checkpoint, weights, precision)
+    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
     from d2plm_megatron.generation.generate import generate
     from d2plm_megatron.generation.summary import print_summary
@@ -50,7 +53,7 @@ def main(
         seed=seed,
         tokens_per_pack=tokens_per_pack,
     )
-    with TrainedModel.open(found, weights, precision) as model:
+    with TrainedModel.open(found, weights, precision, parallel=parallel) as model:
         samples = generate(model, config, path)
         if model.processes.is_main:
             print_summary(samples, path)

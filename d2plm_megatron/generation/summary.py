@@ -21,6 +21,6 @@ def print_summary(samples: Samples, path: Path) -> None:
         "entropy of the residues", f"{entropy(''.join(samples.sequences)):.3f} nats; even odds: {math.log(20):.3f}"
     )
     table.add_row("entropy within a protein", f"{sum(map(entropy, samples.sequences)) / len(lengths):.3f} nats")
-    table.add_row("evaluations of the encoder", f"{samples.nfe:.1f} per protein")
+    table.add_row("evaluations of the encoder", f"{samples.nfe:.1f} per pack")
     table.add_row("speed", f"{residues / samples.seconds:,.0f} residues/s, {samples.seconds:.1f} s")
     show(table)

@@ -16,6 +16,7 @@ from d2plm_megatron.model import backend
 from d2plm_megatron.model.encoder import Encoder, transformer_config
 from d2plm_megatron.model.sharding import slices_by_parameter
 from d2plm_megatron.parallel.megatron import get_forward_backward_func, parallel_state
+from d2plm_megatron.parallel.megatron.modules import hidden_of, module_of
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.runs.checkpoint import Checkpoint
 
@@ -37,12 +38,12 @@ def load_encoder(checkpoint: Checkpoint, group: str, precision: str, device: tor
     encoder = Encoder(model, transformer_config(model, parallel, precision, backend_name), backend_name).to(device)
     parameters = dict(encoder.named_parameters())
     whole = {name: torch.empty(parameter.numel()) for name, parameter in parameters.items()}
-    boxed = [
-        (box, whole[name][box.start : box.stop].view(box.shape))
-        for name, boxes in slices_by_parameter(encoder).items()
-        for box in boxes
+    sliced = [
+        (slice_, whole[name][slice_.start : slice_.stop].view(slice_.shape))
+        for name, slices in slices_by_parameter(encoder).items()
+        for slice_ in slices
     ]
-    tensors.load(checkpoint.path, {group: boxed})
+    tensors.load(checkpoint.path, {group: sliced})
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(whole[name].view(parameter.shape))
@@ -108,17 +109,11 @@ def _watched(encoder: Encoder, layer: int, here: bool) -> Iterator[list[Tensor]]
     if not here:
         yield seen
         return
-    if layer == 0:
-        module = encoder.embedding
-    elif layer == encoder.config.num_layers:
-        module = encoder.decoder.final_layernorm
-    else:
-        [module] = [own for own in encoder.decoder.layers if own.layer_number == layer]
 
     def note(module: torch.nn.Module, args: Any, output: Any) -> None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
+        seen.append(hidden_of(module, output))
 
-    handle = module.register_forward_hook(note)
+    handle = module_of(encoder, layer).register_forward_hook(note)
     try:
         yield seen
     finally:

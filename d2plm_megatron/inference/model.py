@@ -116,12 +116,12 @@ class TrainedModel:
         """What it is measured by on proteins that it has not seen, by name; "elbo" is among them."""
         return build_process(self.checkpoint.recipe.objective).likelihoods()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, noisy: NoisyBatch) -> Tensor:
         """The logits of a corrupted pack, [T, V] in fp32, of a model's parts all together."""
         return encoders.logits(self.encoder, noisy)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def hidden_states(self, noisy: NoisyBatch, layer: int) -> Tensor:
         """What a layer makes of a corrupted pack, [T, H] in fp32; `embed` says how layers are counted."""
         last = self.checkpoint.recipe.model.num_layers

@@ -14,6 +14,8 @@ PRECISIONS = ("bf16", "fp32")
 CheckpointPath = Annotated[Path, typer.Argument(help="folder of a checkpoint, or of a run (its best checkpoint)")]
 Weights = Annotated[str, typer.Option(help="ema (moving average) or raw (as trained)")]
 Precision = Annotated[str | None, typer.Option(help="bf16 or fp32; default bf16 on a GPU, fp32 on a CPU")]
+Tensor = Annotated[int, typer.Option(min=1, help="processes that share each layer, under torchrun or srun")]
+Pipeline = Annotated[int, typer.Option(min=1, help="processes that share the layers, one after the other")]
 
 
 def check_model(weights: str, precision: str | None, prefix: str = "") -> None:

@@ -68,7 +68,4 @@ def unscored(pack: TokenBatch) -> Tensor:
 
 NO_LIKELIHOOD = f"has masks ({BLANK}), and a perplexity is of residues that are all known"
 NOTHING_TO_SCORE = "has no canonical residue, so that there is nothing to score"
-NO_MASKS = (
-    f"has masks ({BLANK}), which this model cannot read: it was trained from random residues "
-    "(objective.source=uniform); give every residue"
-)
+NO_MASKS = f"has masks ({BLANK}), which this model cannot read: what it was trained on has none; give every residue"

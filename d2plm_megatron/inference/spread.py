@@ -1,16 +1,38 @@
 """Packs shared out over data-parallel processes, and their answers gathered again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.console import progress
 from d2plm_megatron.parallel.megatron import parallel_state
 from d2plm_megatron.parallel.processes import Processes
 
 Answer = TypeVar("Answer")
+
+
+@contextmanager
+def shared_progress(description: str, total: int, unit: str, processes: Processes) -> Iterator[Callable[[int], None]]:
+    """The main process's bar; its own share stands for those of the other data-parallel ranks, which advance alike."""
+    size = processes.data_size
+    with progress(description, total, unit) if processes.is_main else nullcontext(_unseen) as advance:
+        done = 0
+
+        def advance_all(amount: int) -> None:
+            nonlocal done
+            amount = min(amount * size, total - done)
+            done += amount
+            advance(amount)
+
+        yield advance_all
+
+
+def _unseen(amount: int) -> None:
+    """Stands for the bar in other processes."""
 
 
 @torch.inference_mode()

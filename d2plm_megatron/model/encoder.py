@@ -91,7 +91,7 @@ class Encoder(HookedGPTModel):
             self.head = EsmHead(config)
         if self.post_process:
             # Must stay the last module: Megatron-FSDP takes the last one's output for where the backward pass begins.
-            self.readout = OutputProjection(config, bias=self.esm_head)
+            self.output_projection = OutputProjection(config, bias=self.esm_head)
 
     def forward(self, noisy: NoisyBatch) -> Tensor:  # type: ignore[override]  # Megatron's takes the parts of a pack
         """Logits [1, T, V] in fp32 on the last pipeline stage, hidden states [T, 1, H] on the others."""
@@ -106,7 +106,7 @@ class Encoder(HookedGPTModel):
             packed_seq_params=packed,
             extra_block_kwargs={"context": time_features(noisy.times_S) if self.conditioned else None},
         )
-        return self.readout(output) if self.post_process else output
+        return self.output_projection(output) if self.post_process else output
 
     def _own_share(self, values_T: Tensor) -> Tensor:
         """The part of [T] that belongs to the tokens of this process under sequence parallelism."""

@@ -1,7 +1,7 @@
 """Where every number of the encoder belongs in the whole model, whatever the layout.
 
 A parameter has one name and one shape in the whole model (all layers of a kind stacked along the first axis), of which
-a process holds one or two boxes: its layer, its rows or columns. Weights are drawn, averages kept and checkpoints
+a process holds one or two slices: its layer, its rows or columns. Weights are drawn, EMAs kept and checkpoints
 written in terms of those: tensor, pipeline and data parallelism, and either layer spec, mean the same by a name.
 """
 
@@ -14,15 +14,15 @@ from d2plm_megatron.parallel.megatron import ShardedTensor, ShardedTensorFactory
 
 @dataclass(frozen=True)
 class TensorSlice:
-    """A box of a whole parameter that lies as one run in the local storage of a process.
+    """A slice of a whole parameter that lies as one run in the local storage of a process.
 
     Attributes:
         name: of the whole parameter.
         start: where the run begins in the flattened local parameter.
-        shape: of the box, with as many axes as the whole parameter.
+        shape: of the slice, with as many axes as the whole parameter.
         whole_shape: of the whole parameter.
-        offset: of the box in it.
-        replica: all zeros in the one process that saves the box, when several hold the same.
+        offset: of the slice in it.
+        replica: all zeros in the one process that saves the slice, when several hold the same.
     """
 
     name: str
@@ -45,8 +45,8 @@ class TensorSlice:
         """Where the run ends."""
         return self.start + math.prod(self.shape)
 
-    def cut(self, start: int, stop: int) -> "list[TensorSlice]":
-        """The boxes, at most three, that hold the elements start..stop of the flattened local parameter.
+    def slice(self, start: int, stop: int) -> "list[TensorSlice]":
+        """The slices, at most three, that hold the elements start..stop of the flattened local parameter.
 
         A run of a matrix is the end of a row, some whole rows, and the beginning of a row.
         """
@@ -59,14 +59,14 @@ class TensorSlice:
         next_row, last_row = -(-first // width), last // width
         if next_row > last_row:  # within one row
             return [self._columns(last_row, first % width, last % width)]
-        boxes = []
+        slices = []
         if first % width:
-            boxes.append(self._columns(next_row - 1, first % width, width))
+            slices.append(self._columns(next_row - 1, first % width, width))
         if next_row < last_row:
-            boxes.append(self._rows(next_row, last_row))
+            slices.append(self._rows(next_row, last_row))
         if last % width:
-            boxes.append(self._columns(last_row, 0, last % width))
-        return boxes
+            slices.append(self._columns(last_row, 0, last % width))
+        return slices
 
     def _rows(self, first: int, last: int) -> "TensorSlice":
         *front, row, column = self.offset
@@ -85,7 +85,7 @@ class TensorSlice:
 
 
 def slices_by_parameter(encoder: Encoder) -> dict[str, list[TensorSlice]]:
-    """For each of the encoder's parameters (by its torch name) the boxes that it holds, in storage order."""
+    """For each of the encoder's parameters (by its torch name) the slices that it holds, in storage order."""
     names = {id(parameter): name for name, parameter in encoder.named_parameters()}
     found: dict[str, list[TensorSlice]] = {}
     for entry in encoder.sharded_state_dict().values():
@@ -98,13 +98,13 @@ def slices_by_parameter(encoder: Encoder) -> dict[str, list[TensorSlice]]:
 
 
 def _boxes(entry: ShardedTensor | ShardedTensorFactory) -> list[TensorSlice]:
-    """Megatron's own description as boxes; a gated layer is a factory for two, the gate and the value."""
+    """Megatron's own description as slices; a gated layer is a factory for two, the gate and the value."""
     parts = entry.build() if isinstance(entry, ShardedTensorFactory) else [entry]
-    boxes, start = [], 0
+    slices, start = [], 0
     for part in parts:
         shape = (1,) * part.prepend_axis_num + tuple(part.local_shape)
-        boxes.append(
+        slices.append(
             TensorSlice(part.key, start, shape, tuple(part.global_shape), tuple(part.global_offset), part.replica_id)
         )
         start += math.prod(shape)
-    return boxes
+    return slices

@@ -30,12 +30,12 @@ class MaskedLanguageModel:
         """Chooses residues and hides them. The time is 0 throughout: this objective has none."""
         keys = batch.sample_ids_S[batch.sequence_T], batch.positions_T
         chosen_T = batch.scored_T & (rng.uniform(Stream.CHOICE, *keys) < self.options.mask_probability)
-        fate_T = rng.uniform(Stream.FATE, *keys)
+        outcome_T = rng.uniform(Stream.OUTCOME, *keys)
         random_T = alphabet.FIRST_CANONICAL + rng.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
         replaced_T = torch.where(
-            fate_T < self.options.mask_fraction + self.options.random_fraction, random_T, batch.tokens_T
+            outcome_T < self.options.mask_fraction + self.options.random_fraction, random_T, batch.tokens_T
         )
-        hidden_T = torch.where(fate_T < self.options.mask_fraction, alphabet.MASK, replaced_T)
+        hidden_T = torch.where(outcome_T < self.options.mask_fraction, alphabet.MASK, replaced_T)
         return NoisyBatch(
             clean=batch,
             tokens_T=torch.where(chosen_T, hidden_T, batch.tokens_T),

@@ -1,4 +1,4 @@
-"""How this process was started: by torchrun, by Slurm's srun, or alone. What it says is read from the environment."""
+"""Rank and world size of this process, as torchrun or Slurm's srun tell them in the environment."""
 
 import os
 import re

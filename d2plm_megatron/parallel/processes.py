@@ -1,5 +1,6 @@
 """The processes of a run, joined, and grouped into tensor, pipeline and data ranks."""
 
+import atexit
 import logging
 import os
 import warnings
@@ -14,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.parallel.launched import check_layout, world_size
+from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, world_size
 from d2plm_megatron.parallel.megatron import model_parallel_cuda_manual_seed, parallel_state
 from d2plm_megatron.parallel.megatron.cuda_on_cpu import megatron_on_cpu
 from d2plm_megatron.parallel.megatron.torch_internals import abort_process_group
@@ -71,6 +72,7 @@ def parallel_context(parallel: Parallel | None = None) -> Iterator[Processes]:
     Raises ValueError when the processes cannot be grouped so, or another layout is in force.
     """
     global _shared
+    adopt_slurm()
     if _shared is None:
         _shared = _begin(parallel or Parallel())
     elif parallel and (parallel.tensor, parallel.pipeline) != (_shared.parallel.tensor, _shared.parallel.pipeline):
@@ -91,7 +93,10 @@ def _begin(parallel: Parallel) -> _Shared:
     with ExitStack() as stack:
         device = stack.enter_context(process_group(parallel.timeout_s))
         processes = stack.enter_context(model_parallel(parallel, device))
-        return _Shared(parallel, processes, stack.pop_all())
+        shared = _Shared(parallel, processes, stack.pop_all())
+    # What nobody has closed ends with the interpreter, while its modules are there, and waits for no other process.
+    atexit.register(lambda: shared.stack.__exit__(SystemExit, SystemExit(), None))
+    return shared
 
 
 @contextmanager

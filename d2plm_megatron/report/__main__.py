@@ -41,13 +41,13 @@ def main(
 
     from d2plm_megatron.report.results import gather, numbers
 
-    findings = gather(folder, samples, evaluation, reference)
+    results = gather(folder, samples, evaluation, reference)
     from d2plm_megatron.report.page import render  # with matplotlib and jinja2
     from d2plm_megatron.report.table import print_report
 
-    write_text(page.with_suffix(".json"), json.dumps(numbers(findings), indent=1) + "\n")
-    write_text(page, render(findings, page))
-    print_report(findings)
+    write_text(page.with_suffix(".json"), json.dumps(numbers(results), indent=1) + "\n")
+    write_text(page, render(results, page))
+    print_report(results)
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - begin:.1f} s)")
 
 

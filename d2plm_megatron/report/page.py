@@ -27,7 +27,7 @@ Runs = list[tuple[int | None, str]]
 """Letters cut where the kind of residue changes; see residue_classes.runs."""
 
 
-def render(findings: Results, page: Path) -> str:
+def render(results: Results, page: Path) -> str:
     """The report as HTML, for a file of this path. Whatever comes from files is escaped."""
     environment = Environment(
         loader=PackageLoader("d2plm_megatron", "report"),
@@ -36,34 +36,34 @@ def render(findings: Results, page: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    unigram = findings.unigram_perplexity
+    unigram = results.unigram_perplexity
     environment.filters |= {"in_words": formatting.in_words, "percent": formatting.percent}
     return environment.get_template("page.html").render(
-        **_texts(findings),
-        numbers=numbers(findings),
-        pictures=_pictures(findings, unigram),
+        **_texts(results),
+        numbers=numbers(results),
+        pictures=_pictures(results, unigram),
         has_baseline=unigram is not None,
-        verdicts=verdicts(findings),
-        samples=list(_sample_rows(findings)),
-        samples_link=_link(findings.samples.path, page) if findings.samples else None,
-        alignments=list(_alignments(findings)),
-        left_out=findings.left_out,
+        verdicts=verdicts(results),
+        samples=list(_sample_rows(results)),
+        samples_link=_link(results.samples.path, page) if results.samples else None,
+        alignments=list(_alignments(results)),
+        left_out=results.left_out,
         kinds=residue_classes.KINDS,
-        recipe=findings.run.recipe_text,
+        recipe=results.run.recipe_text,
     )
 
 
-def _texts(findings: Results) -> dict[str, Any]:
+def _texts(results: Results) -> dict[str, Any]:
     return {
-        "objective": formatting.objective(findings.run.recipe.objective.name),
+        "objective": formatting.objective(results.run.recipe.objective.name),
         "perplexities": {
             name: formatting.with_error(found["perplexity"], found["perplexity_standard_error"])
-            for name, found in findings.likelihoods.items()
+            for name, found in results.likelihoods.items()
         },
-        "checkpoints": formatting.of_checkpoints(findings.checkpoints),
+        "checkpoints": formatting.of_checkpoints(results.checkpoints),
         "written": _date(datetime.now(UTC).isoformat()),
-        "trained": _date(findings.run.last_activity),
-        "evaluated": _date(findings.evaluation["date"] if findings.evaluation else None),
+        "trained": _date(results.run.last_activity),
+        "evaluated": _date(results.evaluation["date"] if results.evaluation else None),
     }
 
 
@@ -77,56 +77,56 @@ def _date(moment: str | None) -> str | None:
     return f"{datetime.fromisoformat(moment):%-d %B %Y}" if moment else None
 
 
-def _pictures(findings: Results, unigram: float | None) -> dict[str, str]:
+def _pictures(results: Results, unigram: float | None) -> dict[str, str]:
     """The pictures that there is something for, by name."""
     pictures = {}
-    if findings.run.metrics:
-        pictures["perplexity"] = figures.perplexity_curve(findings.run.metrics, unigram)
-        pictures["optimizer"] = figures.optimizer_curve(findings.run.metrics)
-    if findings.samples is not None:
-        reference = findings.reference.summary if findings.reference else None
-        pictures["lengths"] = figures.length_histogram(findings.samples.summary, reference)
-        pictures["composition"] = figures.composition_bars(findings.samples.summary, reference)
-    if findings.novelty is not None and findings.reference is not None:
-        pictures["identity"] = figures.identity_histogram(findings.novelty)
-        has_families = any(protein.family for protein in findings.reference.proteins)
-        if has_families and findings.novelty.is_recognised.any():
-            families = count_families(findings.novelty, findings.reference.proteins)
-            unrecognised = int((~findings.novelty.is_recognised).sum())
+    if results.run.metrics:
+        pictures["perplexity"] = figures.perplexity_curve(results.run.metrics, unigram)
+        pictures["optimizer"] = figures.optimizer_curve(results.run.metrics)
+    if results.samples is not None:
+        reference = results.reference.summary if results.reference else None
+        pictures["lengths"] = figures.length_histogram(results.samples.summary, reference)
+        pictures["composition"] = figures.composition_bars(results.samples.summary, reference)
+    if results.novelty is not None and results.reference is not None:
+        pictures["identity"] = figures.identity_histogram(results.novelty)
+        has_families = any(protein.family for protein in results.reference.proteins)
+        if has_families and results.novelty.is_recognised.any():
+            families = count_families(results.novelty, results.reference.proteins)
+            unrecognised = int((~results.novelty.is_recognised).sum())
             pictures["families"] = figures.family_bars(families, unrecognised)
     return pictures
 
 
-def _sample_rows(findings: Results) -> Iterator[dict[str, Any]]:
+def _sample_rows(results: Results) -> Iterator[dict[str, Any]]:
     """The samples to show, the best first: the nearest to a reference or, without one, the least repetitive."""
-    if findings.samples is None:
+    if results.samples is None:
         return
-    proteins = findings.samples.proteins
+    proteins = results.samples.proteins
     by_entropy = sorted(range(len(proteins)), key=lambda number: -entropy(proteins[number].sequence))
-    for number in (findings.novelty.ranked() if findings.novelty else by_entropy)[:MAX_SAMPLES]:
+    for number in (results.novelty.ranked() if results.novelty else by_entropy)[:MAX_SAMPLES]:
         sample, letters = proteins[number], proteins[number].sequence
         groups = [letters[i : i + _GROUP_RESIDUES] for i in range(0, len(letters), _GROUP_RESIDUES)]
         row = {"name": sample.name, "length": len(letters), "groups": [residue_classes.runs(group) for group in groups]}
-        if findings.novelty is not None and findings.reference is not None:
-            found = findings.novelty.nearest[number]
+        if results.novelty is not None and results.reference is not None:
+            found = results.novelty.nearest[number]
             row["identity"] = found.alignment.identity
-            row["recognised"] = bool(findings.novelty.is_recognised[number])
-            row["nearest"] = findings.reference.proteins[found.number]
+            row["recognised"] = bool(results.novelty.is_recognised[number])
+            row["nearest"] = results.reference.proteins[found.number]
         yield row
 
 
-def _alignments(findings: Results) -> Iterator[dict[str, Any]]:
+def _alignments(results: Results) -> Iterator[dict[str, Any]]:
     """The samples with the highest and with the median identity, each beside its nearest reference."""
-    if findings.novelty is None or findings.samples is None or findings.reference is None:
+    if results.novelty is None or results.samples is None or results.reference is None:
         return
-    ranked = findings.novelty.ranked()
+    ranked = results.novelty.ranked()
     chosen = {"Highest identity": ranked[0], "Median identity": ranked[len(ranked) // 2]}
     for title, number in chosen.items():
-        found = findings.novelty.nearest[number]
+        found = results.novelty.nearest[number]
         yield {
             "title": title,
-            "sample": findings.samples.proteins[number],
-            "nearest": findings.reference.proteins[found.number],
+            "sample": results.samples.proteins[number],
+            "nearest": results.reference.proteins[found.number],
             "alignment": found.alignment,
             "lines": list(_lines(found.alignment)),
         }

@@ -80,16 +80,16 @@ def gather(run: Path, samples: Path | None, evaluation: Path | None, reference: 
     return Results(record, evaluated, generated, real, novelty)
 
 
-def numbers(findings: Results) -> dict[str, Any]:
-    """The findings as JSON: shares and identities from 0 to 1, entropies in nats, lengths in residues."""
-    result: dict[str, Any] = {"run": {**_run_numbers(findings.run), "checkpoints": findings.checkpoints}}
-    if findings.evaluation is not None:
-        result["evaluation"] = findings.evaluation
-    for name, collection in (("samples", findings.samples), ("reference", findings.reference)):
+def numbers(results: Results) -> dict[str, Any]:
+    """The results as JSON: shares and identities from 0 to 1, entropies in nats, lengths in residues."""
+    result: dict[str, Any] = {"run": {**_run_numbers(results.run), "checkpoints": results.checkpoints}}
+    if results.evaluation is not None:
+        result["evaluation"] = results.evaluation
+    for name, collection in (("samples", results.samples), ("reference", results.reference)):
         if collection is not None:
             result[name] = {"file": str(collection.path), **summary_numbers(collection.summary)}
-    if findings.novelty is not None and findings.reference is not None and findings.samples is not None:
-        result["novelty"] = novelty_numbers(findings.novelty, findings.samples, findings.reference)
+    if results.novelty is not None and results.reference is not None and results.samples is not None:
+        result["novelty"] = novelty_numbers(results.novelty, results.samples, results.reference)
     return result
 
 

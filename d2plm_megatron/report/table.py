@@ -9,21 +9,21 @@ from d2plm_megatron.report import formatting
 from d2plm_megatron.report.results import Results, numbers
 
 
-def print_report(findings: Results) -> None:
+def print_report(results: Results) -> None:
     """Prints the main numbers, and what is left out."""
-    found = numbers(findings)
+    found = numbers(results)
     table = Table(title=found["run"]["name"], show_header=False)
     rows = _run_rows(found["run"])
-    if findings.evaluation is not None:
-        rows |= _evaluation_rows(findings)
-    if findings.samples is not None:
+    if results.evaluation is not None:
+        rows |= _evaluation_rows(results)
+    if results.samples is not None:
         rows |= _sample_rows(found)
-    if findings.novelty is not None:
+    if results.novelty is not None:
         rows |= _novelty_rows(found["novelty"], found["samples"]["proteins"])
     for name, value in rows.items():
         table.add_row(name, value)
     show(table)
-    for text in findings.left_out:
+    for text in results.left_out:
         print(f"left out: {text}")
 
 
@@ -36,12 +36,12 @@ def _run_rows(found: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _evaluation_rows(findings: Results) -> dict[str, str]:
+def _evaluation_rows(results: Results) -> dict[str, str]:
     rows = {
         f"perplexity ({name})": formatting.with_error(found["perplexity"], found["perplexity_standard_error"])
-        for name, found in findings.likelihoods.items()
+        for name, found in results.likelihoods.items()
     }
-    return {**rows, "perplexity (unigram, no context)": f"{findings.unigram_perplexity:.2f}"}
+    return {**rows, "perplexity (unigram, no context)": f"{results.unigram_perplexity:.2f}"}
 
 
 def _sample_rows(found: dict[str, Any]) -> dict[str, str]:

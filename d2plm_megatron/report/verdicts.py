@@ -25,23 +25,23 @@ class Verdict:
     is_good: bool
 
 
-def verdicts(findings: Results) -> dict[str, Verdict]:
+def verdicts(results: Results) -> dict[str, Verdict]:
     """A judgement of each main number that is there: perplexity, samples, recognised, identity."""
-    return dict(_verdicts(findings))
+    return dict(_verdicts(results))
 
 
-def _verdicts(findings: Results) -> Iterator[tuple[str, Verdict]]:
-    if findings.evaluation is not None:
-        elbo = findings.likelihoods["elbo"]
-        unigram = findings.evaluation["unigram_perplexity"]
+def _verdicts(results: Results) -> Iterator[tuple[str, Verdict]]:
+    if results.evaluation is not None:
+        elbo = results.likelihoods["elbo"]
+        unigram = results.evaluation["unigram_perplexity"]
         if (error := elbo["perplexity_standard_error"]) is not None:  # of one draw nobody can say
             yield "perplexity", _of_perplexity(elbo["perplexity"], error, unigram)
-    if findings.samples is not None:
-        yield "samples", _of_samples(findings.samples.summary.distinct, findings.samples.summary.proteins)
-    if findings.novelty is not None and findings.samples is not None and findings.reference is not None:
-        novelty, known = findings.novelty, set(findings.reference.sequences)
+    if results.samples is not None:
+        yield "samples", _of_samples(results.samples.summary.distinct, results.samples.summary.proteins)
+    if results.novelty is not None and results.samples is not None and results.reference is not None:
+        novelty, known = results.novelty, set(results.reference.sequences)
         yield "recognised", _of_recognised(int(novelty.is_recognised.sum()), len(novelty.nearest))
-        copies = sum(sequence in known for sequence in findings.samples.sequences)
+        copies = sum(sequence in known for sequence in results.samples.sequences)
         yield "identity", _of_identity(copies / len(novelty.nearest), int(novelty.is_recognised.sum()))
 
 

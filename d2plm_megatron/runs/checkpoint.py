@@ -4,7 +4,7 @@ state.json                   step, position in the data, what was counted; whose
                              parent.py); versions, layout and checksums
 recipe.yaml                  of the run that wrote it
 tensors.json                 which file holds which part of which tensor (see tensor_index.py)
-00000.safetensors, ...       weights, average and optimizer, a file per process
+00000.safetensors, ...       weights, EMA and optimizer, a file per process
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ STATE = "state.json"
 
 _PROGRESS = {
     **dict.fromkeys(("step", "num_updates", "skipped_in_a_row", "num_proteins", "num_tokens"), int),
-    "evaluations_since_best": int,
+    "validations_since_best": int,
     "best_loss": (float, int, None),
     "position": dict.fromkeys(("epoch", "window", "pack"), int),
 }

@@ -23,6 +23,16 @@ def check_another(recipe: Recipe, folder: RunFolder) -> None:
             )
 
 
+def check_parent(recipe: Recipe) -> Checkpoint | None:
+    """The checkpoint whose weights the run would begin with, if it began now; None for drawn weights or its own.
+
+    Raises ValueError when train.init_from names what it cannot begin with.
+    """
+    folder = RunFolder(Path(recipe.output) / recipe.name)
+    check_another(recipe, folder)
+    return None if recipe.train.init_from is None or folder.newest_first() else parent_of(recipe)
+
+
 def parent_of(recipe: Recipe) -> Checkpoint:
     """The checkpoint that train.init_from names, the best of a run. Nothing but its small files is read.
 

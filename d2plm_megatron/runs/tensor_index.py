@@ -28,11 +28,11 @@ from d2plm_megatron.runs.integrity import Damaged
 
 NAME = "tensors.json"
 RAW, EMA = "raw", "ema"
-"""The groups of tensors that are an encoder: as trained, and their moving average."""
+"""The groups of tensors that are an encoder: as trained, and their EMA."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """The groups that hold what trains alone: the optimizer's, a running mean of gradients and one of their squares."""
 BYTES_OF = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
-"""Of a number, by the dtypes of safetensors that weights, moments and averages may have."""
+"""Of a number, by the dtypes of safetensors that weights, moments and EMAs may have."""
 
 _SCHEMA = {
     str: {str: {"dtype": str, "shape": [int], "pieces": [{"file": str, "offset": [int], "shape": [int]}]}},
@@ -44,7 +44,7 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Piece:
-    """A box of a whole tensor, in one of the files."""
+    """A slice of a whole tensor, in one of the files."""
 
     file: str
     offset: tuple[int, ...]
@@ -71,7 +71,7 @@ class Stored:
     pieces: tuple[Piece, ...]
 
     def overlaps(self, offset: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[tuple[Piece, Slices, Slices]]:
-        """For a box of the whole: the pieces that hold some of it, and which part of the piece is which of the box."""
+        """For a slice of the whole: the pieces that hold some of it, and which part of a piece is which of it."""
         begins, ends = np.maximum(self._begins, offset), np.minimum(self._ends, np.add(offset, shape))
         for number in np.flatnonzero((begins < ends).all(axis=1)).tolist():
             begin, end, piece = begins[number], ends[number], self.pieces[number]
@@ -132,7 +132,7 @@ def _stored(item: dict[str, Any]) -> Stored:
 
 
 def _fills(item: Stored, partly: bool) -> bool:
-    """Whether the pieces are boxes inside the whole, as large as it together, in files with names of our own.
+    """Whether the pieces are slices inside the whole, as large as it together, in files with names of our own.
 
     Args:
         item: a tensor.

@@ -1,4 +1,4 @@
-"""What of an engine is saved and restored: weights, moments and average, shard by shard, from and to any layout."""
+"""What of an engine is saved and restored: weights, moments and EMA, shard by shard, from and to any layout."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -75,23 +75,23 @@ def restore(engine: Engine, folder: Path, num_updates: int) -> None:
     engine.ema.num_updates = num_updates
 
 
-def weights(engine: Engine) -> tensors.Boxed:
+def weights(engine: Engine) -> tensors.Sliced:
     """All of the encoder's, what trains and what does not."""
-    return chain(engine.masters.boxed(engine.masters.weights), engine.frozen.kept)
+    return chain(engine.masters.sliced(engine.masters.weights), engine.frozen.kept)
 
 
-def _groups(engine: Engine) -> dict[str, tensors.Boxed]:
+def _groups(engine: Engine) -> dict[str, tensors.Sliced]:
     of_trained = _beside_weights(engine)
     return {RAW: weights(engine), **of_trained, EMA: chain(of_trained[EMA], engine.frozen.copies())}
 
 
-def _beside_weights(engine: Engine) -> dict[str, tensors.Boxed]:
-    """Of what trains: the average and the moments."""
+def _beside_weights(engine: Engine) -> dict[str, tensors.Sliced]:
+    """Of what trains: the EMA and the moments."""
     masters, state = engine.masters, engine.masters.optimizer.optimizer.state
     return {
-        EMA: masters.boxed(engine.ema.values),
+        EMA: masters.sliced(engine.ema.values),
         **{
-            moment: masters.boxed([to_local_if_dtensor(state[shard.main_param][moment]) for shard in masters.shards])
+            moment: masters.sliced([to_local_if_dtensor(state[shard.main_param][moment]) for shard in masters.shards])
             for moment in MOMENTS
         },
     }

@@ -12,13 +12,13 @@ from d2plm_megatron.training.master_weights import MasterWeights
 
 
 class ExponentialMovingAverage:
-    """average <- decay average + (1 - decay) weights.
+    """ema <- decay ema + (1 - decay) weights.
 
     Each rank averages the shards that it steps: 4 bytes per parameter in all, divided by the data-parallel ranks when
     the optimizer is sharded.
 
     Args:
-        masters: the weights; the average starts as a copy of them.
+        masters: the weights; the EMA starts as a copy of them.
         options: decay, and whether it ramps up.
     """
 
@@ -41,7 +41,7 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """The encoder computes with the average inside the block; afterwards with its weights, the same to the bit."""
+        """The encoder computes with the EMA inside the block; afterwards with its weights, the same to the bit."""
         self._exchange()
         try:
             yield
@@ -50,7 +50,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        """Swaps average and weights in place, so that nothing more is held than one shard."""
+        """Swaps EMA and weights in place, so that nothing more is held than one shard."""
         self.masters.wait_for_gather()
         for value, weight in zip(self.values, self.masters.weights, strict=True):
             kept = weight.clone()

@@ -74,18 +74,18 @@ class Engine:
         config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, backend_name)
         self.encoder = Encoder(recipe.model, config, backend_name).to(processes.device)
         weights.initialise(self.encoder, recipe.model, recipe.train.seed)
-        boxes = slices_by_parameter(self.encoder)
-        self.frozen = freeze(self.encoder, boxes, trained(recipe.model, recipe.train.trainable), stored)
+        slices = slices_by_parameter(self.encoder)
+        self.frozen = freeze(self.encoder, slices, trained(recipe.model, recipe.train.trainable), stored)
         sharding = recipe.parallel.sharding if processes.data_size > 1 else "none"  # alone there is nothing to share
         self.wrapped = _wrap(self.encoder, config, sharding)
         self.optimizer = _optimizer(recipe, self.wrapped, sharding)
         config.finalize_model_grads_func = _finalize_gradients
         config.no_sync_func = self.wrapped.no_sync  # else the first step tells for all which pack is the last
         config.grad_scale_func = self.optimizer.scale_loss
-        self.masters = master_weights.collect(self.wrapped, self.optimizer, sharding, boxes)
+        self.masters = master_weights.collect(self.wrapped, self.optimizer, sharding, slices)
         if stored is not None:
             self.masters.wait_for_gather()
-            stored.fill(self.masters.boxed(self.masters.weights))
+            stored.fill(self.masters.sliced(self.masters.weights))
             self.masters.copy_to_model()
         self.ema = ExponentialMovingAverage(self.masters, recipe.ema)
 
@@ -97,9 +97,9 @@ class Engine:
         optimizers.set_rate(self.optimizer, rate, self.recipe.optimizer.weight_decay)
 
     def update(self, loss: Tensor, flags: Sequence[bool] = ()) -> Update:
-        """After the backward passes: clips, steps and averages; all that the host waits for in a step, it reads here.
+        """After the backward passes: clips, steps, updates the EMA; all that the host waits for is read here.
 
-        A loss or a norm that is not finite, on any rank, leaves weights, optimizer and average as they are, and so does
+        A loss or a norm that is not finite, on any rank, leaves weights, optimizer and EMA as they are, and so does
         a step in which no rank has scored a residue.
 
         Args:

@@ -16,21 +16,21 @@ class FrozenWeights:
     """What does not train, in fp32 in the memory of the CPU, however the encoder rounds it and Megatron shares it out.
 
     Attributes:
-        kept: the boxes that this process writes into checkpoints, with their values.
+        kept: the slices that this process writes into checkpoints, with their values.
     """
 
     kept: list[tuple[TensorSlice, Tensor]]
 
     def copies(self) -> Iterator[tuple[TensorSlice, Tensor]]:
         """The same once more, in memory of its own."""
-        for box, values in self.kept:
-            yield box, values.clone()
+        for slice_, values in self.kept:
+            yield slice_, values.clone()
 
 
 @torch.no_grad()
 def freeze(
     encoder: Encoder,
-    boxes_by_name: dict[str, list[TensorSlice]],
+    slices_by_name: dict[str, list[TensorSlice]],
     trained: Collection[str],
     stored: StoredWeights | None,
 ) -> FrozenWeights:
@@ -38,21 +38,23 @@ def freeze(
 
     Args:
         encoder: with its initial weights.
-        boxes_by_name: from `slices_by_parameter`.
+        slices_by_name: from `slices_by_parameter`.
         trained: names as in config/parameters.py.
         stored: weights to begin with; None leaves the initial ones.
     """
     frozen = {}
     for name, parameter in encoder.named_parameters():
-        if boxes_by_name[name][0].parameter not in trained:
+        if slices_by_name[name][0].parameter not in trained:
             parameter.requires_grad_(False)
             frozen[name] = parameter.to("cpu", torch.float32, copy=True).flatten()
-    boxed = [
-        (box, frozen[name][box.start : box.stop].view(box.shape)) for name in frozen for box in boxes_by_name[name]
+    sliced = [
+        (slice_, frozen[name][slice_.start : slice_.stop].view(slice_.shape))
+        for name in frozen
+        for slice_ in slices_by_name[name]
     ]
-    if stored is not None and boxed:
-        stored.fill(boxed)
+    if stored is not None and sliced:
+        stored.fill(sliced)
         for name, parameter in encoder.named_parameters():
             if name in frozen:
                 parameter.copy_(frozen[name].view(parameter.shape))
-    return FrozenWeights([(box, values) for box, values in boxed if not any(box.replica)])
+    return FrozenWeights([(slice_, values) for slice_, values in sliced if not any(slice_.replica)])

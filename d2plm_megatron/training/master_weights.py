@@ -22,21 +22,21 @@ class Shard:
 
     Attributes:
         start: where it begins in the flattened local parameter.
-        boxes: where its elements belong in the whole model.
+        slices: where its elements belong in the whole model.
         weight: fp32, flat; the storage that the optimizer writes to.
         main_param: what the optimizer keys its state by.
     """
 
     start: int
-    boxes: tuple[TensorSlice, ...]
+    slices: tuple[TensorSlice, ...]
     weight: Tensor
     main_param: Tensor
 
-    def cut(self, values: Tensor) -> Iterator[tuple[TensorSlice, Tensor]]:
-        """Each box with its view of `values`, which run along with `weight`."""
+    def slice(self, values: Tensor) -> Iterator[tuple[TensorSlice, Tensor]]:
+        """Each slice with its view of `values`, which run along with `weight`."""
         flat = values.view(-1)
-        for box in self.boxes:
-            yield box, flat[box.start - self.start : box.stop - self.start].view(box.shape)
+        for slice_ in self.slices:
+            yield slice_, flat[slice_.start - self.start : slice_.stop - self.start].view(slice_.shape)
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class MasterWeights:
         """The fp32 storage of every shard."""
         return [shard.weight for shard in self.shards]
 
-    def boxed(self, values: Sequence[Tensor]) -> Iterator[tuple[TensorSlice, Tensor]]:
-        """Every box of every shard with its view of `values`, one for each shard, such as the weights."""
+    def sliced(self, values: Sequence[Tensor]) -> Iterator[tuple[TensorSlice, Tensor]]:
+        """Every slice of every shard with its view of `values`, one for each shard, such as the weights."""
         for shard, of_shard in zip(self.shards, values, strict=True):
-            yield from shard.cut(of_shard)
+            yield from shard.slice(of_shard)
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -93,7 +93,7 @@ def collect(
     wrapped: optimizers.Wrapped,
     optimizer: MegatronOptimizer,
     sharding: str,
-    boxes_by_name: dict[str, list[TensorSlice]],
+    slices_by_name: dict[str, list[TensorSlice]],
 ) -> MasterWeights:
     """Finds the fp32 weights behind a wrapped encoder.
 
@@ -101,16 +101,16 @@ def collect(
         wrapped: Megatron's DistributedDataParallel or FullyShardedDataParallel.
         optimizer: from get_megatron_optimizer, for this wrapper.
         sharding: parallel.sharding of the recipe.
-        boxes_by_name: from `slices_by_parameter`, taken before wrapping.
+        slices_by_name: from `slices_by_parameter`, taken before wrapping.
     """
     part = optimizers.only_part(optimizer)
     find = {"none": _whole, "optimizer": _distributed, "parameters": _fully_sharded}[sharding]
     shards = []
     for name, start, weight, main_param in find(wrapped, part):
-        boxes = [run for box in boxes_by_name[name] for run in box.cut(start, start + weight.numel())]
+        slices = [run for slice_ in slices_by_name[name] for run in slice_.slice(start, start + weight.numel())]
         if sharding != "none":  # then no other data-parallel rank holds the same
-            boxes = [replace(box, replica=(*box.replica[:-1], 0)) for box in boxes]
-        shards.append(Shard(start, tuple(boxes), weight, main_param))
+            slices = [replace(slice_, replica=(*slice_.replica[:-1], 0)) for slice_ in slices]
+        shards.append(Shard(start, tuple(slices), weight, main_param))
     return MasterWeights(shards, part, wrapped, sharding != "none")
 
 

@@ -20,7 +20,7 @@ class Progress:
         num_proteins: seen, with repetition.
         num_tokens: likewise, without padding.
         best_loss: lowest validation loss, nats.
-        evaluations_since_best: in a row without improvement.
+        validations_since_best: in a row without improvement.
     """
 
     step: int = 0
@@ -30,23 +30,23 @@ class Progress:
     num_proteins: int = 0
     num_tokens: int = 0
     best_loss: float = math.inf
-    evaluations_since_best: int = 0
+    validations_since_best: int = 0
 
     def is_better(self, loss: float, options: Validation) -> bool:
         """Takes note of a validation loss; true if it is the best by more than min_delta."""
         if loss < self.best_loss - options.min_delta:
-            self.best_loss, self.evaluations_since_best = loss, 0
+            self.best_loss, self.validations_since_best = loss, 0
             return True
-        self.evaluations_since_best += 1
+        self.validations_since_best += 1
         return False
 
     def forget_best(self) -> None:
         """To be called when losses to come cannot be compared with those before."""
-        self.best_loss, self.evaluations_since_best = math.inf, 0
+        self.best_loss, self.validations_since_best = math.inf, 0
 
     def should_stop(self, options: Validation) -> bool:
-        """True once `patience` evaluations in a row brought no improvement."""
-        return options.patience is not None and self.evaluations_since_best >= options.patience
+        """True once `patience` validations in a row brought no improvement."""
+        return options.patience is not None and self.validations_since_best >= options.patience
 
     def to_json(self) -> dict[str, Any]:
         """For state.json."""

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.parallel.launched import check_batch, check_layout, world_size
+from d2plm_megatron.parallel.launched import adopt_slurm, check_batch, check_layout, world_size
 from d2plm_megatron.parallel.preemption import PreemptionHandler
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.runs.folder import RunFolder
@@ -28,14 +28,14 @@ def train(recipe: Recipe, callback: Callback | None = None) -> Path:
     Raises ValueError for what the recipe, the data or the run folder do not allow.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()  # nowhere else do signals come
-    with PreemptionHandler() if in_main_thread else nullcontext(PreemptionHandler()) as interruption:
-        run(recipe, interruption, callback=callback)
+    with PreemptionHandler() if in_main_thread else nullcontext(PreemptionHandler()) as preemption:
+        run(recipe, preemption, callback=callback)
     return Path(recipe.output) / recipe.name
 
 
 def run(
     recipe: Recipe,
-    interruption: PreemptionHandler,
+    preemption: PreemptionHandler,
     announce: Callable[[Processes], object] = lambda processes: None,
     callback: Callback | None = None,
 ) -> bool:
@@ -43,14 +43,15 @@ def run(
 
     Args:
         recipe: what to do.
-        interruption: asked between steps whether to save and stop.
+        preemption: asked between steps whether to save and stop.
         announce: called in the main process, before anything is read.
         callback: as of `train`.
     """
+    adopt_slurm()
     check_batch(recipe, check_layout(recipe.parallel, world_size()))
     folder = RunFolder(Path(recipe.output) / recipe.name)
     with parallel_context(recipe.parallel) as processes:
         if processes.is_main:
             announce(processes)
         with folder.locked() if processes.is_main else nullcontext():
-            return Trainer.of(recipe, processes, interruption, callback).fit()
+            return Trainer.of(recipe, processes, preemption, callback).fit()

@@ -21,19 +21,19 @@ class StoredWeights:
     group: str
     adds_time: bool = False
 
-    def fill(self, boxed: tensors.Boxed) -> None:
-        """Sets the given boxes in place.
+    def fill(self, sliced: tensors.Sliced) -> None:
+        """Sets the given slices in place.
 
         Added time conditioning is set so that every layer computes what it did without, to the bit.
 
         Raises ValueError when the checkpoint lacks one of them, and Damaged when its files are not as its index says.
         """
         stored = []
-        for box, values in boxed:
-            if self.adds_time and time_conditioning.NAME in box.name:
-                values.copy_(weights.open_gates(box).to(values.device).view(values.shape))
+        for slice_, values in sliced:
+            if self.adds_time and time_conditioning.NAME in slice_.name:
+                values.copy_(weights.open_gates(slice_).to(values.device).view(values.shape))
             elif self.adds_time:
-                stored.append((replace(box, name=backend.name_without_time(box.name)), values))
+                stored.append((replace(slice_, name=backend.name_without_time(slice_.name)), values))
             else:
-                stored.append((box, values))
+                stored.append((slice_, values))
         tensors.load(self.folder, {self.group: stored})

@@ -45,7 +45,7 @@ class Trainer:
         processes: who does it.
         objective: what every step learns.
         process: by whose likelihoods held-out proteins are measured.
-        interruption: asked between steps whether to save and stop.
+        preemption: asked between steps whether to save and stop.
         callback: told each line of the log.
     """
 
@@ -55,14 +55,14 @@ class Trainer:
         processes: Processes,
         objective: Objective,
         process: Process,
-        interruption: PreemptionHandler | None = None,
+        preemption: PreemptionHandler | None = None,
         callback: Callback | None = None,
     ) -> None:
         if recipe.data.train is None:
             raise ValueError("data.train: give the prefix of the training data, for example data.train=corpus/train")
         self.recipe, self.processes = recipe, processes
         self.objective, self.likelihoods = objective, process.likelihoods()
-        self.interruption = interruption or PreemptionHandler()
+        self.preemption = preemption or PreemptionHandler()
         self.folder = RunFolder(Path(recipe.output) / recipe.name)
         self.stream = PackStream.open(recipe.data, recipe.train.seed)
         validation = None if recipe.data.validation is None else IndexedProteins(recipe.data.validation)
@@ -82,12 +82,12 @@ class Trainer:
         cls,
         recipe: Recipe,
         processes: Processes,
-        interruption: PreemptionHandler | None = None,
+        preemption: PreemptionHandler | None = None,
         callback: Callback | None = None,
     ) -> Self:
         """With all that the recipe names."""
         objective, process = build(recipe.objective), build_process(recipe.objective)
-        return cls(recipe, processes, objective, process, interruption, callback)
+        return cls(recipe, processes, objective, process, preemption, callback)
 
     def fit(self) -> bool:
         """Trains until train.max_steps, or until the validation loss no longer falls.
@@ -103,7 +103,7 @@ class Trainer:
         is_saved, interrupted = True, None
         with Prefetch(batches) as ready, self._saver:
             while progress.step < options.max_steps and not progress.should_stop(self.recipe.validation):
-                if interrupted := self.interruption.agreed:
+                if interrupted := self.preemption.agreed:
                     break
                 batch = next(ready)
                 sums, update = self._step(batch)
@@ -111,7 +111,7 @@ class Trainer:
                 if progress.step % options.log_every_steps == 0:
                     self._report(throughput, update)
                 pause = time.perf_counter()
-                is_best = self._is_due(self.recipe.validation.every_steps) and self._evaluate()
+                is_best = self._is_due(self.recipe.validation.every_steps) and self._validate()
                 is_saved = is_best or self._is_due(options.save_every_steps)
                 if is_saved:
                     self._save(is_best)
@@ -128,8 +128,8 @@ class Trainer:
         sums = run_packs(
             engine.wrapped, self.objective, batch.packs, self.processes.device, self.recipe.train.seed, train=True
         )
-        update = engine.update(sums.loss, self.interruption.flags())
-        self.interruption.agree(update.raised)
+        update = engine.update(sums.loss, self.preemption.flags())
+        self.preemption.agree(update.raised)
         progress.step += 1
         progress.num_updates += update.stepped
         progress.skipped_in_a_row = 0 if update.stepped else progress.skipped_in_a_row + 1
@@ -178,7 +178,7 @@ class Trainer:
     def _is_due(self, every_steps: int) -> bool:
         return self.progress.step % every_steps == 0 or self.progress.step == self.recipe.train.max_steps
 
-    def _evaluate(self) -> bool:
+    def _validate(self) -> bool:
         """Measures the EMA of the weights on held-out proteins; true if they are the best so far."""
         if not self.validation_packs:
             return False
@@ -258,7 +258,7 @@ class Trainer:
             return
         if self.progress.should_stop(self.recipe.validation):
             self._say(
-                f"stopped early: {self.progress.evaluations_since_best} evaluations without a validation loss "
+                f"stopped early: {self.progress.validations_since_best} validations without a loss "
                 f"below {self.progress.best_loss:.4f} - {self.recipe.validation.min_delta}"
             )
         self._say(f"finished at {step}")

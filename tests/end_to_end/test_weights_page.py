@@ -24,8 +24,8 @@ def test_every_command_works_as_printed(tmp_path: Path) -> None:
         (tmp_path / folder).symlink_to(ROOT / folder)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     prepare = (
-        "python -m data_tools.simulate --output family.fasta --proteins 200 && "
-        "python -m data_tools.prepare --input family.fasta --output data/family --validation 0.1 --no-homology"
+        "d2plm simulate --output family.fasta --proteins 200 && "
+        "d2plm prepare --input family.fasta --output data/family --validation 0.1 --no-homology"
     )
     blocks = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     for command in (prepare, *"".join(blocks).splitlines()):

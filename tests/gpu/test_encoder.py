@@ -35,10 +35,10 @@ def build(kind: str, precision: str, kernels: str = "torch") -> Encoder:
     weights.initialise(encoder, model, seed=0)
     parameters = dict(encoder.named_parameters())
     with torch.no_grad():
-        for name, boxes in slices_by_parameter(encoder).items():
-            for box in boxes:  # drawn by the name in the whole model, which both layer specs share
-                values = parameters[name].view(-1)[box.start : box.stop]
-                values += 0.05 * weights.normal(box, 1, values.device).to(values.dtype)
+        for name, slices in slices_by_parameter(encoder).items():
+            for slice_ in slices:  # drawn by the name in the whole model, which both layer specs share
+                values = parameters[name].view(-1)[slice_.start : slice_.stop]
+                values += 0.05 * weights.normal(slice_, 1, values.device).to(values.dtype)
     return encoder
 
 
@@ -122,6 +122,6 @@ def test_gelu_is_esm2s_with_transformer_engine(one_process: Processes) -> None:
 def test_transformer_engine_has_the_same_checkpoint(one_process: Processes, kind: str) -> None:
     places = []
     for kernels in ("torch", "te"):
-        boxes = slices_by_parameter(build(kind, "bf16", kernels))
-        places.append({(box.name, box.whole_shape, box.offset) for held in boxes.values() for box in held})
+        slices = slices_by_parameter(build(kind, "bf16", kernels))
+        places.append({(slice_.name, slice_.whole_shape, slice_.offset) for held in slices.values() for slice_ in held})
     assert places[0] == places[1]

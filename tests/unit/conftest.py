@@ -145,4 +145,4 @@ def write_checkpoint(one_process: Processes) -> Callable[..., Path]:
 def progress(step: int, num_proteins: int = 0, num_tokens: int = 0) -> dict[str, object]:
     seen = {"num_proteins": num_proteins, "num_tokens": num_tokens, "num_updates": step, "skipped_in_a_row": 0}
     position = {"epoch": 0, "window": 0, "pack": step}
-    return {"step": step, "position": position, **seen, "best_loss": None, "evaluations_since_best": 0}
+    return {"step": step, "position": position, **seen, "best_loss": None, "validations_since_best": 0}

@@ -66,7 +66,7 @@ def test_any_mixture_of_integers_and_tensors_hashes_the_same(parts, which):
 def test_values_never_change():
     assert {stream.name: int(stream) for stream in Stream} == {
         "TIME": 1, "CORRUPT": 2, "CHOICE": 3, "REPLACE": 4, "ORDER": 5, "CROP": 6, "PACKS": 7, "WEIGHTS": 8,
-        "LENGTH": 9, "REVEAL": 10, "RESIDUE": 11, "EVALUATE": 12, "MEMBER": 13, "CORPUS": 14, "FATE": 15,
+        "LENGTH": 9, "REVEAL": 10, "RESIDUE": 11, "EVALUATE": 12, "MEMBER": 13, "CORPUS": 14, "OUTCOME": 15,
         "HELD_OUT": 16, "VALIDATE": 17, "GENERATE": 18,
     }  # fmt: skip
     rng = KeyedRng(seed=42, epoch=7)

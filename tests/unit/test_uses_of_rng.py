@@ -61,7 +61,7 @@ class Record:
     ("objective", "streams"),
     [
         (FlowMatching(source="uniform"), {Stream.TIME, Stream.CORRUPT, Stream.REPLACE}),
-        (MaskedLM(), {Stream.CHOICE, Stream.FATE, Stream.REPLACE}),
+        (MaskedLM(), {Stream.CHOICE, Stream.OUTCOME, Stream.REPLACE}),
     ],
     ids=["fm-uniform", "mlm"],
 )
@@ -88,7 +88,7 @@ def test_no_two_uses_draw_the_same_number(
         with record.of("training"):
             trainer._step(next(global_batches(trainer.stream, Position(), 2, 0, 1)))
         with record.of("validation"):
-            trainer._evaluate()
+            trainer._validate()
         trainer.fit()
     folder = RunFolder(tmp_path / recipe.name)
     [newest, *_] = folder.newest_first()

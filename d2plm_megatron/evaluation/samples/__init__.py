@@ -1,1 +1,4 @@
-"""How generated proteins compare with real ones. Neither torch nor Megatron is needed here."""
+"""How generated proteins compare with real ones. Neither torch nor Megatron is needed here.
+
+New here: a measure of generated proteins.
+"""

@@ -43,7 +43,7 @@ FRAGILE = [
     Fragile(
         f"{OPTIMIZER}.Float16OptimizerWithFloat16Params",
         "_copy_main_params_to_model_params",
-        "the encoder computes with restored weights, or with their average",
+        "the encoder computes with restored weights, or with their EMA",
     ),
     Fragile(f"{OPTIMIZER}.DistributedOptimizer", "_copy_main_params_to_model_params", "the same, sharded"),
     Fragile(
@@ -80,7 +80,7 @@ FRAGILE = [
     ),
     Fragile("torch", "_foreach_norm", "the norms of all gradients in few kernels"),
     Fragile("torch", "_foreach_mul_", "clipping in few kernels"),
-    Fragile("torch", "_foreach_lerp_", "the moving average in few kernels"),
+    Fragile("torch", "_foreach_lerp_", "the EMA in few kernels"),
 ]
 """By the file that uses it: optimizers, modules, cuda_on_cpu, torch_internals. `main_param` and the like are marks that
 Megatron hangs on parameters: there `owner` is who hangs them."""

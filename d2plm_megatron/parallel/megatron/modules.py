@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from d2plm_megatron.parallel.megatron import GPTModel, TransformerConfig
+from d2plm_megatron.parallel.megatron import GPTModel, TransformerConfig, TransformerLayer
 
 
 class HookedGPTModel(GPTModel):
@@ -31,6 +31,26 @@ class HookedGPTModel(GPTModel):
             context, packed = kwargs["extra_block_kwargs"]["context"], kwargs["packed_seq_params"]
             hidden_states = self.before_logits(hidden_states, context, packed)
         return super()._postprocess(hidden_states, *args, **kwargs)
+
+
+def module_of(encoder: GPTModel, layer: int) -> torch.nn.Module:
+    """What gives the hidden states after a layer, on the pipeline stage that has it.
+
+    0 is the embedding, and the last layer is followed by the norm that ends the stack.
+    """
+    if layer == 0:
+        return encoder.embedding
+    if layer == encoder.config.num_layers:
+        return encoder.decoder.final_layernorm
+    [own] = [own for own in encoder.decoder.layers if own.layer_number == layer]
+    return own
+
+
+def hidden_of(module: torch.nn.Module, output: Any) -> Tensor:
+    """The hidden states, [T, 1, H], in what such a module gives: a layer gives its context, too."""
+    hidden = output[0] if isinstance(module, TransformerLayer) else output
+    assert isinstance(hidden, Tensor), f"{type(module).__name__} gives {type(output).__name__}"
+    return hidden
 
 
 def mark_sequence_parallel(module: torch.nn.Module, config: TransformerConfig) -> None:

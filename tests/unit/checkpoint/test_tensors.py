@@ -1,4 +1,4 @@
-"""Boxes on disk, and files that others prepared."""
+"""Slices on disk, and files that others prepared."""
 
 import builtins
 import os
@@ -36,8 +36,8 @@ def saved(tmp_path: Path, one_process: Processes) -> Path:
 
 def test_boxes_are_read_back_in_other_boxes(saved: Path) -> None:
     columns = torch.zeros(3, 2)
-    box = TensorSlice("layers.weight", 0, (3, 2), (3, 4), (0, 1), (0, 0, 0))
-    tensors.load(saved, {"weights": [(box, columns)]})
+    slice_ = TensorSlice("layers.weight", 0, (3, 2), (3, 4), (0, 1), (0, 0, 0))
+    tensors.load(saved, {"weights": [(slice_, columns)]})
     assert columns.tolist() == [[1, 2], [5, 6], [9, 10]]
 
 

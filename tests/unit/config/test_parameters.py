@@ -22,7 +22,7 @@ MODELS = {
 def test_names_and_sizes_are_those_of_the_encoder(one_process, model):
     encoder = Encoder(model, transformer_config(model, Parallel(), "fp32", "torch"), "torch")
     parameters = dict(encoder.named_parameters())
-    found = {boxes[0].parameter: parameters[name].numel() for name, boxes in slices_by_parameter(encoder).items()}
+    found = {slices[0].parameter: parameters[name].numel() for name, slices in slices_by_parameter(encoder).items()}
     for name in ("embedding.word_embeddings.weight", "output_layer.weight"):
         if name in found:
             found[name] = found[name] // 128 * 33
@@ -35,7 +35,7 @@ def test_names_and_sizes_are_those_of_the_encoder(one_process, model):
     [
         ("*", set(sizes(MODELS["esm2"]))),
         ("decoder.layers.2.*", {name for name in sizes(MODELS["esm2"]) if ".2." in name}),
-        ("head.norm.* readout.bias", {"head.norm.weight", "head.norm.bias", "readout.bias"}),
+        ("head.norm.* output_projection.bias", {"head.norm.weight", "head.norm.bias", "output_projection.bias"}),
         ("head.* !*.bias", {"head.dense.weight", "head.norm.weight"}),
         ("!*.bias  head.*", {"head.dense.weight", "head.norm.weight"}),
         ("!embedding.* !head.*", {n for n in sizes(MODELS["esm2"]) if not n.startswith(("embedding", "head"))}),

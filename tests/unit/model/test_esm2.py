@@ -61,7 +61,7 @@ def as_ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights or gradients of the reference, by our names and in our order; the embedding without the padded rows."""
     ours = {
         "embedding.word_embeddings.weight": tensors["esm.embeddings.word_embeddings.weight"],
-        "readout.bias": tensors["lm_head.bias"],
+        "output_projection.bias": tensors["lm_head.bias"],
     }
     modules = {
         "decoder.final_layernorm": "esm.encoder.emb_layer_norm_after",

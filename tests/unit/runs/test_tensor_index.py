@@ -97,8 +97,8 @@ def test_pickle_in_its_place_is_damage(tmp_path: Path) -> None:
         index.read(tmp_path)
 
 
-def boxes(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """(offset, shape) of a box inside a tensor."""
+def slices(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(offset, shape) of a slice inside a tensor."""
 
     def along(size: int) -> st.SearchStrategy[tuple[int, int]]:
         return st.tuples(st.integers(0, size - 1), st.integers(1, size)).filter(lambda pair: sum(pair) <= size)
@@ -109,7 +109,7 @@ def boxes(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[tuple[int, ...], tu
 @given(st.data(), st.tuples(st.integers(1, 4), st.integers(1, 6)))
 def test_overlaps_are_what_is_common_to_both(data: st.DataObject, shape: tuple[int, int]) -> None:
     rows = [Piece(FILE, (row, 0), (1, shape[1])) for row in range(shape[0])]
-    offset, size = data.draw(boxes(shape))
+    offset, size = data.draw(slices(shape))
     found = {}
     for piece, part, place in Stored("F32", shape, tuple(rows)).overlaps(offset, size):
         for column in range(*part[1].indices(shape[1])):

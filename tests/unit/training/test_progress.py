@@ -44,16 +44,16 @@ def test_loss_that_is_not_a_number_is_no_improvement() -> None:
 def test_a_first_loss_that_is_not_finite_does_not_stay_the_best(loss: float) -> None:
     progress, options = Progress(), Validation(patience=2, min_delta=0.5)
     assert not progress.is_better(loss, options)
-    assert (progress.best_loss, progress.evaluations_since_best) == (math.inf, 1)
+    assert (progress.best_loss, progress.validations_since_best) == (math.inf, 1)
     assert progress.is_better(2.0, options)
     assert not progress.is_better(1.5, options)  # the threshold itself is no improvement
-    assert (progress.best_loss, progress.evaluations_since_best) == (2.0, 1)
+    assert (progress.best_loss, progress.validations_since_best) == (2.0, 1)
 
 
 def test_a_run_begins_with_nothing_done() -> None:
     assert Progress().to_json() == {
         "step": 0, "position": {"epoch": 0, "window": 0, "pack": 0}, "num_updates": 0, "skipped_in_a_row": 0,
-        "num_proteins": 0, "num_tokens": 0, "best_loss": None, "evaluations_since_best": 0,
+        "num_proteins": 0, "num_tokens": 0, "best_loss": None, "validations_since_best": 0,
     }  # fmt: skip
 
 

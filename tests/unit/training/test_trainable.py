@@ -74,11 +74,11 @@ def test_what_is_frozen_takes_no_gradients_moments_or_average(
     for engine in (whole, part):
         backward(engine, [make_pack([20, 30])])
         engine.optimizer.prepare_grads()
-    gradients = {shard.boxes[0].parameter: shard.main_param.grad for shard in whole.masters.shards}
+    gradients = {shard.slices[0].parameter: shard.main_param.grad for shard in whole.masters.shards}
     assert len(part.masters.shards) == len(trained(MODEL, LAST))
     for shard in part.masters.shards:
         expected = gradients[
-            shard.boxes[0].parameter
+            shard.slices[0].parameter
         ]  # but for rounding: Megatron multiplies by frozen weights otherwise
         torch.testing.assert_close(shard.main_param.grad, expected, rtol=1e-2, atol=1e-2 * expected.abs().max().item())
     squares = sum(shard.main_param.grad.double().square().sum().item() for shard in part.masters.shards)

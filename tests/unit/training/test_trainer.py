@@ -50,7 +50,7 @@ def test_stops_early_when_the_loss_no_longer_falls(
     assert evaluations(folder) == [2, 4, 6]
     assert [path.name for path in folder.newest_first()[:1]] == ["step_00000006"]
     assert folder.best() == folder.checkpoints / "step_00000002"
-    assert "stopped early: 2 evaluations without a validation loss below" in capsys.readouterr().out
+    assert "stopped early: 2 validations without a loss below" in capsys.readouterr().out
 
 
 def test_saves_and_continues_when_every_step_so_far_was_skipped(

@@ -48,9 +48,9 @@ def child_of(recipe: Recipe, parent: Path, *, name: str = "child", **changed: An
 def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
     """The fp32 weights, whole, by name."""
     whole: dict[str, torch.Tensor] = {}
-    for box, values in trainer.engine.masters.boxed(trainer.engine.masters.weights):
-        place = tuple(slice(begin, begin + size) for begin, size in zip(box.offset, box.shape, strict=True))
-        whole.setdefault(box.name, torch.full(box.whole_shape, torch.nan))[place] = values
+    for slice_, values in trainer.engine.masters.sliced(trainer.engine.masters.weights):
+        place = tuple(slice(begin, begin + size) for begin, size in zip(slice_.offset, slice_.shape, strict=True))
+        whole.setdefault(slice_.name, torch.full(slice_.whole_shape, torch.nan))[place] = values
     return whole
 
 
