@@ -82,7 +82,7 @@ def find(name: str, asking: Path | None = None) -> Path:
         candidates |= {path.stem: path for path in _recipes_in(asking.parent) if not _is_same(path, asking)}
     if name in candidates:
         return candidates[name]
-    near = difflib.get_close_matches(name, candidates, n=1)
+    near = difflib.get_close_matches(name.lower(), candidates, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(candidates))}"
     raise ValueError(f"{name}: no such recipe; {hint}")
 

@@ -78,7 +78,9 @@ def pack_sequences(
 
 def _proteins(sequences: Sequences) -> Iterator[_Protein]:
     if isinstance(sequences, str):
-        raise ValueError(f"{_start_of(sequences)}: a single protein; give a list of proteins, such as [protein]")
+        raise ValueError(
+            f"{_start_of(sequences)}: a single protein; give a list of proteins, such as [protein], or Path('x.fasta')"
+        )
     if isinstance(sequences, IndexedProteins):
         chosen = np.arange(len(sequences))
         ends = zip(sequences.begins_protein(chosen), sequences.ends_protein(chosen), strict=True)
@@ -104,13 +106,17 @@ def _encoded(name: str, letters: object) -> np.ndarray:
     if isinstance(letters, int) and not isinstance(letters, bool) and letters >= 0:
         return np.full(letters, alphabet.MASK, dtype=np.uint8)
     if not isinstance(letters, str):
-        raise ValueError(f"{name}: {letters!r} instead of letters, such as 'MKTV'")
+        raise ValueError(f"{name}: {_what(letters)} instead of letters, such as 'MKTV'")
     letters = letters.upper() if letters.isascii() else letters
     try:
         residues = alphabet.encode(letters.replace(BLANK, "X"))
     except ValueError as error:
         raise ValueError(f"{name}: {error}; {BLANK} is a mask") from None
     return np.where(np.array([letter == BLANK for letter in letters], dtype=bool), np.uint8(alphabet.MASK), residues)
+
+
+def _what(given: object) -> str:
+    return str(given) if isinstance(given, int | tuple) else type(given).__name__
 
 
 def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:

@@ -26,9 +26,9 @@ def main(
     pipeline: Pipeline = 1,
 ) -> None:
     """Measures the perplexity of held-out proteins, as a table and as JSON."""
+    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
     path = output or RunFolder(checkpoint).evaluation
     check_outputs([path], [*RunFolder(checkpoint).own_files(), *files_of(data), Path(data)])
-    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
     from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation, write_evaluation
     from d2plm_megatron.inference.model import TrainedModel

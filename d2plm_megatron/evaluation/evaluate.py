@@ -88,7 +88,7 @@ def _as_json(found: Estimate) -> dict[str, float | None]:
 
 def _packs(data: str, options: Data, max_proteins: int) -> tuple[int, Sequence[TokenBatch]]:
     """The number of proteins, and their packs."""
-    if Path(data).is_file():
+    if Path(data).is_file() and Path(data).suffix not in (".bin", ".idx"):
         chosen = islice(read_fasta(data), max_proteins)
         packed = pack_sequences(chosen, options.tokens_per_pack, max_residues=LONGEST_RESIDUES)
         readouts.refuse(packed, readouts.masks, readouts.NO_LIKELIHOOD)

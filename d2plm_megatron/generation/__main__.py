@@ -35,9 +35,9 @@ def main(
 ) -> None:
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
     shortest, longest = length_range(length)
+    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
     path = output or RunFolder(checkpoint).samples
     check_outputs([path], RunFolder(checkpoint).own_files())
-    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
     from d2plm_megatron.generation.generate import generate
     from d2plm_megatron.generation.summary import print_summary

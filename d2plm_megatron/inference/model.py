@@ -88,6 +88,9 @@ class TrainedModel:
             encoder = encoders.load_encoder(checkpoint, weights, precision, processes.device)
             return cls(checkpoint, weights, precision, processes, encoder, end.pop_all())
 
+    def __repr__(self) -> str:
+        return f"TrainedModel({str(self.checkpoint.path)!r}, weights={self.weights!r}, precision={self.precision!r})"
+
     def __enter__(self) -> Self:
         return self
 

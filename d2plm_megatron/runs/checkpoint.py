@@ -19,7 +19,7 @@ from d2plm_megatron.runs import integrity, tensor_index
 from d2plm_megatron.runs.folder import RunFolder, is_checkpoint
 from d2plm_megatron.runs.integrity import Damaged
 
-FORMAT = 3
+FORMAT = 4
 PICKLED_FORMATS = (1, 2)
 RECIPE = "recipe.yaml"
 STATE = "state.json"

@@ -45,6 +45,7 @@ def run(folder: Path) -> Run:
     def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         words = shlex.split(command)
         words[0] = sys.executable if words[0] == "python" else words[0]
+        environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         clean = {name: value for name, value in os.environ.items() if name != "D2PLM_IMPORT"}
         return subprocess.run(
             words, cwd=folder, env={**clean, **environment}, capture_output=True, text=True, timeout=900

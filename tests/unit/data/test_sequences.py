@@ -64,7 +64,7 @@ def test_from_fasta_and_from_an_indexed_dataset(write_proteins: Callable[..., Pa
 
 
 def test_long_proteins_are_cropped_on_request_alone() -> None:
-    with pytest.raises(ValueError, match=r"^P1: 30 residues, and 14 fit: give tokens_per_pack=32, or crop=True"):
+    with pytest.raises(ValueError, match=r"^P1: 30 residues, and 14 fit: give tokens_per_pack=32, or a part of it"):
         pack_sequences([("P1", "M" * 30)], 16)
     packed = pack_sequences(["M" * 30, "L"], 16, crop=True)
     assert letters_of(packed) == ["<cls>" + "M" * 14, "<cls>L<eos>"]  # whose end is not the protein's

@@ -201,11 +201,11 @@ def test_early_formats_which_are_pickles_are_refused(tmp_path: Path, write_check
     with pytest.raises(ValueError, match="format 2, of an early version: to read it would unpickle it") as refused:
         Checkpoint.open(tmp_path)
     assert not isinstance(refused.value, Damaged)
-    rewritten_as_later = integrity.sealed({"format": 99})
-    state.write_text(json.dumps(rewritten_as_later))
-    with pytest.raises(ValueError, match="format 99; this version reads format 3") as refused:
-        Checkpoint.open(tmp_path)
-    assert not isinstance(refused.value, Damaged)
+    for other in (3, 99):
+        state.write_text(json.dumps(integrity.sealed({"format": other})))
+        with pytest.raises(ValueError, match=f"format {other}; this version reads format 4") as refused:
+            Checkpoint.open(tmp_path)
+        assert not isinstance(refused.value, Damaged)
 
 
 @pytest.mark.parametrize("pointer", ["latest", "best"])

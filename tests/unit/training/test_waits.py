@@ -73,7 +73,7 @@ class Traffic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if func.namespace == "c10d":
-            work = FakeWork().sliced()
+            work = FakeWork().boxed()
             return (args[0], work) if len(func._schema.returns) == 2 else work
         if func is aten._local_scalar_dense.default and args[0].is_meta:
             self.num_reads += 1

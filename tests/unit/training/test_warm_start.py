@@ -144,6 +144,8 @@ def test_the_origin_is_kept_and_shown(
     shown = re.sub(r"[\s│]", "", capsys.readouterr().out)
     assert f"beganwiththeemaweightsof{checkpoint.path},step3,checksumofitsindex{checksum}" in shown
     print_plan(child_of(recipe, parent), 1, None)
+    assert "begins with" not in capsys.readouterr().out  # it would go on
+    print_plan(child_of(recipe, parent, name="other"), 1, None)
     assert "begins with" in capsys.readouterr().out
 
 
