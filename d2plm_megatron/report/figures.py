@@ -53,12 +53,14 @@ def optimizer_curve(metrics: Sequence[dict[str, Any]]) -> str:
     """Learning rate and norm of the gradient over steps, one above the other."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-        panels = zip(figure.subplots(2, sharex=True), ("lr", "gradient_norm"), strict=True)
-        for axes, name in panels:
+        panels = zip(
+            figure.subplots(2, sharex=True), ("lr", "gradient_norm"), ("learning rate", "gradient norm"), strict=True
+        )
+        for axes, name, label in panels:
             train = [line for line in metrics if line["kind"] == "train"]
             marker = "o" if len(train) == 1 else None
             axes.plot([line["step"] for line in train], [line[name] for line in train], marker=marker)
-            axes.set(ylabel=name.replace("_", " "), ylim=(0, None))
+            axes.set(ylabel=label, ylim=(0, None))
             axes.grid(axis="y")
         axes.set_xlabel("step")
         return _data_uri(figure)
