@@ -8,23 +8,18 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from d2plm_megatron.config import one_of
 from d2plm_megatron.console import progress, run, show
 from d2plm_megatron.files import check_outputs
 from d2plm_megatron.runs import tensor_index
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.metrics import perplexity
-from d2plm_megatron.runs.tensor_index import EMA, RAW
+from d2plm_megatron.runs.options import CheckpointPath, Weights, check_model
+from d2plm_megatron.runs.tensor_index import EMA
 
 _DTYPES = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
-PathArgument = Annotated[
-    Path, typer.Argument(metavar="PATH", help="folder of a checkpoint, or of a run (its best one)")
-]
-WeightsOption = Annotated[str, typer.Option(help="ema (moving average) or raw (as trained)")]
 
-
-def inspect(path: PathArgument) -> None:
+def inspect(path: CheckpointPath) -> None:
     """Shows where a run stood, what the checkpoint holds, and how large it is."""
     checkpoint = Checkpoint.open(path)
     table = Table("", Column(overflow="fold"), title=str(checkpoint.path), show_header=False)
@@ -33,7 +28,7 @@ def inspect(path: PathArgument) -> None:
     show(table)
 
 
-def verify(path: PathArgument) -> None:
+def verify(path: CheckpointPath) -> None:
     """Reads all files and compares with the checksums in state.json; exit code 2 when something has changed."""
     checkpoint = Checkpoint.open(path)
     files = checkpoint.state["files"]
@@ -44,12 +39,12 @@ def verify(path: PathArgument) -> None:
 
 
 def strip(
-    path: PathArgument,
+    path: CheckpointPath,
     output: Annotated[Path, typer.Option(help="folder to write, which must not exist")],
-    weights: WeightsOption = EMA,
+    weights: Weights = EMA,
 ) -> None:
     """Writes a checkpoint of the EMA or the raw weights alone, to evaluate and sample from, a quarter of the size."""
-    one_of("--weights", weights, (EMA, RAW))
+    check_model(weights, None, prefix="--")
     if output.exists():
         raise ValueError(f"--output {output}: exists already; choose another, or remove it")
     check_outputs([output])
@@ -62,14 +57,13 @@ def strip(
 
 
 def consolidate(
-    path: PathArgument,
+    path: CheckpointPath,
     output: Annotated[Path, typer.Option(help="safetensors file to write; replaced if it exists")],
-    weights: WeightsOption = EMA,
+    weights: Weights = EMA,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
 ) -> None:
     """Writes the EMA or the raw weights as one safetensors file, with the recipe in its header."""
-    one_of("--weights", weights, (EMA, RAW))
-    one_of("--precision", precision, ("bf16", "fp32"))
+    check_model(weights, precision, prefix="--")
     checkpoint = Checkpoint.open(path)
     check_outputs([output], checkpoint.path.iterdir())
     checkpoint.check_whole()

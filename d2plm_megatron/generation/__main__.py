@@ -8,9 +8,9 @@ import typer
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import run
 from d2plm_megatron.files import check_outputs
-from d2plm_megatron.inference.options import CheckpointPath, Pipeline, Precision, Tensor, Weights, opened
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.runs.options import CheckpointPath, Pipeline, Precision, Tensor, Weights, opened
 from d2plm_megatron.runs.tensor_index import EMA
 
 MOST = 10**9

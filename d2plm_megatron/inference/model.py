@@ -14,7 +14,6 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import Parallel, at_least, between
 from d2plm_megatron.data.sequences import TOKENS_PER_PACK, PackedSequences, Sequences, pack_sequences
 from d2plm_megatron.inference import encoders, readouts
-from d2plm_megatron.inference.options import check_model
 from d2plm_megatron.inference.perplexity import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.model.encoder import Encoder
@@ -24,6 +23,7 @@ from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.metrics import perplexity
+from d2plm_megatron.runs.options import check_model
 from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.sampling.config import Samples, SamplingConfig
 from d2plm_megatron.sampling.sampler import Sampler

@@ -25,6 +25,9 @@ RECIPE = "recipe.yaml"
 STATE = "state.json"
 """Holds the others' checksums, and its own."""
 
+FREE = ("backend", "init_std")
+"""Keys of the model that decide nothing about trained weights."""
+
 _PROGRESS = {
     **dict.fromkeys(("step", "num_updates", "skipped_in_a_row", "num_proteins", "num_tokens"), int),
     "validations_since_best": int,
@@ -102,7 +105,7 @@ class Checkpoint:
         """Raises ValueError, naming the first difference, unless a recipe's model is the one that was saved."""
         for name, saved in vars(self.recipe.model).items():
             wanted = getattr(recipe.model, name)
-            if wanted != saved and name not in ("backend", "init_std"):
+            if wanted != saved and name not in FREE:
                 raise ValueError(
                     f"{self.path}: saved with model.{name}={saved}, but the recipe says {wanted}; "
                     f"choose another name=, or give model.{name}={saved}"

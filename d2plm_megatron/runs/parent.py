@@ -5,11 +5,8 @@ from typing import Any
 
 from d2plm_megatron.config import Model, Recipe
 from d2plm_megatron.runs import tensor_index
-from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.checkpoint import FREE, Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
-
-FREE = ("backend", "init_std")
-"""Keys of the model that decide nothing about trained weights."""
 
 
 def check_another(recipe: Recipe, folder: RunFolder) -> None:
