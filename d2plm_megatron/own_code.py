@@ -42,11 +42,8 @@ def _run(path: Path) -> ModuleType:
         raise ValueError(f"{VARIABLE}={path}: there is no such Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     watch(path)
-    try:
-        with beside(path):
-            spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    with beside(path):
+        spec.loader.exec_module(module)
     return module
 
 
@@ -66,12 +63,19 @@ def told(error: BaseException) -> str | None:
 
     A ValueError that a check of options raises, in __post_init__, tells all by itself: it is the value that is wrong.
     """
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() in _files]
     if not frames or (isinstance(error, ValueError) and frames[-1].name == "__post_init__"):
         return None
-    text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    text = words(error)
     where = f"{frames[-1].filename}, line {frames[-1].lineno}"
     return text if text.startswith(f"{frames[-1].filename}, line ") else f"{where}: {text}"
+
+
+def words(error: BaseException) -> str:
+    """What is wrong; of what nobody meant to be read, with its kind."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _is_the_script(file: Path) -> bool:

@@ -4,7 +4,6 @@ import difflib
 import inspect
 import linecache
 import runpy
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,16 +102,13 @@ def _is_same(path: Path, other: Path) -> bool:
 @contextmanager
 def _told_with_line(path: str) -> Iterator[None]:
     """Names the file, and the last line in it that was reached, in what is raised."""
+    own_code.watch(Path(path))
     try:
         yield
     except RecipeError:
         raise
-    except SyntaxError as error:
-        raise RecipeError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise RecipeError(f"{path}, line {lines[-1]}: {what}" if lines else what) from error
+        raise RecipeError(own_code.told(error) or own_code.words(error)) from error
 
 
 def _line_of(text: str, call: inspect.Traceback) -> int:
