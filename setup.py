@@ -1,8 +1,8 @@
-"""Where the packages lie: recipes and data tools stand beside the package in a checkout, and inside it in a wheel."""
+"""Where the packages lie: recipes, data tools and launchers beside the package in a checkout, inside it in a wheel."""
 
 from setuptools import find_packages, setup
 
-INSIDE = ("recipes", "data_tools")
+INSIDE = ("recipes", "data_tools", "launchers")
 
 beside = find_packages(include=[pattern for name in INSIDE for pattern in (name, f"{name}.*")])
 setup(

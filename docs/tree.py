@@ -14,6 +14,7 @@ ROOMS = {
     "recipes": "WHICH run: a file each\nNew here: a run, a variant of one.",
     "d2plm_megatron": "HOW: the package",
     "data_tools": "BEFORE training: no GPU, no torch\nNew here: a command that makes data.",
+    "launchers": "WHERE it runs: here, on Slurm, in containers\nNew here: a kind of cluster, a task, a plugin.",
     "verification": "Each proves a claim by trying it\nNew here: a claim, a layout (layouts.py).",
     "benchmarks": "Each prints a table, measured in one run\nNew here: what others do, to be compared with.",
 }

@@ -15,7 +15,7 @@ from d2plm_megatron.config.recipe_files import build, load, shipped
 from d2plm_megatron.config.sizing import num_parameters
 from tests.pages import PAGES, ROOT
 
-FOLDERS = ("recipes", "d2plm_megatron", "data_tools", "verification", "benchmarks", "tests", "docs", ".ci")
+FOLDERS = ("recipes", "d2plm_megatron", "data_tools", "launchers", "verification", "benchmarks", "tests", "docs", ".ci")
 KEYS = {key for objective in OBJECTIVES.values() for key in keys_of(Recipe(objective=objective()))}
 PARTS = {key.partition(".")[0] for key in KEYS if "." in key}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
