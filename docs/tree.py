@@ -20,6 +20,7 @@ ROOMS = {
 }
 OTHER_KINDS = {
     "page.html": "The template of the report",
+    "overlay.html": "The template of d2plm metrics plot",
     "ancestors.fasta": "Thirteen well-known proteins, the ancestors of the simulated families",
 }
 WIDTH = 31

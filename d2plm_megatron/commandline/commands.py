@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "evaluation.__main__",
     "generate": "generation.__main__",
     "report": "report.__main__",
+    "metrics plot": "runs.__main__:plot",
     "checkpoint inspect": "checkpoint.__main__:inspect",
     "checkpoint verify": "checkpoint.__main__:verify",
     "checkpoint strip": "checkpoint.__main__:strip",
