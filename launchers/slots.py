@@ -19,7 +19,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def take(folder: Path, number: int) -> tuple[int, IO[str]]:
-    """Waits for one of so many slots. Returns which it is, counted from 0, and its file: whoever has that open holds it."""
+    """Waits for one of so many slots; returns which it is, counted from 0, and its file, by which it is held."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [(folder / f"slot-{slot}").open("a") for slot in range(number)]
     while True:

@@ -24,8 +24,6 @@ while events.read_text().count("begin") < others:
 tell("end")
 sys.exit(code)
 """
-
-
 """Tells when it begins and ends, and waits between until so many have begun."""
 
 
