@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nemo_run as run
-from nemo_run.config import get_nemorun_home
+from nemo_run.config import RUNDIR_NAME, get_nemorun_home
 
 from . import scripts
 from .cluster import Cluster
@@ -69,6 +69,16 @@ def _slurm(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.
         additional_parameters={"kill_on_invalid_dep": "yes", **cluster.sbatch},
         poll_estimated_start_time=False,
     )
+
+
+def check_replaced(task: Task, cluster: Cluster) -> None:
+    """Raises ValueError for a path that nemo_run would change: it puts a folder in place of every /nemo_run."""
+    if cluster.executor == "slurm" and cluster.image(task.name) is None:
+        for text in (*task.command, cluster.setup, experiments_folder(cluster), str(Path.cwd())):
+            if f"/{RUNDIR_NAME}" in text:
+                raise ValueError(
+                    f"{text}: nemo_run puts a folder of its own in place of /{RUNDIR_NAME}; use another path"
+                )
 
 
 def experiments_folder(cluster: Cluster) -> str:
