@@ -36,7 +36,7 @@ class Run:
 
     def __init__(self, wandb: Any, recipe: Recipe, folder: Path) -> None:
         track = recipe.track
-        if not track.offline and wandb.api.api_key is None:  # else it would ask for one, and wait
+        if not (track.offline or wandb.login(prompt=False, verify=False)):  # else it would ask for a key, and wait
             raise ConnectionError(f"no API key: set {_KEY}, or run `wandb login` once")
         self._wandb = wandb
         options = {"init_timeout": PATIENCE_S, "silent": True, "console": "off", "disable_git": True}

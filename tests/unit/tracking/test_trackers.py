@@ -110,6 +110,7 @@ def test_id_is_that_of_the_folder_and_a_damaged_one_is_drawn_anew(tmp_path: Path
 def test_what_is_asked_of_weights_and_biases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setattr(wandb, "login", lambda prompt, verify: True)
     monkeypatch.setattr(wandb, "init", lambda **options: asked.update(options) or Broken("log", fail))
     track = Track(wandb=True, project="p", entity="e", group="g", tags="a b", offline=False)
     for _ in range(2):
@@ -135,6 +136,7 @@ def test_key_is_in_no_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     def refuse(**options: Any) -> None:
         raise ValueError(f"401: {KEY} is not known")
 
+    monkeypatch.setattr(wandb, "login", lambda prompt, verify: True)
     monkeypatch.setattr(wandb, "init", refuse)
     said: list[str] = []
     [found] = begin_trackers(Recipe(track=Track(wandb=True, offline=False)), tmp_path, 0, said.append)
@@ -143,7 +145,7 @@ def test_key_is_in_no_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def test_online_without_a_key_asks_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(type(wandb.api), "api_key", None)
+    monkeypatch.setattr(wandb, "login", lambda prompt, verify: prompt)  # as where there is no key
     said: list[str] = []
     [found] = begin_trackers(Recipe(track=Track(wandb=True, offline=False)), tmp_path, 0, said.append)
     found.finish()
