@@ -19,7 +19,7 @@ LONGEST_NAME = 200
 class Recipe:
     """A run, whole."""
 
-    name: str = option("run", "of the run and its folder")
+    name: str = option("run", "of the run and its folder: auto, or a template such as {recipe}-{optimizer.lr}")
     output: str = option("runs", "folder of all runs; this one is OUTPUT/NAME")
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)

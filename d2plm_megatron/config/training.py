@@ -149,11 +149,15 @@ class Parallel:
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """Weights & Biases, beside metrics.jsonl, which is always written."""
+    """Weights & Biases and TensorBoard, beside metrics.jsonl, which is always written."""
 
     wandb: bool = option(False, "log to Weights & Biases (pip install 'd2plm-megatron[track]')")
-    project: str = option("d2plm", "its project")
-    offline: bool = option(True, "write to disk only; upload later with `wandb sync`")
+    project: str = option("d2plm", "of Weights & Biases")
+    entity: str | None = option(None, "of Weights & Biases: a team or a user (default: the user's own)")
+    group: str | None = option(None, "of Weights & Biases: runs that belong together")
+    tags: str | None = option(None, "of Weights & Biases, with spaces between them")
+    offline: bool = option(True, "Weights & Biases on the disk only; upload later with `wandb sync`")
+    tensorboard: bool = option(False, "write event files for TensorBoard (pip install 'd2plm-megatron[track]')")
 
     def __post_init__(self) -> None:
         check_options(self, "track.")
