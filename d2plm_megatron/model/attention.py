@@ -68,7 +68,7 @@ class PackedAttention(torch.nn.Module):
         """Query, key and value are [T, 1, heads, d]; returns [T, 1, heads * d]."""
         query, key = query.squeeze(1), key.squeeze(1)
         value = value.squeeze(1).contiguous()  # a view would keep the projections of queries and keys alive with it
-        if varlen is not None and _flash_takes(query):
+        if varlen is not None and flash_takes(query):
             bounds, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
             attended = varlen.varlen_attn(query, key, value, bounds, bounds, longest, longest)
             assert isinstance(attended, Tensor)  # and not a pair, as without asking for the sums of the softmax
@@ -77,7 +77,7 @@ class PackedAttention(torch.nn.Module):
         return attended.reshape(attended.shape[0], 1, -1)
 
 
-def _flash_takes(query: Tensor) -> bool:
+def flash_takes(query: Tensor) -> bool:
     """Whether the kernel is made for this device, precision and size of a head."""
     head_size = query.shape[-1]
     return query.is_cuda and query.dtype != torch.float32 and head_size % 8 == 0 and head_size <= 256

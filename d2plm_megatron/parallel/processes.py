@@ -106,7 +106,7 @@ def process_group(timeout_s: int = Parallel.timeout_s) -> Iterator[torch.device]
     Raises ConnectionError when another process ends, or does not answer within the timeout.
     """
     with warnings.catch_warnings(), megatron_on_cpu():
-        _silence_megatron()
+        silence_megatron()
         device = _device()
         backend = "nccl" if device.type == "cuda" else "gloo"
         store, rank, size = _meet(timeout_s)
@@ -189,7 +189,7 @@ def model_parallel(parallel: Parallel, device: torch.device) -> Iterator[Process
         parallel_state.destroy_model_parallel()
 
 
-def _silence_megatron() -> None:
+def silence_megatron() -> None:
     """Leaves out what Megatron does that torch will once no longer allow, and what it says to its own developers."""
     logging.getLogger("megatron").setLevel(logging.ERROR)
     for module in (r"megatron\.", r"torch\.distributed\."):

@@ -32,7 +32,7 @@ from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.training import master_weights
 from d2plm_megatron.training.ema import ExponentialMovingAverage
 from d2plm_megatron.training.frozen import freeze
-from d2plm_megatron.training.stored_weights import StoredWeights
+from d2plm_megatron.training.stored_weights import Weights
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,13 @@ class Engine:
         ema: their exponential moving average.
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes, stored: StoredWeights | None = None) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, stored: Weights | None = None) -> None:
         self.recipe, self.processes = recipe, processes
         backend_name = backend.choose(recipe.model.backend, recipe.train.precision)
         config = transformer_config(recipe.model, recipe.parallel, recipe.train.precision, backend_name)
         self.encoder = Encoder(recipe.model, config, backend_name).to(processes.device)
-        weights.initialise(self.encoder, recipe.model, recipe.train.seed)
+        if stored is None:
+            weights.initialise(self.encoder, recipe.model, recipe.train.seed)
         slices = slices_by_parameter(self.encoder)
         self.frozen = freeze(self.encoder, slices, trained(recipe.model, recipe.train.trainable), stored)
         sharding = recipe.parallel.sharding if processes.data_size > 1 else "none"  # alone there is nothing to share

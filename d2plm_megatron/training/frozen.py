@@ -8,7 +8,7 @@ from torch import Tensor
 
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.model.sharding import TensorSlice
-from d2plm_megatron.training.stored_weights import StoredWeights
+from d2plm_megatron.training.stored_weights import Weights
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def freeze(
     encoder: Encoder,
     slices_by_name: dict[str, list[TensorSlice]],
     trained: Collection[str],
-    stored: StoredWeights | None,
+    stored: Weights | None,
 ) -> FrozenWeights:
     """Sets what does not train, and lets Megatron know by `requires_grad`: to be called before it wraps the encoder.
 

@@ -2,9 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.model import backend, time_conditioning, weights
+
+
+class Weights(Protocol):
+    """Weights that an encoder begins with."""
+
+    def fill(self, sliced: tensors.Sliced) -> None:
+        """Sets the given slices in place."""
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,28 @@ FRAGILE = [
     Fragile(
         "torch.Tensor", "register_post_accumulate_grad_hook", "FSDP hooks frozen parameters, too: theirs does nothing"
     ),
+    Fragile(
+        f"{FSDP}.mcore_fsdp_adapter.FullyShardedDataParallel", "_init_dist_index", "rehearsal: its ranks are numbers"
+    ),
+    Fragile("torch._subclasses.fake_tensor", "FakeTensor", "rehearsal: tensors without data"),
+    Fragile("torch._subclasses.fake_tensor", "FakeTensorMode", "rehearsal: makes them"),
+    Fragile("torch._subclasses.fake_tensor", "unset_fake_temporarily", "rehearsal: does not make them"),
+    Fragile("torch.testing._internal.distributed.fake_pg", "FakeStore", "rehearsal: processes that are not there"),
+    Fragile("torch", "_C", "rehearsal: the way to the next"),
+    Fragile("torch._C", "_distributed_c10d", "rehearsal: the way to FakeWork"),
+    Fragile("torch._C._distributed_c10d", "FakeWork", "rehearsal: a collective that is finished"),
+    Fragile("torch.utils", "_python_dispatch", "rehearsal: to see every operation"),
+    Fragile("torch.utils._python_dispatch", "TorchDispatchMode", "rehearsal: to see every operation"),
+    Fragile("torch.utils", "_pytree", "rehearsal: the tensors of an operation"),
+    Fragile("torch.utils.flop_counter", "flop_registry", "rehearsal: how many operations are in one"),
+    Fragile("torch.UntypedStorage", "_cdata", "rehearsal: tells storages apart"),
+    Fragile("torch._ops.OpOverload", "_overloadpacket", "rehearsal: the name of an operation"),
+    Fragile("torch._ops.OpOverload", "_schema", "rehearsal: whether a collective returns its outputs"),
+    Fragile("torch.ScriptObject", "_type", "rehearsal: which argument of a collective is its group"),
+    Fragile("torch.ops.aten", "_local_scalar_dense", "rehearsal: a number is read from a tensor"),
     Fragile("torch", "_foreach_norm", "the norms of all gradients in few kernels"),
     Fragile("torch", "_foreach_mul_", "clipping in few kernels"),
     Fragile("torch", "_foreach_lerp_", "the EMA in few kernels"),
 ]
-"""By the file that uses it: optimizers, modules, cuda_on_cpu, torch_internals. `main_param` and the like are marks that
-Megatron hangs on parameters: there `owner` is who hangs them."""
+"""By the file that uses it: optimizers, modules, cuda_on_cpu, torch_internals, watched, without_data. `main_param` and
+the like are marks that Megatron hangs on parameters: there `owner` is who hangs them."""

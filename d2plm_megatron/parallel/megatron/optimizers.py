@@ -101,6 +101,30 @@ def num_buckets(wrapped: Wrapped) -> int:
     return len(wrapped.bucket_groups) if isinstance(wrapped, DistributedDataParallel) else 0
 
 
+def kept_weights(wrapped: Wrapped) -> list[Tensor]:
+    """What a rank keeps of the weights that the encoder computes with: under FSDP its shards alone."""
+    if isinstance(wrapped, FullyShardedDataParallel):
+        groups = wrapped.param_and_grad_buffer.parameter_groups
+        return [group.model_weight_buffer.data for group in groups]
+    return [parameter.data for parameter in wrapped.parameters()]
+
+
+def kept_gradients(wrapped: Wrapped) -> list[Tensor]:
+    """Where the gradients of all passes of a step are added up, in fp32."""
+    if isinstance(wrapped, FullyShardedDataParallel):
+        groups = wrapped.param_and_grad_buffer.parameter_groups
+        return [group.main_grad_buffer.data for group in groups if group.main_grad_buffer]
+    return [buffer.grad_data for buffer in wrapped.buffers]
+
+
+def moments(part: MegatronOptimizer) -> list[Tensor]:
+    """All that torch's optimizer keeps beside the weights that it steps."""
+    if part.optimizer is None:  # of a stage that has nothing to train
+        return []
+    values = [value for state in part.optimizer.state.values() for value in state.values()]
+    return [to_local_if_dtensor(value) for value in values if isinstance(value, Tensor)]
+
+
 def _mark(parameter: Tensor, name: str) -> Any:
     """What Megatron has hung on a parameter."""
     assert hasattr(parameter, name), f"Megatron-core {__version__} gives parameters no {name}; see fragile.py"

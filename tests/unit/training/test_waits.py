@@ -110,7 +110,7 @@ def on_a_gpu(parallel: Parallel) -> Iterator[tuple[Processes, Traffic]]:
 
     with (
         patch.object(cuda_on_cpu, "CPU", GPU),
-        patch.object(attention, "_flash_takes", lambda query: query.dtype != torch.float32),
+        patch.object(attention, "flash_takes", lambda query: query.dtype != torch.float32),
         patch.object(dist, "all_gather_object", gather),
         patch.object(dist, "new_group", lambda *args, **kwargs: new_group(*args, **{**kwargs, "backend": "fake"})),
         cuda_on_cpu.megatron_on_cpu(),
