@@ -27,6 +27,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import machine
+from benchmarks.peak import peak_flops
 from benchmarks.random_proteins import write_simulated
 from d2plm_megatron.config import Data, Recipe, Train
 from d2plm_megatron.config.overrides import resolve
@@ -40,7 +41,6 @@ from d2plm_megatron.parallel.launched import check_batch
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
-from d2plm_megatron.training.throughput import peak_flops
 
 BASE = Recipe(name="profile", data=Data(tokens_per_pack=16_384), train=Train(global_batch_tokens=65_536))
 WARM_UP = 3

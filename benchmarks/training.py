@@ -37,13 +37,13 @@ from rich.table import Table
 from benchmarks.baselines import BASELINES, Job
 from benchmarks.interleaved import Figures, Timing, alternate
 from benchmarks.machine import machine
+from benchmarks.peak import peak_flops
 from benchmarks.random_proteins import write_simulated
 from d2plm_megatron.config import MODEL_SIZES, Parallel, one_of
 from d2plm_megatron.config.sizing import training_flops
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.model.encoder import DTYPES
 from d2plm_megatron.parallel.processes import parallel_context
-from d2plm_megatron.training.throughput import peak_flops
 
 SIZES = tuple(name for name in MODEL_SIZES if name.startswith("esm2_"))
 REFERENCE = "Hugging Face, padded"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from d2plm_megatron.config import Recipe, at_least, between
+from d2plm_megatron.config.fitting import LARGEST_GPU_GIB, MARGIN, check_fits, fits
 from d2plm_megatron.config.parameters import ALL
 from d2plm_megatron.config.sizing import GIB, Memory, memory, num_parameters, num_trained, training_flops
 from d2plm_megatron.console import counted, show
@@ -18,20 +19,6 @@ from d2plm_megatron.runs.parent import check_parent
 
 TYPICAL_LENGTH = 300
 """Tokens of a protein where there are no data to ask: about UniRef50's mean."""
-
-MARGIN = 0.1
-"""Share of a GPU's memory that is left to what `sizing.memory` does not count."""
-
-LARGEST_GPU_GIB = 10_000.0
-
-ADVICE = (
-    ("activations", "data.tokens_per_pack={half_pack}, or parallel.tensor={twice}"),
-    ("optimizer", "parallel.sharding=optimizer with more GPUs, or parallel.sharding=parameters"),
-    ("gradients", "parallel.sharding=parameters, or parallel.tensor={twice}"),
-    ("weights", "parallel.sharding=parameters, or parallel.tensor={twice}"),
-    ("ema", "parallel.sharding=optimizer with more GPUs"),
-)
-"""What to change, by what takes most of the memory."""
 
 
 def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | None) -> None:
@@ -59,7 +46,8 @@ def print_plan(recipe: Recipe, num_processes: int | None, gpu_memory: float | No
     gpu_memory = gpu_memory or _gpu_memory_here()
     table.add_row("memory per GPU, about", _judged(needed, gpu_memory))
     show(table, width=100)
-    _check_memory(recipe, needed, gpu_memory)
+    if gpu_memory is not None:
+        check_fits(recipe, needed.total, vars(needed), gpu_memory)
 
 
 def opening(recipe: Recipe, num_proteins: int, num_processes: int) -> str:
@@ -141,24 +129,9 @@ def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _judged(needed: Memory, gpu_memory: float | None) -> str:
     if gpu_memory is None:
         return f"{needed.total / GIB:.1f} GiB"
-    verdict = "fits" if _fits(needed, gpu_memory) else "too much"
+    verdict = "fits" if fits(needed.total, gpu_memory) else "too much"
     return (
         f"{verdict}: {needed.total / GIB:.0f} of {gpu_memory:.0f} GiB (up to {(1 - MARGIN) * gpu_memory:.0f} would fit)"
-    )
-
-
-def _fits(needed: Memory, gpu_memory: float) -> bool:
-    return needed.total / GIB <= (1 - MARGIN) * gpu_memory
-
-
-def _check_memory(recipe: Recipe, needed: Memory, gpu_memory: float | None) -> None:
-    if gpu_memory is None or _fits(needed, gpu_memory):
-        return
-    name, advice = max(ADVICE, key=lambda item: getattr(needed, item[0]))
-    changes = advice.format(half_pack=recipe.data.tokens_per_pack // 2, twice=2 * recipe.parallel.tensor)
-    raise ValueError(
-        f"{needed.total / GIB:.0f} GiB per GPU are needed and there are {gpu_memory:.0f}, of which {MARGIN:.0%} are "
-        f"left to kernels and NCCL; most of it is {name}: set {changes}"
     )
 
 

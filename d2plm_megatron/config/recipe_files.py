@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from d2plm_megatron import own_code
-from d2plm_megatron.config.overrides import resolve
+from d2plm_megatron.config.overrides import from_yaml, resolve
 from d2plm_megatron.config.recipe import Recipe
+
+NONE_GIVEN = "give a recipe's name (d2plm recipes lists them), a recipe's Python file, or --from recipe.yaml"
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -40,6 +42,22 @@ def vary(parent: str, *changes: str, name: str) -> Recipe:
     except (ValueError, OSError) as error:
         at_fault = [change for change in changes if str(error).startswith(change.partition("=")[0])] or [parent]
         raise RecipeError(f"{caller.filename}, line {_line_of(at_fault[0], caller)}: {error}") from error
+
+
+def chosen(words: Sequence[str], saved: Path | None) -> tuple[Recipe | None, list[str]]:
+    """What the words of a command line ask for: (the recipe, where one is named; the changes to it).
+
+    Args:
+        words: a recipe's name or Python file, and changes as key=value.
+        saved: recipe.yaml, or the folder of a run that has one, to take the recipe from instead.
+    """
+    names = [word for word in words if "=" not in word or Path(word).is_file()]
+    changes = [word for word in words if word not in names]
+    if len(names) > (saved is None):
+        raise ValueError(f"{names[-1]}: the recipe is {saved or names[0]} already; changes are written as key=value")
+    if saved is not None:
+        return from_yaml(saved / "recipe.yaml" if saved.is_dir() else saved), changes
+    return (build(load(_file_of(names[0]))) if names else None), changes
 
 
 def build(recipe: Callable[[], Recipe]) -> Recipe:
@@ -89,6 +107,12 @@ def find(name: str, asking: Path | None = None) -> Path:
 def shipped() -> Sequence[Path]:
     """The recipes that come with the package: inside it where it was installed, beside it in a checkout."""
     return _recipes_in(_PACKAGE / "recipes") or _recipes_in(_PACKAGE.parent / "recipes")
+
+
+def _file_of(name: str) -> Path:
+    if Path(name).suffix in (".yaml", ".yml"):
+        raise ValueError(f"{name}: is a saved recipe; write --from {name}")
+    return find(name)
 
 
 def _recipes_in(folder: Path) -> list[Path]:

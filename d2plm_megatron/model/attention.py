@@ -66,7 +66,8 @@ class PackedAttention(torch.nn.Module):
         packed_seq_params: PackedProteins,
     ) -> Tensor:
         """Query, key and value are [T, 1, heads, d]; returns [T, 1, heads * d]."""
-        query, key, value = query.squeeze(1), key.squeeze(1), value.squeeze(1)
+        query, key = query.squeeze(1), key.squeeze(1)
+        value = value.squeeze(1).contiguous()  # a view would keep the projections of queries and keys alive with it
         if varlen is not None and flash_takes(query):
             bounds, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
             attended = varlen.varlen_attn(query, key, value, bounds, bounds, longest, longest)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from d2plm_megatron.config import Model
+from d2plm_megatron.model.activation import swiglu
 from d2plm_megatron.model.attention import PackedAttention
 from d2plm_megatron.model.time_conditioning import ConditionedLayer
 from d2plm_megatron.parallel.megatron import (
@@ -105,7 +106,7 @@ def _torch_layer(model: Model) -> ModuleSpec:
         attention=SelfAttentionSubmodules(
             linear_qkv=ColumnParallelLinear, core_attention=PackedAttention, linear_proj=RowParallelLinear
         ),
-        mlp=MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear),
+        mlp=MLPSubmodules(linear_fc1=ColumnParallelLinear, activation_func=swiglu, linear_fc2=RowParallelLinear),
         names={} if model.time_conditioning else FUSED_NORMS,
     )
 

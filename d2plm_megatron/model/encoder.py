@@ -54,6 +54,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, backend
         apply_rope_fusion=fused,
         # Megatron's fused GELU is the tanh approximation, which is not ESM-2's.
         bias_activation_fusion=fused and model.activation == "swiglu",
+        use_te_activation_func=not fused and model.activation == "swiglu",  # the spec's own, whosever it is
         bias_dropout_fusion=False,
         masked_softmax_fusion=False,
         persist_layer_norm=False,

@@ -41,12 +41,13 @@ class Reporter:
         values = {**values, "perplexity": metrics.perplexity(values["nll"])}
         self._write("train", step, values)
         left = timedelta(seconds=round((self.recipe.train.max_steps - step) * values["seconds_per_step"]))
+        mfu = f", MFU {values['mfu']:.1%}" if "mfu" in values else ""
         skipped = f" | {values['skipped_steps']:.0f} steps skipped" if values["skipped_steps"] else ""
         print(
             f"step {step:,}/{self.recipe.train.max_steps:,} | loss {values['loss']:.4f} | "
             f"perplexity {values['perplexity']:.2f} | lr {values['lr']:.2e} | "
             f"grad {values['gradient_norm']:.3f} | {values['tokens_per_second']:,.0f} tokens/s | "
-            f"packed {values['packing_efficiency']:.1%} | {values['tflops']:.3g} TFLOP/s, MFU {values['mfu']:.1%} | "
+            f"packed {values['packing_efficiency']:.1%} | {values['tflops']:.3g} TFLOP/s{mfu} | "
             f"{left} left{skipped}",
             flush=True,
         )

@@ -9,44 +9,22 @@ import torch
 import torch.distributed as dist
 
 from d2plm_megatron.config import Model
+from d2plm_megatron.config.hardware import of_device
 from d2plm_megatron.config.sizing import training_flops
 from d2plm_megatron.data.loader import GlobalBatch
 from d2plm_megatron.training.step import LocalSums, averages
 
-PEAK_TFLOPS = {
-    "B200": 2250.0,
-    "H200": 989.0,
-    "H100": 989.0,
-    "A100": 312.0,
-    "L40S": 362.0,
-    "A6000": 155.0,
-    "RTX 4090": 165.0,
-}
-"""Dense bf16 matrix operations per second, by vendor's data sheets. Other devices are measured."""
 
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
+    """Operations per second of all processes, at best, by the vendor's figures; None for a device that has none.
 
-def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of all processes, at best: for bf16 on a known GPU by its data sheet, else measured."""
-    if device.type == "cuda" and dtype == torch.bfloat16:
-        name = torch.cuda.get_device_name(device)
-        known = [peak for part, peak in PEAK_TFLOPS.items() if part in name]
-        if known:
-            return known[0] * 1e12 * dist.get_world_size()
-    measured = torch.tensor(_measured_flops(device, dtype), dtype=torch.float64, device=device)
-    dist.all_reduce(measured)
-    return float(measured)
-
-
-def _measured_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """The best of some matrix products."""
-    size = 8192 if device.type == "cuda" else 1024
-    left, right = torch.randn(2, size, size, device=device).to(dtype)
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        (left @ right).sum().item()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    On a CPU, or where matrix products of fp32 are left to TF32, there is no figure that a share could be of.
+    """
+    kind = of_device(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    if kind is None or (dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32):
+        return None
+    precision = "bf16" if dtype == torch.bfloat16 else "fp32"
+    return kind.tflops(precision) * 1e12 * dist.get_world_size()
 
 
 @dataclass
@@ -55,12 +33,12 @@ class Throughput:
 
     Args:
         model: whose operations are counted.
-        peak: operations per second of all processes.
+        peak: operations per second of all processes, at best; None where there is no figure.
         tokens_per_batch: with padding.
     """
 
     model: Model
-    peak: float
+    peak: float | None
     tokens_per_batch: int
 
     def __post_init__(self) -> None:
@@ -80,7 +58,7 @@ class Throughput:
     def report(self) -> dict[str, float]:
         """Averages and rates since the last report. All ranks take part.
 
-        Residues and end tokens count as tokens, padding does not.
+        Residues and end tokens count as tokens, padding does not. The share of the peak, mfu, is there if the peak is.
         """
         sums = reduce(add, self._sums).over_ranks()
         elapsed = time.perf_counter() - self._started
@@ -90,8 +68,9 @@ class Throughput:
             "tokens_per_second": self._num_tokens / elapsed,
             "packing_efficiency": self._num_tokens / (self._num_batches * self.tokens_per_batch),
             "tflops": self._flops / elapsed / 1e12,
-            "mfu": self._flops / elapsed / self.peak,
         }
+        if self.peak is not None:
+            values["mfu"] = self._flops / elapsed / self.peak
         self._restart()
         return values
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from d2plm_megatron.commandline.dry_run import MARGIN, check_batch, print_plan
+from d2plm_megatron.commandline.dry_run import check_batch, print_plan
 from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import Parallel, Recipe
+from d2plm_megatron.config.fitting import MARGIN
 from d2plm_megatron.config.overrides import keys_of, resolve
 from d2plm_megatron.config.sizing import GIB, memory
 from d2plm_megatron.parallel.launched import check_layout

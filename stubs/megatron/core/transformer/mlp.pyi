@@ -1,10 +1,13 @@
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 @dataclass(kw_only=True)
 class MLPSubmodules:
     linear_fc1: type = ...
+    activation_func: Callable[[Tensor], Tensor] | None = ...
     linear_fc2: type = ...
 
 class MLP(torch.nn.Module): ...
