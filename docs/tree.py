@@ -21,6 +21,7 @@ ROOMS = {
 OTHER_KINDS = {
     "page.html": "The template of the report",
     "ancestors.fasta": "Thirteen well-known proteins, the ancestors of the simulated families",
+    "ngc.sh": "Runs a command in the container image on the GPUs of this machine",
 }
 WIDTH = 31
 
