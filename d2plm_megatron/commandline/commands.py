@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "commandline.train",
     "evaluate": "evaluation.__main__",
     "generate": "generation.__main__",
+    "launch": "launchers.__main__",
     "report": "report.__main__",
     "checkpoint inspect": "checkpoint.__main__:inspect",
     "checkpoint verify": "checkpoint.__main__:verify",

@@ -1,0 +1,89 @@
+"""d2plm launch RECIPE --cluster FILE key=value ..., which is also python -m launchers."""
+
+from typing import Annotated
+
+import typer
+
+from d2plm_megatron.config.checks import one_of
+from d2plm_megatron.console import run
+
+from . import checks, cluster, rehearsed
+from .cluster import LAUNCHERS
+from .plan import Request, plan
+from .tasks import Resources
+
+Nodes = Annotated[int, typer.Option(min=1, max=100_000, help="to train on")]
+Gpus = Annotated[int | None, typer.Option("--gpus-per-node", min=0, max=1_000, help="default of the cluster")]
+Time = Annotated[
+    str | None, typer.Option(help="limit of each task, as Slurm writes it: 4:00:00, 1-12; default of the cluster")
+]
+Prepare = Annotated[str | None, typer.Option(help="raw proteins to prepare first, and train on", metavar="FASTA")]
+
+
+def main(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe's name, or its Python file")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="key=value", help="changes to the recipe", show_default=False)
+    ] = None,
+    where: Annotated[
+        str, typer.Option("--cluster", help="a cluster's YAML file, or the name of one that comes with the package")
+    ] = "local",
+    nodes: Nodes = 1,
+    gpus_per_node: Gpus = None,
+    time: Time = None,
+    account: Annotated[str | None, typer.Option(help="of Slurm; default of the cluster")] = None,
+    partition: Annotated[str | None, typer.Option(help="of Slurm; default of the cluster")] = None,
+    prepare: Prepare = None,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="measure what was trained, on data.validation")] = False,
+    generate: Annotated[bool, typer.Option("--generate", help="generate proteins with what was trained")] = False,
+    launcher: Annotated[str, typer.Option(help="what starts the processes on Slurm: srun or torchrun")] = "srun",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check all, print the scripts, and submit nothing")
+    ] = False,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal/--no-rehearsal", help="rehearse the first rank before anything is submitted")
+    ] = True,
+    wait: Annotated[bool, typer.Option("--wait", help="show the logs, and end when all tasks have ended")] = False,
+) -> None:
+    """Launches a recipe on a cluster, or here: trains it, and what comes before and after.
+
+    Exit codes: 0 when all was submitted, or with --wait has succeeded; 1 when a task failed; 2 for what a user can
+    mend; 75 when training here was interrupted and saved, so that the same command continues it.
+    """
+    one_of("--launcher", launcher, LAUNCHERS)
+    on = cluster.read(cluster.find(where))
+    gpus = on.gpus_per_node if gpus_per_node is None else gpus_per_node
+    processes = (gpus_per_node or on.processes_per_node or gpus) or 1
+    resources = Resources(
+        nodes=nodes,
+        gpus_per_node=gpus,
+        processes_per_node=processes,
+        time=time,
+        account=account,
+        partition=partition,
+    )
+    request = Request(
+        recipe=recipe,
+        overrides=overrides or [],
+        resources=resources,
+        prepare=prepare,
+        evaluate=evaluate,
+        generate=generate,
+    )
+    name, tasks = request.resolved().name, plan(request, on)
+    checks.check(on, tasks)
+    rehearsed.dry_run(request, on, shows=dry_run)
+    if rehearsal and not dry_run and gpus:
+        rehearsed.rehearse(request, on)
+    from .experiment import submit  # with nemo_run, which takes seconds
+
+    raise SystemExit(submit(_title(name), tasks, on, launcher=launcher, dry_run=dry_run, wait=wait))
+
+
+def _title(name: str) -> str:
+    """The name of a run, fit for folders and jobs."""
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
+
+
+if __name__ == "__main__":
+    run(main, program="python -m launchers")
