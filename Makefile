@@ -69,11 +69,15 @@ demo-folder:
 	@if [ -e "$$RUN" ] && [ ! -f "$$RUN/.demo" ] && [ "$$(ls -A "$$RUN")" ]; then \
 	    echo "error: RUN=$$RUN: holds what no demo made; name another folder" >&2; exit 2; fi
 
+SCRIPTS = .ci/run launchers/ngc.sh tests/gpu/bare_box.sh
+
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile.ngc
+	$(BIN)/shellcheck $(SCRIPTS)
 
 test: lint
 	$(BIN)/python -m pytest
