@@ -41,7 +41,7 @@ class Request:
 
 def plan(request: Request, cluster: Cluster) -> list[Task]:
     """The tasks, each after those that it needs. Raises ValueError for what is missing, or cannot be seen there."""
-    recipe, base = request.resolved(), _base(cluster)
+    recipe, base = request.resolved(), base_of(cluster)
     train_on, before = _data(request, recipe, cluster, base), []
     if request.prepare:
         one = replace(request.resources, nodes=1, gpus_per_node=0, processes_per_node=1)
@@ -119,7 +119,8 @@ def _seen(path: str, key: str, cluster: Cluster) -> str:
     return str(Path(path).absolute())
 
 
-def _base(cluster: Cluster) -> str:
+def base_of(cluster: Cluster) -> str:
+    """The folder from which the paths of what is written are seen."""
     return cluster.folder or str(Path.cwd())
 
 

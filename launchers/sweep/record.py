@@ -72,13 +72,14 @@ class Sweep:
         integrity.write_sealed(self.folder / NAME, values)
 
 
-def plan(named: str, recipe: Recipe, overrides: Sequence[str]) -> tuple[Sweep, list[Point]] | None:
+def plan(named: str, recipe: Recipe, overrides: Sequence[str], base: str = "") -> tuple[Sweep, list[Point]] | None:
     """The sweep that overrides ask for, and its points in their order; None where nothing is swept.
 
     Args:
         named: the recipe as the user named it.
         recipe: the recipe.
         overrides: as typed; name= and output= are those of the sweep's folder.
+        base: folder from which output= is seen.
 
     Raises ValueError for the first point that cannot be, with its name.
     """
@@ -86,9 +87,9 @@ def plan(named: str, recipe: Recipe, overrides: Sequence[str]) -> tuple[Sweep, l
     if expanded[0][0] == "":
         return None
     of_folder = [given for given in overrides if given.partition("=")[0] in NOT_SWEPT]
-    base = resolve(recipe, of_folder)
+    whole = resolve(recipe, of_folder)
     has_name = any(given.startswith("name=") for given in of_folder)
-    folder = Path(base.output) / (base.name if has_name else base.name + SUFFIX)
+    folder = Path(base, whole.output, whole.name if has_name else whole.name + SUFFIX)
     points = [_point(recipe, folder, name, changes, overrides) for name, changes in expanded]
     values = {point.name: point.values for point in points}
     return Sweep(folder=folder, recipe=named, overrides=(*overrides,), points=values), points
