@@ -77,9 +77,12 @@ class Slurm:
         self.run("scontrol", "update", f"JobId={job}", *(f"{key}={value}" for key, value in fields.items()))
 
     def starts_again(self, job: str, **fields: object) -> None:
-        """Waits until a job is back in the queue, changes it, and spares it the time that Slurm lets pass."""
+        """Waits until a job is back in the queue, changes it, and spares it most of the time that Slurm lets pass.
+
+        Nodes refuse what begins in the second in which they ended the attempt before it.
+        """
         assert self.wait(job, "PENDING") == "PENDING"
-        self.update(job, StartTime="now", **fields)
+        self.update(job, StartTime="now+3", **fields)
 
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:
