@@ -41,7 +41,7 @@ class Request:
 
 def plan(request: Request, cluster: Cluster) -> list[Task]:
     """The tasks, each after those that it needs. Raises ValueError for what is missing, or cannot be seen there."""
-    recipe, base = request.resolved(), _base(cluster)
+    recipe, base = request.resolved(), base_of(cluster)
     train_on, before = _data(request, recipe, cluster, base), []
     if request.prepare:
         one = replace(request.resources, nodes=1, gpus_per_node=0, processes_per_node=1)
@@ -56,7 +56,7 @@ def plan(request: Request, cluster: Cluster) -> list[Task]:
     ]
     named, ships = _recipe(request.recipe, cluster)
     train = tasks.train(named, changes, request.resources, after=[task.name for task in before], ships=ships)
-    run = f"{output}/{recipe.name}{'-smoke' if _is_smoke_run(request, recipe) else ''}"
+    run = f"{output}/{recipe.name}{'-smoke' if _is_smoke_run(request, recipe, cluster) else ''}"
     return [*before, train, *_afterwards(request, recipe, run, train_on.get("data.validation"))]
 
 
@@ -119,7 +119,8 @@ def _seen(path: str, key: str, cluster: Cluster) -> str:
     return str(Path(path).absolute())
 
 
-def _base(cluster: Cluster) -> str:
+def base_of(cluster: Cluster) -> str:
+    """The folder from which the paths of what is written are seen."""
     return cluster.folder or str(Path.cwd())
 
 
@@ -132,5 +133,7 @@ def _recipe(name: str, cluster: Cluster) -> tuple[str, str | None]:
     return (path.name, str(path)) if travels else (str(path), None)
 
 
-def _is_smoke_run(request: Request, recipe: Recipe) -> bool:
-    return request.resources.gpus_per_node == 0 and recipe.train.smoke_pack_tokens is not None
+def _is_smoke_run(request: Request, recipe: Recipe, cluster: Cluster) -> bool:
+    """Whether training will find no GPU; Slurm may give whole nodes, and not know what is in them."""
+    has_gpus = request.resources.gpus_per_node > 0 or (cluster.executor == "slurm" and cluster.gpu_memory is not None)
+    return not has_gpus and recipe.train.smoke_pack_tokens is not None
