@@ -73,7 +73,7 @@ def jobs_of(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
     """The number of each task's job, as the launcher has printed them."""
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("submitted "))
-    return dict(re.findall(r"(\w+) \((\d+)\)", line))
+    return dict(re.findall(r"(\S+) \((\d+)\)", line))
 
 
 def test_proteins_are_prepared_trained_on_evaluated_and_sampled(launch: Launch, folder: Path) -> None:
@@ -117,6 +117,17 @@ def test_an_interrupted_task_goes_on_and_a_cancelled_one_does_not(
     assert slurm.ended(job) == ["REQUEUED", "CANCELLED"]
     newest = RunFolder(metrics.parent).latest()
     assert newest is not None and newest.name > saved.name
+
+
+def test_of_a_sweep_two_points_train_at_a_time_and_all_are_shown(launch: Launch, folder: Path, slurm: Slurm) -> None:
+    swept = ("optimizer.lr=1e-3,2e-3", "train.seed=1,2", "name=swept", f"data.train={folder}/proteins")
+    done = launch("short.py", *swept, "--at-once=2", "--wait")
+    jobs = list(jobs_of(done).values())
+    times = [slurm.run("sacct", "-XnP", "--format=Start,End", f"--jobs={job}").split("|") for job in jobs]
+    assert len(times) == 4
+    assert all(sum(start < end and begin < stop for begin, end in times) <= 2 for start, stop in times)
+    table = done.stdout[done.stdout.rindex("swept") :]
+    assert all(table.count(text) >= 2 for text in ("0.001", "0.002")), done.stdout
 
 
 @pytest.mark.parametrize(
