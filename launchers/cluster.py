@@ -15,6 +15,8 @@ import yaml
 
 from d2plm_megatron.config.checks import nearest, one_of
 
+from .tasks import Resources
+
 SHIPPED = Path(__file__).parent / "clusters"
 EXECUTORS = ("local", "slurm", "docker", "skypilot")
 LAUNCHERS = ("srun", "torchrun")
@@ -116,6 +118,10 @@ class Cluster:
     def folder(self) -> str | None:
         """Folder for experiments, data and runs, as the cluster's nodes see it; None where none was named."""
         return self.ssh_tunnel.job_dir if self.ssh_tunnel else self.job_dir
+
+    def partition_of(self, needs: Resources) -> str | None:
+        """Where a task runs that needs this; None for Slurm's default."""
+        return needs.partition or (not needs.gpus_per_node and self.cpu_partition) or self.partition
 
     def image(self, task: str) -> str | None:
         """The container image of a task; None where it runs without one."""

@@ -47,7 +47,7 @@ def _local(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.
 
 def _slurm(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.SlurmExecutor:
     needs, image = task.resources, cluster.image(task.name)
-    partition = needs.partition or (not needs.gpus_per_node and cluster.cpu_partition) or cluster.partition
+    partition = cluster.partition_of(needs)
     limit = needs.time or cluster.timeouts.get(partition or "")
     folder = f"{experiments_folder(cluster)}/{experiment.rpartition('_')[0]}/{experiment}"
     return run.SlurmExecutor(

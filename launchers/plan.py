@@ -56,7 +56,7 @@ def plan(request: Request, cluster: Cluster) -> list[Task]:
     ]
     named, ships = _recipe(request.recipe, cluster)
     train = tasks.train(named, changes, request.resources, after=[task.name for task in before], ships=ships)
-    run = f"{output}/{recipe.name}{'-smoke' if _is_smoke_run(request, recipe) else ''}"
+    run = f"{output}/{recipe.name}{'-smoke' if _is_smoke_run(request, recipe, cluster) else ''}"
     return [*before, train, *_afterwards(request, recipe, run, train_on.get("data.validation"))]
 
 
@@ -132,5 +132,7 @@ def _recipe(name: str, cluster: Cluster) -> tuple[str, str | None]:
     return (path.name, str(path)) if travels else (str(path), None)
 
 
-def _is_smoke_run(request: Request, recipe: Recipe) -> bool:
-    return request.resources.gpus_per_node == 0 and recipe.train.smoke_pack_tokens is not None
+def _is_smoke_run(request: Request, recipe: Recipe, cluster: Cluster) -> bool:
+    """Whether training will find no GPU; Slurm may give whole nodes, and not know what is in them."""
+    has_gpus = request.resources.gpus_per_node > 0 or (cluster.executor == "slurm" and cluster.gpu_memory is not None)
+    return not has_gpus and recipe.train.smoke_pack_tokens is not None
