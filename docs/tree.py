@@ -21,6 +21,7 @@ ROOMS = {
 OTHER_KINDS = {
     "page.html": "The template of the report",
     "overlay.html": "The template of d2plm metrics plot",
+    "sweep.html": "The template of d2plm sweep show",
     "ancestors.fasta": "Thirteen well-known proteins, the ancestors of the simulated families",
 }
 WIDTH = 31

@@ -170,7 +170,7 @@ def _check_variables(cluster: Cluster) -> None:
 
 def _check_folders(cluster: Cluster, tasks: Sequence[Task]) -> None:
     """That what is mounted is there, and that the cluster's own folder can be written to."""
-    images = {cluster.image(task.name) for task in tasks} - {None}
+    images = {cluster.image(task.kind) for task in tasks} - {None}
     sources = [mount.split(":")[0] for mount in cluster.mounts] if images else []
     for path in (*sources, *(image for image in images if image and image.startswith("/"))):
         if shell.run(cluster, f"test -e {shlex.quote(path)}").returncode:

@@ -20,12 +20,12 @@ from .cluster import Cluster
 from .tasks import Task
 
 
-def script(task: Task, cluster: Cluster, launcher: str) -> run.Script:
-    """What nemo_run runs for a task."""
+def script(task: Task, cluster: Cluster, launcher: str, at_once: int | None) -> run.Script:
+    """What nemo_run runs for a task, of which `at_once` run at a time on this machine."""
     here = Path.cwd()
     if cluster.executor == "local":
-        return run.Script(inline=scripts.on_this_machine(task, cluster, here))
-    seen = cluster.executor == "slurm" and cluster.ssh_tunnel is None and cluster.image(task.name) is None
+        return run.Script(inline=scripts.on_this_machine(task, cluster, here, at_once))
+    seen = cluster.executor == "slurm" and cluster.ssh_tunnel is None and cluster.image(task.kind) is None
     return run.Script(inline=scripts.of_process(task, cluster, launcher, here if seen else None))
 
 
@@ -46,7 +46,7 @@ def _local(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.
 
 
 def _slurm(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.SlurmExecutor:
-    needs, image = task.resources, cluster.image(task.name)
+    needs, image = task.resources, cluster.image(task.kind)
     partition = cluster.partition_of(needs)
     limit = needs.time or cluster.timeouts.get(partition or "")
     folder = f"{experiments_folder(cluster)}/{experiment.rpartition('_')[0]}/{experiment}"
@@ -73,7 +73,7 @@ def _slurm(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.
 
 def check_replaced(task: Task, cluster: Cluster) -> None:
     """Raises ValueError for a path that nemo_run would change: it puts a folder in place of every /nemo_run."""
-    if cluster.executor == "slurm" and cluster.image(task.name) is None:
+    if cluster.executor == "slurm" and cluster.image(task.kind) is None:
         for text in (*task.command, cluster.setup, experiments_folder(cluster), str(Path.cwd())):
             if f"/{RUNDIR_NAME}" in text:
                 raise ValueError(

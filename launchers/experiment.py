@@ -48,7 +48,7 @@ def submit(
     run = _nemo_run(cluster)
     quiet = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
     with run.Experiment(name, **quiet) as experiment:
-        _add(experiment, tasks, cluster, launcher, plugins)
+        _add(experiment, tasks, cluster, launcher, at_once, plugins)
         if dry_run:
             _print_scripts(experiment)
             return 0
@@ -70,18 +70,35 @@ def _nemo_run(cluster: Cluster) -> Any:
     return nemo_run
 
 
-def _add(experiment: Any, tasks: Sequence[Task], cluster: Cluster, launcher: str, plugins: Sequence[Any]) -> None:
+def _add(
+    experiment: Any,
+    tasks: Sequence[Task],
+    cluster: Cluster,
+    launcher: str,
+    at_once: int | None,
+    plugins: Sequence[Any],
+) -> None:
     from . import executors
 
+    before = _lanes(tasks, at_once) if at_once is not None and cluster.executor == "slurm" else {}
     for task in tasks:
         executors.check_replaced(task, cluster)
+        executor = executors.executor(task, cluster, launcher, experiment._id)
+        if task.name in before:
+            executor.dependency_type = "afterany"
         experiment.add(
-            executors.script(task, cluster, launcher),
-            executor=executors.executor(task, cluster, launcher, experiment._id),
+            executors.script(task, cluster, launcher, at_once),
+            executor=executor,
             name=task.name,
             plugins=list(plugins) or None,
-            dependencies=list(task.after) or None,
+            dependencies=before.get(task.name) or list(task.after) or None,
         )
+
+
+def _lanes(tasks: Sequence[Task], number: int) -> dict[str, list[str]]:
+    """By name, for whose end a task waits, whatever becomes of it, so that so many lanes of them run at a time."""
+    free = [task.name for task in tasks if not task.after]
+    return {name: [before] for before, name in zip(free, free[number:], strict=False)}
 
 
 def _print_scripts(experiment: Any) -> None:
@@ -114,6 +131,9 @@ def _run_here(experiment: Any, tasks: Sequence[Task], cluster: Cluster) -> int:
     ask = partial(shell.output, cluster)
     with watch.logs_shown(followed, ask):
         experiment.run()
+        if not getattr(experiment, "_waited", False):  # run() waits only where tasks depend on one another
+            experiment._wait_for_jobs(experiment.jobs)
+            experiment._waited = True
     codes = {task.name: watch.exit_code_of(folder / task.name / EXIT_CODE) for task in tasks}
     failed = [task for task in followed if codes[task.name] != 0]
     if any(code == SAVED_AND_STOPPED for code in codes.values()):

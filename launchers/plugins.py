@@ -97,6 +97,7 @@ class Nsys(_OfSteps):
         """nemo_run puts nsys before the script, and its launcher says how."""
         launcher = executor.get_launcher()
         launcher.nsys_profile, launcher.nsys_trace = True, self.nsys_trace
+        launcher.nsys_filename = "profile_%h_%p"  # processes of several nodes may have the same number
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from d2plm_megatron.parallel.launched import FIRST_PORT, NUM_PORTS
 from d2plm_megatron.parallel.preemption import SAVED_AND_STOPPED
 
+from . import slots
 from .cluster import Cluster
 from .tasks import PYTHON, Task
 
@@ -41,20 +42,25 @@ def of_process(task: Task, cluster: Cluster, launcher: str, folder: Path | None)
     return "\n".join([*_exports(task, cluster), *_into(folder), command, ""])
 
 
-def on_this_machine(task: Task, cluster: Cluster, folder: Path) -> str:
+def on_this_machine(task: Task, cluster: Cluster, folder: Path, at_once: int | None = None) -> str:
     """What runs a task here, with torchrun where it has several processes.
 
-    What comes after a task that failed does not begin; nemo_run alone would start it.
+    What comes after a task that failed does not begin; nemo_run alone would start it. Of all tasks of an experiment no
+    more than `at_once` run at a time; the others wait for a slot.
     """
-    words = shlex.join(task.command[1:])
+    words = f"{shlex.quote(sys.executable)} "
     if (processes := task.resources.processes_per_node) > 1:
-        words = f"-m torch.distributed.run --standalone --nproc-per-node {processes} {words}"
+        words += f"-m torch.distributed.run --standalone --nproc-per-node {processes} "
+    words += shlex.join(task.command[1:])
+    if at_once is not None:
+        slot = shlex.join([sys.executable, slots.__file__])
+        words = f'{slot} "$here/../slots" {at_once} {task.resources.gpus_per_node} {words}'
     lines = [*_exports(task, cluster), *_into(folder), cluster.setup, *_without_gpus(task), 'here=$(dirname "$0")/..']
     for before in task.after:
         code = f'"$(cat "$here/../"{shlex.quote(before)}/{EXIT_CODE} 2>/dev/null)"'
         lines.append(f"[ {code} = 0 ] || {{ echo {shlex.quote(f'not run: {before} did not succeed')}; exit 1; }}")
     end = f'code=$?\necho $code > "$here/{EXIT_CODE}"\nexit $code\n'
-    return "\n".join([*filter(None, lines), "trap : TERM INT USR1", f"{shlex.quote(sys.executable)} {words}", end])
+    return "\n".join([*filter(None, lines), "trap : TERM INT USR1", words, end])
 
 
 def of_batch(cluster: Cluster, launcher: str, folder: str) -> str:

@@ -29,6 +29,7 @@ COMMANDS = {
     "checkpoint verify": "checkpoint.__main__:verify",
     "checkpoint strip": "checkpoint.__main__:strip",
     "checkpoint consolidate": "checkpoint.__main__:consolidate",
+    "sweep show": "launchers.sweep.show",
     "data cluster": "data_tools.cluster",
     "data merge": "data_tools.merge",
     "data fasta-to-lmdb": "data_tools.fasta_to_lmdb",

@@ -26,6 +26,8 @@ Hours are those of the steps themselves: a run that waited in a queue, or was va
 LOG_SCALED = ("perplexity", "tokens")
 WIDE = 10
 """Numbers whose highest is more than this many times the lowest are drawn on a log axis, if they are of LOG_SCALED."""
+LEGEND_CHARACTERS = 105
+"""That stand side by side above a picture."""
 SUFFIXES = (".html", ".png")
 
 
@@ -87,7 +89,8 @@ def overlay(runs: Sequence[LoggedRun], metrics: Sequence[str] = ("perplexity",),
             axes.grid(alpha=0.3)
             _scale(axes, metric)
         lines = {label: line for line, label in zip(*panels[0].get_legend_handles_labels(), strict=True)}
-        figure.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=3, fontsize="small")
+        columns = max(1, LEGEND_CHARACTERS // max(len(label) + 8 for label in lines))  # 8: the line beside it
+        figure.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=min(3, columns), fontsize="small")
     return figure
 
 
