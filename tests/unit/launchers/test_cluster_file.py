@@ -38,6 +38,7 @@ def test_every_key_is_read_as_what_it_is(tmp_path: Path) -> None:
         "retries": 2,
         "sbatch": {"qos": "high", "exclusive": "NO"},
         "srun_args": ["--mpi=pmix"],
+        "skypilot": {"infra": "aws"},
     }
     assert {"name", *values} == {item.name for item in dataclasses.fields(Cluster)}
     cluster = cluster_of(tmp_path, yaml.safe_dump(values))
@@ -78,6 +79,7 @@ def test_those_that_come_with_the_package_are_found_by_name_and_read(path: Path)
         ("env_vars: [my_password=abc]", "env_vars: my_password: is a secret"),
         ("required_env_vars: [A=b]", "required_env_vars: A: write NAME"),
         ("signal: B:USR1@120", "signal=B:USR1@120: write it as USR1@120"),
+        ("executor: docker", "containers: is missing"),
         ("a: [", "line 1: is no YAML"),
         ("just words", "write key: value"),
     ],
