@@ -10,7 +10,7 @@ from d2plm_megatron.config.overrides import to_yaml
 FOLDER = "tensorboard"
 
 
-def begin(recipe: Recipe, folder: Path, step: int) -> Callable[[], "Events"]:
+def begin(recipe: Recipe, folder: Path, step: int | None) -> Callable[[], "Events"]:
     """What begins, or continues, the event files of a run. Raises ValueError when the package is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -24,9 +24,11 @@ def begin(recipe: Recipe, folder: Path, step: int) -> Callable[[], "Events"]:
 class Events:
     """The event files of a run. What an earlier start has written of steps to come is not shown."""
 
-    def __init__(self, writer: type[Any], recipe: Recipe, folder: Path, step: int) -> None:
-        self._writer = writer(str(folder), purge_step=step + 1 if folder.exists() else None, flush_secs=30)
-        self._writer.add_text("recipe", _as_code(to_yaml(recipe)), step)
+    def __init__(self, writer: type[Any], recipe: Recipe, folder: Path, step: int | None) -> None:
+        repeated = None if step is None or not folder.exists() else step + 1
+        self._writer = writer(str(folder), purge_step=repeated, flush_secs=30)
+        if step is not None:
+            self._writer.add_text("recipe", _as_code(to_yaml(recipe)), step)
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Numbers of a step."""

@@ -52,13 +52,14 @@ class Tracker:
         """Proteins that the checkpoint of a step has generated."""
         self._put(lambda service: service.log_samples(step, samples))
 
-    def finish(self) -> None:
-        """Waits, but not for long, until the service has what was logged."""
+    def finish(self) -> bool:
+        """Waits, but not for long, until the service has what was logged; false when it was lost on the way."""
         self._put(None)
         if not self._is_lost.is_set():
             self._thread.join(PATIENCE_S)
             if self._thread.is_alive():
                 self._give_up(f"no answer within {PATIENCE_S} s")
+        return not self._is_lost.is_set()
 
     def _put(self, call: Callable[[Service], None] | None) -> None:
         if not self._is_lost.is_set():
@@ -82,13 +83,13 @@ class Tracker:
             self._say(f"{self._name} failed ({reason}); the run goes on without it, metrics.jsonl has everything")
 
 
-def begin_trackers(recipe: Recipe, folder: Path, step: int, say: Callable[[str], None]) -> list[Tracker]:
+def begin_trackers(recipe: Recipe, folder: Path, step: int | None, say: Callable[[str], None]) -> list[Tracker]:
     """The trackers that a recipe asks for.
 
     Args:
         recipe: of the run.
         folder: of the run, in which they keep their files.
-        step: at which the run stands.
+        step: at which the run stands, after which what was logged is replaced; None where nothing is.
         say: tells the user what became of one that was lost.
 
     Raises ValueError when the package of one is missing.

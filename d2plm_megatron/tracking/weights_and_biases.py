@@ -48,7 +48,7 @@ class Run:
                 tags=track.tags.split() if track.tags else None,
                 name=recipe.name,
                 id=stable_id(folder),
-                resume=None if track.offline else "allow",
+                resume="allow",
                 config=yaml.safe_load(to_yaml(recipe)),
                 dir=folder,
                 mode="offline" if track.offline else "online",

@@ -1,5 +1,6 @@
 """d2plm sweep show FOLDER"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".html", ".png")
-NOTHING_TO_DRAW = "no point was validated yet: there is nothing to draw"
 
 
 def main(
@@ -29,6 +29,11 @@ def main(
         raise ValueError(f"--output {unknown[0]}: name a file that ends in {' or '.join(SUFFIXES)}")
     check_outputs(outputs, [path for inner in folder.glob("*/") for path in RunFolder(inner).own_files()])
 
+    tell(folder, outputs)
+
+
+def tell(folder: Path, outputs: Sequence[Path]) -> None:
+    """Prints the table of a sweep and writes its pictures. Raises ValueError where there is nothing to draw in them."""
     from .outcomes import common_likelihood, read_outcomes
     from .table import table
 
@@ -42,7 +47,7 @@ def main(
     if not outputs:
         return
     if likelihood is None:
-        raise ValueError(f"{folder}: {NOTHING_TO_DRAW}")
+        raise ValueError(f"{folder}: no point was validated yet: there is nothing to draw")
     from .pictures import curves, values
 
     figures = [figure for figure in (curves(outcomes, likelihood), values(outcomes, likelihood)) if figure]

@@ -38,7 +38,11 @@ class Slurm:
 
     def run(self, *command: str) -> str:
         """What a command writes to stdout. Raises CalledProcessError when it fails."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True, timeout=60)
+        try:
+            done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True, timeout=60)
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
         return done.stdout.strip()
 
     def sbatch(self, *arguments: str) -> str:
@@ -72,10 +76,13 @@ class Slurm:
         """Changes what Slurm knows of a job."""
         self.run("scontrol", "update", f"JobId={job}", *(f"{key}={value}" for key, value in fields.items()))
 
-    def starts_again(self, job: str) -> None:
-        """Waits until a job is back in the queue, and spares it the time that Slurm lets pass."""
+    def starts_again(self, job: str, **fields: object) -> None:
+        """Waits until a job is back in the queue, changes it, and spares it most of the time that Slurm lets pass.
+
+        Nodes refuse what begins in the second in which they ended the attempt before it.
+        """
         assert self.wait(job, "PENDING") == "PENDING"
-        self.update(job, StartTime="now")
+        self.update(job, StartTime="now+3", **fields)
 
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:

@@ -81,14 +81,14 @@ def new(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
 @pytest.fixture(scope="module")
 def preempted(new: Callable[[str, int], Training]) -> Training:
     """Trains without end; an urgent job has taken its nodes once, and its time will soon be up."""
-    training = new("interrupted", ENDLESS).submit("--signal=USR1@10")
+    training = new("interrupted", ENDLESS).submit("--signal=USR1@60")
     training.trains()
     urgent = ("--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap", "true")
     training.slurm.sbatch(*urgent)
     training.slurm.starts_again(training.job)
     training.trains()
     ran = training.slurm.run("squeue", "--noheader", "--format=%M", f"--jobs={training.job}")
-    training.slurm.update(training.job, TimeLimit=int(ran.split(":")[0]) + 1)
+    training.slurm.update(training.job, TimeLimit=int(ran.split(":")[0]) + 2)
     return training
 
 
@@ -123,8 +123,7 @@ def test_interrupted_twice_it_is_what_nobody_touched(preempted: Training, new: C
     wait_until(lambda: "saved and stopped on SIGUSR1 at step" in preempted.log, "the time limit")
     steps = preempted.lines() + 5
     preempted.last_step_is(steps)
-    slurm.update(preempted.job, TimeLimit="UNLIMITED")
-    slurm.starts_again(preempted.job)
+    slurm.starts_again(preempted.job, TimeLimit="UNLIMITED")
     untouched = new("untouched", steps).submit()
     assert slurm.ended(untouched.job) == ["COMPLETED"], untouched.log
     assert slurm.ended(preempted.job) == ["REQUEUED", "REQUEUED", "COMPLETED"], preempted.log

@@ -12,7 +12,9 @@ import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from d2plm_megatron.config import Recipe, Track
+from d2plm_megatron.config.overrides import to_yaml
 from d2plm_megatron.tracking import tracker, weights_and_biases
+from d2plm_megatron.tracking.__main__ import samples
 from d2plm_megatron.tracking.tracker import Tracker, begin_trackers
 from d2plm_megatron.tracking.weights_and_biases import stable_id
 
@@ -98,6 +100,24 @@ def test_tensorboard_has_every_value_and_a_resumed_run_replaces_what_it_repeats(
     assert [(scalar.step, scalar.value) for scalar in events.Scalars("train/loss")] == [(1, 3.0), (2, 2.5), (3, 1.5)]
     assert b"name: mine" in events.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0]
     assert b"MKV" in events.Tensors("samples/text_summary")[0].tensor_proto.string_val[0]
+
+
+def test_samples_of_a_run_are_shown_where_it_was_tracked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = Recipe(name="mine", track=Track(tensorboard=True))
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
+    (tmp_path / "samples.fasta").write_text(">generated_000001 checkpoint_step=7 weights=ema\nMKVW\n>b\nACD\n")
+    [found] = begin_trackers(recipe, tmp_path, 0, lambda text: None)
+    found.log("train", 9, {"loss": 1.0})
+    found.finish()
+    samples(tmp_path)
+    assert "2 proteins of" in capsys.readouterr().out
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    [shown] = events.Tensors("samples/text_summary")
+    assert shown.step == 7 and b"MKVW\n    ACD" in shown.tensor_proto.string_val[0]
+    assert len(events.Scalars("train/loss")) == 1
+    (tmp_path / "recipe.yaml").write_text(to_yaml(Recipe()))
+    with pytest.raises(ValueError, match=r"was trained without track.wandb=true or track.tensorboard=true"):
+        samples(tmp_path)
 
 
 def test_id_is_that_of_the_folder_and_a_damaged_one_is_drawn_anew(tmp_path: Path) -> None:
