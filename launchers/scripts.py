@@ -18,6 +18,9 @@ from .tasks import PYTHON, Task
 USERS_FAULT = 2
 """Exit code of what a user has to mend, which no second try does."""
 
+BEFORE_IT_LISTENED = "138|143"
+"""Exit codes of what USR1 or TERM ended in its first second, before anything was begun."""
+
 SAVING_SECONDS = 300
 """How long all processes may take to save once one of them has ended."""
 
@@ -82,7 +85,7 @@ def of_batch(cluster: Cluster, launcher: str, folder: str) -> str:
   local code=${{exitcode:-0}} crashes={shlex.quote(folder)}/crashes-$SLURM_JOB_ID
   case $code in
     0|{USERS_FAULT}) return ;;
-    {SAVED_AND_STOPPED}) ;;
+    {SAVED_AND_STOPPED}|{BEFORE_IT_LISTENED}) ;;
     *) echo "$code" >> "$crashes"; [ "$(wc -l < "$crashes")" -le {cluster.retries} ] || return ;;
   esac
   scontrol requeue "$SLURM_JOB_ID"

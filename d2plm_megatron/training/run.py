@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from d2plm_megatron.config import Recipe
-from d2plm_megatron.parallel.launched import adopt_slurm, check_batch, check_layout, world_size
+from d2plm_megatron.parallel.launched import adopt_slurm, check_batch, check_layout, check_restart, world_size
 from d2plm_megatron.parallel.preemption import PreemptionHandler
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.runs.folder import RunFolder
@@ -50,6 +50,7 @@ def run(
     adopt_slurm()
     check_batch(recipe, check_layout(recipe.parallel, world_size()))
     folder = RunFolder(Path(recipe.output) / recipe.name)
+    check_restart(folder.path)
     with parallel_context(recipe.parallel) as processes:
         if processes.is_main:
             announce(processes)
