@@ -22,7 +22,7 @@ from d2plm_megatron.config.sizing import GIB
 from d2plm_megatron.console import progress, run, show
 from d2plm_megatron.objectives import build as build_objective
 from d2plm_megatron.parallel.processes import parallel_context
-from d2plm_megatron.rehearsal.estimate import sent
+from d2plm_megatron.rehearsal.estimate import estimate, sent
 from d2plm_megatron.rehearsal.job import Job
 from d2plm_megatron.rehearsal.rank import rehearse_rank
 from d2plm_megatron.rehearsal.record import Rehearsal, parts, peak
@@ -32,6 +32,9 @@ from d2plm_megatron.training.step import run_packs
 
 CASES = {"absorbing_450m": 8, "esm2_650m": 256, "esm2_3b": 64, "esm2_15b": 1024}
 """Recipes, and on how many GPUs."""
+
+
+H100 = GPUS["H100"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Published:
 PUBLISHED = (
     Published("esm2_650m", "A100", 42_800, "NVIDIA, BioNeMo's ESM-2 on Megatron-core"),
     Published("esm2_650m", "H100", 96_100, "NVIDIA, BioNeMo's ESM-2 on Megatron-core, 16 GPUs"),
+    Published("esm2_650m", "B200", 184_300, "NVIDIA, BioNeMo's esm2_native_te: 815 TFLOP/s on a B300"),
     Published("esm2_3b", "H100", 26_900, "NVIDIA, BioNeMo's ESM-2 on Megatron-core"),
 )
 PUBLISHED_LENGTH, PUBLISHED_PACK = 1024, 16_384
@@ -114,25 +118,25 @@ def _recipes() -> Table:
 
 
 def _beside_published() -> Table:
-    table = Table("model", "GPU", "published", "estimated", "ratio", "source", title="tokens/s and GPU, bf16, one GPU")
+    table = Table("model", "GPU", "published", "estimated", "ratio", "source", title="tokens/s of a GPU, bf16")
+    jobs = {one.size: _of_one_gpu(one.size) for one in PUBLISHED}
+    ranks = {size: rehearse_rank(job.recipe, 0, 1, length=job.length) for size, job in jobs.items()}
     for one in PUBLISHED:
-        model = MODEL_SIZES[one.size]
-        tokens = 16_384
-        recipe = Recipe(
-            model=model,
-            objective=MaskedLM(),
-            data=Data(tokens_per_pack=tokens),
-            train=Train(global_batch_tokens=tokens),
-        )
-        found = _rehearsed(recipe, 1, one.gpu, PUBLISHED_LENGTH).estimate.tokens_per_second
+        found = estimate(replace(jobs[one.size], gpu=GPUS[one.gpu]), [ranks[one.size]]).tokens_per_second
         rates = (f"{one.tokens_per_second:,.0f}", f"{found:,.0f}", f"{found / one.tokens_per_second:.2f}")
         table.add_row(one.size, one.gpu, *rates, one.source)
     return table
 
 
-def _rehearsed(recipe: Recipe, world_size: int, gpu: str = "H100", length: int = 300) -> Rehearsal:
-    job = Job(recipe=recipe, world_size=world_size, gpu=GPUS[gpu], gpu_memory=GPUS[gpu].memory_gib, length=length)
-    return Rehearsal(job=job, ranks=(rehearse_rank(recipe, 0, world_size, length=length),), comparisons=0)
+def _of_one_gpu(size: str) -> Job:
+    data, train = Data(tokens_per_pack=PUBLISHED_PACK), Train(global_batch_tokens=2 * PUBLISHED_PACK)
+    recipe = Recipe(model=MODEL_SIZES[size], objective=MaskedLM(), data=data, train=train)
+    return Job(recipe=recipe, world_size=1, gpu=H100, gpu_memory=H100.memory_gib, length=PUBLISHED_LENGTH)
+
+
+def _rehearsed(recipe: Recipe, world_size: int) -> Rehearsal:
+    job = Job(recipe=recipe, world_size=world_size, gpu=H100, gpu_memory=H100.memory_gib)
+    return Rehearsal(job=job, ranks=(rehearse_rank(recipe, 0, world_size, length=job.length),), comparisons=0)
 
 
 if __name__ == "__main__":

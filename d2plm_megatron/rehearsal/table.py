@@ -24,7 +24,8 @@ def print_rehearsal(found: Rehearsal) -> None:
     show(_memory(found), width=WIDTH)
     print(_verdict(found))
     for rank in found.ranks[:1] if _are_alike(found.ranks) else found.ranks:
-        show(_traffic(rank), width=WIDTH)
+        if rank.traffic:
+            show(_traffic(rank), width=WIDTH)
     show(_time(found), width=WIDTH)
     if len(found.ranks) > 1:
         print(f"the ranks agree: {counted(found.comparisons, 'collective call')} compared")
