@@ -10,7 +10,6 @@ from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.launched import check_batch, check_layout
 from d2plm_megatron.parallel.megatron import optimizers
 from d2plm_megatron.parallel.megatron.watched import Watched, storage_sizes
-from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.rehearsal.ledger import Call, Ledger, Phase, Ranks
 from d2plm_megatron.rehearsal.stand_ins import UnsetWeights, kernels_of_gpus, pack_of, step_as_on_gpus, without_data
 from d2plm_megatron.rehearsal.world import as_rank, group_names
@@ -107,26 +106,24 @@ def rehearse_rank(
         stood_in.enter_context(without_data())
         ledger = Ledger()
         stood_in.enter_context(Watched(ledger, without_data=True))
-        found = take_steps(recipe, processes, ledger, length, as_on_gpus)
+        engine = Engine(recipe, processes, UnsetWeights())
+        if as_on_gpus:
+            step_as_on_gpus(engine.masters.optimizer)
+            for key in storage_sizes([values for _, values in engine.frozen.kept]):
+                ledger.dies(key)  # it lies in the memory of the host
+        found = take_steps(engine, ledger, length)
     return replace(found, cpu_seconds=time.process_time() - begun)
 
 
-def take_steps(recipe: Recipe, processes: Processes, ledger: Ledger, length: int, as_on_gpus: bool) -> RehearsedRank:
-    """Builds an engine and takes two steps, of which the first makes the state of the optimizer; tells of the second.
+def take_steps(engine: Engine, ledger: Ledger, length: int = LENGTH) -> RehearsedRank:
+    """Takes two steps, of which the first makes the state of the optimizer, and tells of the second.
 
     Args:
-        recipe: of the run.
-        processes: this one among the others, there or not.
-        ledger: which is told what is done here.
-        length: as of `rehearse_rank`.
-        as_on_gpus: the same.
+        engine: with data or without.
+        ledger: which has been told what is done here since before the engine was built.
+        length: tokens of each protein.
     """
-    engine = Engine(recipe, processes, UnsetWeights())
-    if as_on_gpus:
-        step_as_on_gpus(engine.masters.optimizer)
-        for _, values in engine.frozen.kept:
-            for key in storage_sizes([values]):
-                ledger.dies(key)  # lies in the memory of the host
+    recipe, processes = engine.recipe, engine.processes
     objective, pack = build(recipe.objective), pack_of(recipe.data.tokens_per_pack, length)
     packs = [pack] * (recipe.train.global_batch_tokens // recipe.data.tokens_per_pack // processes.data_size)
     for step in range(2):
@@ -137,13 +134,11 @@ def take_steps(recipe: Recipe, processes: Processes, ledger: Ledger, length: int
         ledger.begin()
         engine.update(sums.loss)
         update = ledger.phase
-    return _found(recipe, processes, engine, ledger, passes, update)
+    return _found(engine, ledger, passes, update)
 
 
-def _found(
-    recipe: Recipe, processes: Processes, engine: Engine, ledger: Ledger, passes: Phase, update: Phase
-) -> RehearsedRank:
-    names = group_names()
+def _found(engine: Engine, ledger: Ledger, passes: Phase, update: Phase) -> RehearsedRank:
+    recipe, processes, names = engine.recipe, engine.processes, group_names()
     data_ranks = next((ranks for ranks, name in names.items() if name == "data"), ())
     fully = recipe.parallel.sharding == "parameters"
     orders = {ranks: [*passes.calls.get(ranks, []), *update.calls.get(ranks, [])] for ranks in names}
