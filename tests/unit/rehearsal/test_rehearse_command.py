@@ -113,13 +113,14 @@ def test_a_command_rehearses_writes_and_says_what_does_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, output = ["absorbing_tiny", *SMALL[1:]], tmp_path / "found.json"
+    large = ["data.tokens_per_pack=131072", "train.global_batch_tokens=131072"]
     main([*words, "parallel.tensor=2"], world_size=4, ranks="0,3", output=output, length=100)
     said = capsys.readouterr()
     assert "the ranks agree" in said.out
     assert "rank 3 rehearsed in" in said.err
     assert [one["rank"] for one in json.loads(output.read_text())["ranks"]] == [0, 3]
     with pytest.raises(ValueError, match="GiB per GPU are needed and there are 1"):
-        main(["fm_450m"], world_size=128, ranks="0", gpu_memory=1.0)
+        main(["absorbing_tiny", *large], ranks="0", gpu_memory=1.0)
 
 
 @pytest.mark.parametrize(
