@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from d2plm_megatron.config.fitting import MARGIN
-from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.config.sizing import GIB
 from d2plm_megatron.console import run
 from d2plm_megatron.rehearsal.__main__ import asked_ranks, main
-from d2plm_megatron.rehearsal.compare import compare, ends, layouts, may_fit
-from d2plm_megatron.rehearsal.record import Rehearsal, as_json, layouts_as_json
+from d2plm_megatron.rehearsal.compare import SHARDINGS, ends, layouts, may_fit
+from d2plm_megatron.rehearsal.record import Rehearsal, as_json
 from d2plm_megatron.rehearsal.table import print_layouts, print_rehearsal
 from tests.rehearsed import job, rank, traffic
 
@@ -89,24 +88,26 @@ def test_both_ends_of_a_pipeline_are_rehearsed() -> None:
     assert ends(job(16, tensor=2, pipeline=4)) == (0, 12)
 
 
-def test_layouts_of_a_small_world_are_rehearsed_and_ranked() -> None:
-    small = job(2, packs=4)
-    recipe = resolve(small.recipe, SMALL)
-    chosen = [
-        replace(small, recipe=resolve(recipe, [f"parallel.{key}"]))
-        for key in ("sharding=none", "tensor=2", "pipeline=2")
-    ]
-    done: list[int] = []
-    found = compare(chosen, done.append)
-    assert len(done) == 4
-    assert {one.job.layout for one in found} == {one.layout for one in chosen}
-    speeds = [one.estimate.tokens_per_second for one in found]
+def test_layouts_of_a_small_world_are_rehearsed_and_ranked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "layouts.json"
+    words = ["absorbing_tiny", *SMALL[1:]]
+    main(words, world_size=2, gpu="A100", gpus_per_node=1, compare=True, output=output)
+    said, found = capsys.readouterr(), json.loads(output.read_text())["layouts"]
+    assert "4 layouts for 2 GPUs; 0 need far too much memory" in said.err
+    speeds = [one["estimate"]["tokens_per_second"] for one in found]
     assert speeds == sorted(speeds, reverse=True)
-    assert [len(one.ranks) for one in found if one.job.recipe.parallel.pipeline == 2] == [2]
-    assert all(one.comparisons for one in found if one.job.recipe.parallel.pipeline == 2)
-    assert [one["peak_bytes"] for one in layouts_as_json(found)["layouts"]] == [
-        one.fullest.peak_passes for one in found
-    ]
+    assert all(one["fits"] and one["peak_bytes"] > 0 for one in found)
+    ranks = {tuple(one["overrides"][2:]): one["ranks"] for one in found}
+    assert ranks == {
+        **{("parallel.pipeline=1", f"parallel.sharding={kind}"): [0] for kind in SHARDINGS},
+        ("parallel.pipeline=2", "parallel.sharding=optimizer"): [0, 1],
+    }
+    assert f"the fastest that fits: {' '.join(found[0]['overrides'])}" in said.out
+
+
+def test_layouts_that_cannot_fit_are_told_in_a_line() -> None:
+    with pytest.raises(ValueError, match="no layout of 2 GPUs of 1 GiB can hold the run"):
+        main(["fm_450m"], world_size=2, gpu_memory=1.0, compare=True)
 
 
 def test_a_command_rehearses_writes_and_says_what_does_not_fit(
