@@ -52,6 +52,11 @@ class Job:
         return self.recipe.train.global_batch_tokens // self.recipe.data.tokens_per_pack // self.data_size
 
     @property
+    def num_tokens(self) -> int:
+        """Of the whole run."""
+        return self.recipe.train.max_steps * self.recipe.train.global_batch_tokens
+
+    @property
     def layout(self) -> str:
         """How the processes share the work, in words."""
         parallel = self.recipe.parallel
