@@ -8,7 +8,7 @@ from typing import Any
 import nemo_run as run
 import pytest
 
-from d2plm_megatron.commandline.train import _chosen
+from d2plm_megatron.config.recipe_files import chosen
 from launchers.cluster import Cluster
 from launchers.experiment import submit
 from launchers.plugins import Nsys, Preemption, PyTorchProfiler, Wandb
@@ -47,7 +47,7 @@ def command(text: str, launcher: str = "srun") -> list[str]:
 def test_profiler_sets_the_recipe_and_what_was_typed_decides(scripts: Any, launcher: str) -> None:
     words = command(scripts([PyTorchProfiler(start_step=10, end_step=20, ranks=[0, 8])], launcher), launcher)
     assert words[:3] == ["profile.start_step=10", "profile.num_steps=11", "profile.ranks=0 8"]
-    recipe, changes = _chosen(words, None)
+    recipe, changes = chosen(words, None)
     assert recipe is not None and recipe.name == "absorbing_tiny"
     assert changes[-1] == "profile.ranks=7"
 
