@@ -19,6 +19,8 @@ from .watch import Followed
 
 FAILED, INTERRUPTED = 1, 130
 
+_QUIET = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
+
 
 def submit(
     name: str,
@@ -49,22 +51,18 @@ def submit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import nemo_run as run
-    quiet = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
-    with run.Experiment(name, **quiet) as experiment:
+    with run.Experiment(name, **_QUIET) as experiment:
         _add(experiment, tasks, cluster, launcher, at_once, plugins)
         if dry_run:
             _print_scripts(experiment)
             return 0
         if cluster.executor == "local":
             return _run_here(experiment, tasks, cluster)
-        _launch(experiment)
-        jobs = {job.id: job.handle.rpartition("/")[2] for job in experiment.jobs}
-        _say_how_to_look(experiment._id, tasks, jobs, cluster)
-        return _wait(experiment, tasks, jobs, cluster) if wait else 0
+        return _run_there(experiment, tasks, cluster, wait)
 
 
 def use_home(cluster: Cluster) -> None:
-    """Has nemo_run keep its experiments in the cluster's folder, where that is seen from here; to be called first."""
+    """Has nemo_run, not yet imported, keep its experiments in the cluster's folder, where that is seen from here."""
     if cluster.folder and cluster.ssh_tunnel is None:
         os.environ["NEMORUN_HOME"] = cluster.folder
 
@@ -128,15 +126,30 @@ def _run_here(experiment: Any, tasks: Sequence[Task], cluster: Cluster) -> int:
         Followed(task.name, f"{shlex.quote(str(folder / task.name))}/nemo_run/*/*/*/combined.log") for task in tasks
     ]
     ask = partial(shell.output, cluster)
-    with watch.logs_shown(followed, ask):
+    with (
+        watch.logs_shown(followed, ask),
+        watch.ends_handed_on([folder / task.name for task in tasks]) as asked,
+    ):
         experiment.run()
         if not getattr(experiment, "_waited", False):  # run() waits only where tasks depend on one another
             experiment._wait_for_jobs(experiment.jobs)
             experiment._waited = True
     codes = {task.name: watch.exit_code_of(folder / task.name / EXIT_CODE) for task in tasks}
+    failed = [task for task in followed if codes[task.name] not in (0, SAVED_AND_STOPPED)]
+    if asked and failed:
+        return SAVED_AND_STOPPED
     ends = {name: "did not run, or was killed" if code is None else f"exit code {code}" for name, code in codes.items()}
-    told = _told([task for task in followed if codes[task.name] not in (0, SAVED_AND_STOPPED)], ends, ask)
+    told = _told(failed, ends, ask)
     return SAVED_AND_STOPPED if SAVED_AND_STOPPED in codes.values() else told
+
+
+def _run_there(experiment: Any, tasks: Sequence[Task], cluster: Cluster, wait: bool) -> int:
+    _launch(experiment)
+    jobs = {job.id: job.handle.rpartition("/")[2] for job in experiment.jobs}
+    _say_how_to_look(experiment._id, tasks, jobs, cluster)
+    if cluster.executor != "slurm":
+        return _wait_by_nemo_run(experiment) if wait or cluster.executor == "docker" else 0
+    return _wait(experiment, tasks, jobs, cluster) if wait else 0
 
 
 def _wait(experiment: Any, tasks: Sequence[Task], jobs: Mapping[str, str], cluster: Cluster) -> int:
@@ -155,6 +168,15 @@ def _wait(experiment: Any, tasks: Sequence[Task], jobs: Mapping[str, str], clust
         return INTERRUPTED
     failed = [task for task in followed if task.state != watch.SUCCEEDED]
     return _told(failed, {task.name: task.state.lower() for task in failed}, ask)
+
+
+def _wait_by_nemo_run(experiment: Any) -> int:
+    """Of tasks in containers here, which cannot be left alone, and in clouds."""
+    experiment._wait_for_jobs(experiment.jobs)
+    experiment._waited = True
+    ends = {job.id: job.state.name for job in experiment.jobs}
+    print(*(f"{name}: {state.lower()}" for name, state in ends.items()), sep="\n")
+    return 0 if set(ends.values()) == {"SUCCEEDED"} else FAILED
 
 
 def _told(failed: Sequence[Followed], ends: Mapping[str, str], ask: watch.Run) -> int:

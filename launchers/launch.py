@@ -59,7 +59,7 @@ def _try(requests: Sequence[Request], tasks: Sequence[Task], cluster: Cluster, h
     checks.check(cluster, tasks)
     for request in requests:
         rehearsed.dry_run(request, cluster, shows=how.dry_run)
-    if how.rehearsal and not how.dry_run and requests and requests[0].resources.gpus_per_node:
+    if how.rehearsal and not how.dry_run and requests and cluster.gpu_memory:
         rehearsed.rehearse(requests[0], cluster)
 
 
