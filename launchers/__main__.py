@@ -48,6 +48,9 @@ def main(
         bool, typer.Option("--rehearsal/--no-rehearsal", help="rehearse the first rank before anything is submitted")
     ] = True,
     at_once: AtOnce = None,
+    nsys: Annotated[
+        str | None, typer.Option(metavar="FIRST:LAST", help="steps to capture under `nsys profile`, on GPUs")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="show the logs, and end when all tasks have ended")] = False,
 ) -> None:
     """Launches a recipe on a cluster, or here: trains it, and what comes before and after.
@@ -75,8 +78,17 @@ def main(
         evaluate=evaluate,
         generate=generate,
     )
-    how = How(launcher=launcher, at_once=at_once, dry_run=dry_run, rehearsal=rehearsal, wait=wait)
+    window = None if nsys is None else _window(nsys)
+    how = How(launcher=launcher, at_once=at_once, dry_run=dry_run, rehearsal=rehearsal, wait=wait, nsys=window)
     raise SystemExit(launch(request, on, how))
+
+
+def _window(text: str) -> tuple[int, int]:
+    """The first and the last step of "10:20". Raises ValueError."""
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise ValueError(f"--nsys {text}: write the first and the last step, such as 10:12")
+    return int(first), int(last)
 
 
 if __name__ == "__main__":

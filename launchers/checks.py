@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from d2plm_megatron.config.checks import nearest
 
@@ -156,9 +157,14 @@ def _check_by_slurm(cluster: Cluster, task: Task) -> None:
 
 def _check_here(cluster: Cluster, tasks: Sequence[Task]) -> None:
     for task in tasks:
-        if task.resources.nodes > 1:
+        if task.resources.nodes > 1 and cluster.executor != "skypilot":
             raise ValueError(f"--nodes {task.resources.nodes}: executor {cluster.executor} has one, this machine")
-        if task.resources.gpus_per_node and shutil.which("nvidia-smi") is None:
+        if task.after and cluster.executor != "local":
+            raise ValueError(
+                f"executor={cluster.executor}: nemo_run starts there what comes after a task that failed; launch "
+                f"{task.after[0]} alone, and {task.name} when it has succeeded"
+            )
+        if cluster.executor != "skypilot" and task.resources.gpus_per_node and shutil.which("nvidia-smi") is None:
             raise ValueError(f"--gpus-per-node {task.resources.gpus_per_node}: there is no GPU here (no nvidia-smi)")
 
 
@@ -175,7 +181,19 @@ def _check_folders(cluster: Cluster, tasks: Sequence[Task]) -> None:
     for path in (*sources, *(image for image in images if image and image.startswith("/"))):
         if shell.run(cluster, f"test -e {shlex.quote(path)}").returncode:
             raise ValueError(f"mounts or containers: {path}: is not there")
-    if cluster.folder:
+    _check_mounted(cluster, tasks)
+    if cluster.folder and cluster.executor != "skypilot":
         folder = shlex.quote(cluster.folder)
         if shell.run(cluster, f"mkdir -p {folder} && test -w {folder}").returncode:
             raise ValueError(f"job_dir={cluster.folder}: cannot be written to")
+
+
+def _check_mounted(cluster: Cluster, tasks: Sequence[Task]) -> None:
+    """That containers see the files that commands name."""
+    inside = [cluster.folder or str(Path.cwd()), *(mount.split(":")[1] for mount in cluster.mounts)]
+    for task in tasks:
+        if cluster.image(task.kind) is None:
+            continue
+        for path in (path for word in task.command for path in re.findall(r"(?:^|[= ])(/[^ :]+)", word)):
+            if not any(Path(path).is_relative_to(folder) for folder in inside):
+                raise ValueError(f"{path}: no mount brings it into the container; add FROM:TO to mounts")

@@ -72,6 +72,7 @@ class Cluster:
         retries: how often a job is started again after a crash; what was interrupted and saved always is.
         sbatch: further options of sbatch, as in {qos: high}.
         srun_args: further options of srun.
+        skypilot: further fields of nemo_run's SkypilotExecutor, as in {infra: aws, gpus: H100}.
     """
 
     name: str = "cluster"
@@ -95,6 +96,7 @@ class Cluster:
     retries: int = 0
     sbatch: Mapping[str, str] = field(default_factory=dict)
     srun_args: tuple[str, ...] = ()
+    skypilot: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of("executor", self.executor, EXECUTORS)
@@ -107,6 +109,10 @@ class Cluster:
         if not re.fullmatch(r"[A-Z0-9]+(@\d{1,5})?", self.signal):
             raise ValueError(
                 f"signal={self.signal}: write it as USR1@120, without B:, or the processes would not get it"
+            )
+        if self.executor == "docker" and not self.containers:
+            raise ValueError(
+                "containers: is missing; executor docker needs an image, as in containers: {default: IMAGE}"
             )
         for key in ("gpus_per_node", "retries"):
             if getattr(self, key) < 0:

@@ -45,7 +45,10 @@ def submit(
 
     Raises ValueError in one line where nemo_run, or the cluster, refuses them; then nothing is left behind.
     """
-    run = _nemo_run(cluster)
+    use_home(cluster)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import nemo_run as run
     quiet = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
     with run.Experiment(name, **quiet) as experiment:
         _add(experiment, tasks, cluster, launcher, at_once, plugins)
@@ -60,14 +63,10 @@ def submit(
         return _wait(experiment, tasks, jobs, cluster) if wait else 0
 
 
-def _nemo_run(cluster: Cluster) -> Any:
-    """nemo_run, imported where it keeps its experiments in the cluster's own folder, if that is seen from here."""
+def use_home(cluster: Cluster) -> None:
+    """Has nemo_run keep its experiments in the cluster's folder, where that is seen from here; before it is imported."""
     if cluster.folder and cluster.ssh_tunnel is None:
         os.environ["NEMORUN_HOME"] = cluster.folder
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import nemo_run
-    return nemo_run
 
 
 def _add(

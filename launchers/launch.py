@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from . import checks, rehearsed
 from .cluster import Cluster
-from .plan import Request, plan
+from .plan import Request, named, plan
 from .sweep.launched import launched
 from .sweep.show import tell
 from .tasks import Task
@@ -21,6 +21,7 @@ class How:
         dry_run: the scripts are printed, and nothing is submitted.
         rehearsal: the first rank is rehearsed before.
         wait: until all tasks have ended.
+        nsys: the steps, from one to another, that `nsys profile` captures of a training; None for none.
     """
 
     launcher: str = "srun"
@@ -28,6 +29,7 @@ class How:
     dry_run: bool = False
     rehearsal: bool = True
     wait: bool = False
+    nsys: tuple[int, int] | None = None
 
 
 def launch(request: Request, cluster: Cluster, how: How) -> int:
@@ -37,6 +39,7 @@ def launch(request: Request, cluster: Cluster, how: How) -> int:
     """
     sweep = launched(request, cluster, how.at_once)
     if sweep is None:
+        request = named(request, cluster)
         tasks = plan(request, cluster)
         _try([request], tasks, cluster, how)
         return _submit(request.resolved().name, tasks, cluster, how, how.at_once)
@@ -61,10 +64,21 @@ def _try(requests: Sequence[Request], tasks: Sequence[Task], cluster: Cluster, h
 
 
 def _submit(name: str, tasks: Sequence[Task], cluster: Cluster, how: How, at_once: int | None) -> int:
-    from .experiment import submit  # with nemo_run, which takes seconds
+    from .experiment import submit, use_home
 
+    use_home(cluster)
+    from .plugins import Nsys  # with nemo_run, which takes seconds
+
+    plugins = [Nsys(start_step=how.nsys[0], end_step=how.nsys[1])] if how.nsys else []
     return submit(
-        _title(name), tasks, cluster, launcher=how.launcher, at_once=at_once, dry_run=how.dry_run, wait=how.wait
+        _title(name),
+        tasks,
+        cluster,
+        launcher=how.launcher,
+        at_once=at_once,
+        plugins=plugins,
+        dry_run=how.dry_run,
+        wait=how.wait,
     )
 
 

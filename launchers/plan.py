@@ -7,6 +7,7 @@ from pathlib import Path
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.config.recipe_files import build, find, load
+from d2plm_megatron.runs.beginning import begun
 
 from . import tasks
 from .cluster import Cluster
@@ -37,6 +38,18 @@ class Request:
     def resolved(self) -> Recipe:
         """The recipe with its overrides. Raises ValueError for what cannot work."""
         return resolve(build(load(find(self.recipe))), self.overrides)
+
+
+def named(request: Request, cluster: Cluster) -> Request:
+    """The request under the whole name that its run has, or gets now: that of all its tasks, however often they start.
+
+    Of runs on a cluster that is reached by ssh nothing is seen from here; they get a new name.
+    """
+    recipe = request.resolved()
+    smoke = "-smoke" if _is_smoke_run(request, recipe, cluster) else ""
+    output = str(Path(base_of(cluster), recipe.output))
+    name = begun(replace(recipe, name=recipe.name + smoke, output=output)).name.removesuffix(smoke)
+    return replace(request, overrides=[*request.overrides, f"name={name}"])
 
 
 def plan(request: Request, cluster: Cluster) -> list[Task]:

@@ -97,11 +97,12 @@ trap finish EXIT"""
 def _interruptible(torchrun: str) -> str:
     """torchrun, ended by Slurm's signals in good order and with the exit code of what was saved.
 
-    It has a code of its own, and dies of USR1; Slurm signals this shell alone, or torchrun, too, as the cluster is set
-    up. So torchrun is deaf to all but INT, of which it is sent one, hands that on, and waits for the processes to save.
+    It has a code of its own, and dies of USR1. Slurm signals this shell alone, or torchrun, too, as the cluster is set
+    up, and perhaps twice. So torchrun is deaf to all but INT, of which it is sent one: a second would end its wait for
+    the processes to save.
     """
     return f"""(trap '' TERM USR1; exec {torchrun}) & child=$!
-trap 'asked=1; kill -INT $child' TERM USR1
+trap 'trap "" TERM USR1; asked=1; kill -INT $child' TERM USR1
 wait $child; code=$?
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
 [ -n "$asked" ] && [ $code -ne 0 ] && code={SAVED_AND_STOPPED}

@@ -25,6 +25,7 @@ COMMANDS = {
     "launch": "launchers.__main__",
     "report": "report.__main__",
     "metrics plot": "runs.__main__:plot",
+    "metrics samples": "tracking.__main__:samples",
     "checkpoint inspect": "checkpoint.__main__:inspect",
     "checkpoint verify": "checkpoint.__main__:verify",
     "checkpoint strip": "checkpoint.__main__:strip",

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from d2plm_megatron import own_code
 from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe, one_of
 from d2plm_megatron.config.grammar import parsed_value, swept_values
+from d2plm_megatron.config.naming import expanded
 from d2plm_megatron.config.other_names import RENAMED, advice_for
 from d2plm_megatron.config.own_objective import DEFINED_IN, defined_in
 from d2plm_megatron.files import check_ordinary
@@ -74,7 +75,13 @@ def _changed(recipe: Recipe, typed: Sequence[tuple[str, str]]) -> Recipe:
             part, _, name = key.rpartition(".")
             changes.setdefault(part, {})[name] = _value(key, text, _kind_of(key, parts))
     parts |= changes.pop("", {})
-    return Recipe(**parts | {part: dataclasses.replace(parts[part], **values) for part, values in changes.items()})
+    found = Recipe(**parts | {part: dataclasses.replace(parts[part], **values) for part, values in changes.items()})
+    return found if found.name == recipe.name else dataclasses.replace(found, name=_name(found, recipe))
+
+
+def _name(found: Recipe, recipe: Recipe) -> str:
+    """What was typed after name=, with all but its time filled in."""
+    return expanded(found.name, recipe.name, {key: value for key, value, _ in _keys(vars(found))})
 
 
 def keys_of(recipe: Recipe) -> dict[str, tuple[Any, str]]:

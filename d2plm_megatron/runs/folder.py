@@ -3,6 +3,8 @@
 RUN/recipe.yaml                      what the run is, all overrides applied
 RUN/metrics.jsonl                    a line per progress report and per evaluation
 RUN/curve.png
+RUN/wandb.json, wandb/, tensorboard/ what trackers keep; see tracking/
+RUN/profile/                         traces of steps; see training/profiler.py
 RUN/evaluation.json                  of a checkpoint; see evaluation/evaluate.py
 RUN/samples.fasta                    proteins that a checkpoint generated; see generation/generate.py
 RUN/.lock                            held by the run that writes here

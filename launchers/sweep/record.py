@@ -1,12 +1,13 @@
 """The folder of a sweep: OUTPUT/NAME/sweep.json says which points it has, and each point is a run in it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.runs import integrity
+from d2plm_megatron.runs.beginning import begun
 
 from .points import NOT_SWEPT, expand
 
@@ -88,8 +89,9 @@ def plan(named: str, recipe: Recipe, overrides: Sequence[str], base: str = "") -
         return None
     of_folder = [given for given in overrides if given.partition("=")[0] in NOT_SWEPT]
     whole = resolve(recipe, of_folder)
+    whole = begun(replace(whole, output=str(Path(base, whole.output))))
     has_name = any(given.startswith("name=") for given in of_folder)
-    folder = Path(base, whole.output, whole.name if has_name else whole.name + SUFFIX)
+    folder = Path(whole.output, whole.name if has_name else whole.name + SUFFIX)
     points = [_point(recipe, folder, name, changes, overrides) for name, changes in expanded]
     values = {point.name: point.values for point in points}
     return Sweep(folder=folder, recipe=named, overrides=(*overrides,), points=values), points

@@ -160,7 +160,7 @@ def test_key_of_another_objective(overrides, message):
     ["a=b", "[a", "é", "a,b", "a b (1).{x}", "~x", "0012", "1e3", "true", "'unclosed", "#1", "a&b;c|d", "[" * 100],
 )
 def test_a_text_is_what_was_typed(text):
-    assert resolve(RECIPE, [f"name=x{text}"]).name == f"x{text}"
+    assert resolve(RECIPE, [f"output=x{text}"]).output == f"x{text}"
     assert resolve(RECIPE, [f"data.train={text}"]).data.train == text
 
 
