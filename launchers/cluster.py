@@ -46,6 +46,11 @@ class SshTunnel:
     identity: str | None = None
     port: int | None = None
 
+    @property
+    def key(self) -> str | None:
+        """The file of the private key, by its whole path."""
+        return str(Path(self.identity).expanduser()) if self.identity else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:

@@ -134,7 +134,7 @@ def _tunnel(cluster: Cluster) -> run.LocalTunnel | run.SSHTunnel:
     if (ssh := cluster.ssh_tunnel) is None:
         return run.LocalTunnel(job_dir=experiments_folder(cluster))
     return run.SSHTunnel(
-        host=ssh.host, user=ssh.user, port=ssh.port, identity=ssh.identity, job_dir=experiments_folder(cluster)
+        host=ssh.host, user=ssh.user, port=ssh.port, identity=ssh.key, job_dir=experiments_folder(cluster)
     )
 
 

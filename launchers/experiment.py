@@ -64,7 +64,7 @@ def submit(
 
 
 def use_home(cluster: Cluster) -> None:
-    """Has nemo_run keep its experiments in the cluster's folder, where that is seen from here; before it is imported."""
+    """Has nemo_run, not yet imported, keep its experiments in the cluster's folder, where that is seen from here."""
     if cluster.folder and cluster.ssh_tunnel is None:
         os.environ["NEMORUN_HOME"] = cluster.folder
 

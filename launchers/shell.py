@@ -52,7 +52,7 @@ def _ssh(tunnel: SshTunnel, line: str) -> list[str]:
     options = ["-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=20"]
     options += [] if sys.stdin.isatty() else ["-o", "BatchMode=yes"]
     options += ["-p", str(tunnel.port)] if tunnel.port else []
-    options += ["-i", tunnel.identity] if tunnel.identity else []
+    options += ["-i", tunnel.key] if tunnel.key else []
     return ["ssh", *options, f"{tunnel.user}@{tunnel.host}", f"bash -lc {shlex.quote(line)}"]
 
 
