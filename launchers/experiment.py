@@ -18,6 +18,13 @@ from .tasks import Task
 from .watch import Followed
 
 FAILED, INTERRUPTED = 1, 130
+QUIET: Any = {
+    "clean_mode": True,
+    "enable_goodbye_message": False,
+    "skip_status_at_exit": True,
+    "log_level": "CRITICAL",
+}
+"""Of nemo_run's own words, none: what happened is said here, once."""
 
 
 def submit(
@@ -49,8 +56,7 @@ def submit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import nemo_run as run
-    quiet = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
-    with run.Experiment(name, **quiet) as experiment:
+    with run.Experiment(name, **QUIET) as experiment:
         _add(experiment, tasks, cluster, launcher, at_once, plugins)
         if dry_run:
             _print_scripts(experiment)
