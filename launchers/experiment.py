@@ -18,6 +18,13 @@ from .tasks import Task
 from .watch import Followed
 
 FAILED, INTERRUPTED = 1, 130
+QUIET: Any = {
+    "clean_mode": True,
+    "enable_goodbye_message": False,
+    "skip_status_at_exit": True,
+    "log_level": "CRITICAL",
+}
+"""Of nemo_run's own words, none: what happened is said here, once."""
 
 
 def submit(
@@ -49,8 +56,7 @@ def submit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import nemo_run as run
-    quiet = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
-    with run.Experiment(name, **quiet) as experiment:
+    with run.Experiment(name, **QUIET) as experiment:
         _add(experiment, tasks, cluster, launcher, at_once, plugins)
         if dry_run:
             _print_scripts(experiment)
@@ -134,10 +140,9 @@ def _run_here(experiment: Any, tasks: Sequence[Task], cluster: Cluster) -> int:
             experiment._wait_for_jobs(experiment.jobs)
             experiment._waited = True
     codes = {task.name: watch.exit_code_of(folder / task.name / EXIT_CODE) for task in tasks}
-    failed = [task for task in followed if codes[task.name] != 0]
-    if any(code == SAVED_AND_STOPPED for code in codes.values()):
-        return SAVED_AND_STOPPED
-    return _told(failed, {task.name: f"exit code {codes[task.name]}" for task in failed}, ask)
+    ends = {name: "did not run, or was killed" if code is None else f"exit code {code}" for name, code in codes.items()}
+    told = _told([task for task in followed if codes[task.name] not in (0, SAVED_AND_STOPPED)], ends, ask)
+    return SAVED_AND_STOPPED if SAVED_AND_STOPPED in codes.values() else told
 
 
 def _wait(experiment: Any, tasks: Sequence[Task], jobs: Mapping[str, str], cluster: Cluster) -> int:

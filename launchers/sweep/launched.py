@@ -14,6 +14,9 @@ from ..tasks import Task
 from .outcomes import is_finished
 from .record import Point, Sweep, plan
 
+MOST_HERE = 100
+"""Tasks that nemo_run 0.11 knows at a time on one machine (torchx's LocalScheduler, cache_size)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchedSweep:
@@ -43,6 +46,8 @@ def launched(request: Request, cluster: Cluster, at_once: int | None) -> Launche
     sweep, points = planned
     finished = {point.name for point in points if cluster.ssh_tunnel is None and is_finished(point)}
     tasks = [task for point in points for task in _tasks(point, request, cluster, point.name in finished)]
+    if cluster.executor == "local" and len(tasks) > MOST_HERE:
+        raise ValueError(f"{sweep.folder}: {len(tasks)} tasks; nemo_run has at most {MOST_HERE} at hand on one machine")
     left_out = f", of which {len(finished):,} are finished" if finished else ""
     print(f"{sweep.folder}: a sweep of {counted(len(points), 'point')}{left_out}", flush=True)
     unlike = {_size(point.recipe): point for point in reversed(points) if point.name not in finished}

@@ -125,7 +125,8 @@ def test_of_a_sweep_two_points_train_at_a_time_and_all_are_shown(launch: Launch,
     assert len(times) == 4
     assert all(sum(begin <= start < end for begin, end in times) <= 2 for start, _ in times)
     table = done.stdout[done.stdout.rindex("swept") :]
-    assert all(table.count(text) >= 2 for text in ("0.001", "0.002")), done.stdout
+    assert table.count("finished, 4 steps") == 4, done.stdout
+    assert all(table.count(text) == 2 for text in ("lr=1e-3_", "lr=2e-3_")), done.stdout
 
 
 @pytest.mark.parametrize(
