@@ -134,12 +134,17 @@ def _run_here(experiment: Any, tasks: Sequence[Task], cluster: Cluster) -> int:
         Followed(task.name, f"{shlex.quote(str(folder / task.name))}/nemo_run/*/*/*/combined.log") for task in tasks
     ]
     ask = partial(shell.output, cluster)
-    with watch.logs_shown(followed, ask):
+    with (
+        watch.logs_shown(followed, ask),
+        watch.ends_handed_on([folder / task.name for task in tasks]) as asked,
+    ):
         experiment.run()
         if not getattr(experiment, "_waited", False):  # run() waits only where tasks depend on one another
             experiment._wait_for_jobs(experiment.jobs)
             experiment._waited = True
     codes = {task.name: watch.exit_code_of(folder / task.name / EXIT_CODE) for task in tasks}
+    if asked and any(code != 0 for code in codes.values()):
+        return SAVED_AND_STOPPED
     ends = {name: "did not run, or was killed" if code is None else f"exit code {code}" for name, code in codes.items()}
     told = _told([task for task in followed if codes[task.name] not in (0, SAVED_AND_STOPPED)], ends, ask)
     return SAVED_AND_STOPPED if SAVED_AND_STOPPED in codes.values() else told

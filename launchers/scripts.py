@@ -24,8 +24,8 @@ BEFORE_IT_LISTENED = "138|143"
 SAVING_SECONDS = 300
 """How long all processes may take to save once one of them has ended."""
 
-EXIT_CODE = "exit_code"
-"""File in the folder of a task that ran on this machine."""
+PROCESS, EXIT_CODE = "process", "exit_code"
+"""Files in the folder of a task on this machine: the number of its process group, and how it has ended."""
 
 
 def of_process(task: Task, cluster: Cluster, launcher: str, folder: Path | None) -> str:
@@ -59,6 +59,7 @@ def on_this_machine(task: Task, cluster: Cluster, folder: Path, at_once: int | N
         slot = shlex.join([sys.executable, slots.__file__])
         words = f'{slot} "$here/../slots" {at_once} {task.resources.gpus_per_node} {words}'
     lines = [*_exports(task, cluster), *_into(folder), cluster.setup, *_without_gpus(task), 'here=$(dirname "$0")/..']
+    lines.append(f'echo $$ > "$here/{PROCESS}"')
     for before in task.after:
         code = f'"$(cat "$here/../"{shlex.quote(before)}/{EXIT_CODE} 2>/dev/null)"'
         lines.append(f"[ {code} = 0 ] || {{ echo {shlex.quote(f'not run: {before} did not succeed')}; exit 1; }}")
