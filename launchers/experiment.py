@@ -18,8 +18,8 @@ from .tasks import Task
 from .watch import Followed
 
 FAILED, INTERRUPTED = 1, 130
-
 _QUIET = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
+"""Of nemo_run's own words, none: what happened is said here, once."""
 
 
 def submit(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import checks, rehearsed
 from .cluster import Cluster
@@ -58,6 +59,8 @@ def _try(requests: Sequence[Request], tasks: Sequence[Task], cluster: Cluster, h
     """Raises ValueError where the cluster, a dry run, or the rehearsal of the first of the requests speaks against."""
     checks.check(cluster, tasks)
     for request in requests:
+        if request.prepare and cluster.ssh_tunnel is None and not Path(request.prepare).expanduser().is_file():
+            raise ValueError(f"--prepare {request.prepare}: no such file")
         rehearsed.dry_run(request, cluster, shows=how.dry_run)
     if how.rehearsal and not how.dry_run and requests and cluster.gpu_memory:
         rehearsed.rehearse(requests[0], cluster)

@@ -57,8 +57,6 @@ def plan(request: Request, cluster: Cluster) -> list[Task]:
     recipe, base = request.resolved(), base_of(cluster)
     train_on, before = _data(request, recipe, cluster, base), []
     if request.prepare:
-        if cluster.ssh_tunnel is None and not Path(request.prepare).expanduser().is_file():
-            raise ValueError(f"--prepare {request.prepare}: no such file")
         one = replace(request.resources, nodes=1, gpus_per_node=0, processes_per_node=1)
         before = [tasks.prepare([_seen(request.prepare, "--prepare", cluster)], _prepared(request.prepare, base), one)]
     given = [text for text in request.overrides if text.partition("=")[0] not in (*train_on, "output", "name")]

@@ -62,6 +62,7 @@ def test_sweep_goes_on_where_a_point_failed(tmp_path: Path, write_proteins) -> N
         (["optimizer.lr=1e-3,-1"], "lr=-1, a point of the sweep: optimizer.lr=-1.0: must lie between"),
         (["optimizer.lr=1e-3,1e-3"], "optimizer.lr=1e-3,1e-3: 1e-3 stands there twice"),
         (["train.seed=1,2", "--at-once", "0"], "--at-once"),
+        (["--prepare", "nowhere.fasta"], "--prepare nowhere.fasta: no such file"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_before_anything_is_written(

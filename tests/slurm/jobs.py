@@ -34,7 +34,7 @@ class Slurm:
     def environment(self) -> dict[str, str]:
         """For commands that are to meet this cluster, with this Python's programs first in PATH."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "SLURM_CONF": str(self.conf), "PATH": path}
+        return {**os.environ, "SLURM_CONF": str(self.conf), "PATH": path, "OMP_NUM_THREADS": "1"}
 
     def run(self, *command: str) -> str:
         """What a command writes to stdout. Raises CalledProcessError when it fails."""
