@@ -21,7 +21,7 @@ from tests.pages import PAGES, ROOT, runnable
 
 pytestmark = pytest.mark.timeout(1500)  # README's commands are ten, and a machine may be busy
 
-LINKED = ("recipes", "d2plm_megatron", "data_tools", "benchmarks", "Makefile")
+LINKED = ("recipes", "d2plm_megatron", "data_tools", "launchers", "benchmarks", "Makefile")
 TESTED_ELSEWHERE = {"make install": "test_make.py", "make demo": "test_commands.py"}
 APPENDED = {
     "d2plm simulate": "--proteins 400",
@@ -29,6 +29,7 @@ APPENDED = {
     "d2plm train absorbing_tiny data.train=data/family/train data.validation=data/family/validation name=mine": (
         "train.max_steps=4 validation.every_steps=2"
     ),
+    "d2plm launch absorbing_tiny optimizer.lr=1e-3,4e-3": "train.max_steps=2 validation.every_steps=2",
     "d2plm evaluate": "--draws 2",
     "d2plm generate": "--num-sequences 8 --steps 4",
     "torchrun": "train.max_steps=2",

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from d2plm_megatron.commandline.commands import COMMANDS
 from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Recipe
-from d2plm_megatron.config.overrides import keys_of, resolve
+from d2plm_megatron.config.overrides import keys_of, resolve, values_of
 from d2plm_megatron.config.recipe_files import build, load, shipped
 from d2plm_megatron.config.sizing import num_parameters
 from tests.pages import PAGES, ROOT
@@ -46,8 +46,9 @@ def _missing(said: str) -> str | None:
 def _missing_key(key: str, value: str) -> str | None:
     if key not in KEYS:
         return f"key {key}"
-    for choice in value.split("|") if value else ():
-        _resolve(key, choice)
+    for text in value.split("|") if value else ():
+        for choice in values_of(f"{key}={text}") or [text]:
+            _resolve(key, choice)
     return None
 
 
