@@ -9,7 +9,6 @@ from rich.table import Table
 from d2plm_megatron.console import note, run, show
 from d2plm_megatron.files import check_outputs
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.overlay import SUFFIXES, last_values, overlay, read_runs, write
 
 _METRIC = "KIND/NAME as in metrics.jsonl, such as train/lr, or the last word of several names, such as perplexity"
 
@@ -21,6 +20,8 @@ def plot(
     output: Annotated[list[Path], typer.Option(help="files to write, .html or .png")] = [Path("metrics.html")],  # noqa: B006
 ) -> None:
     """Draws the logs of runs over one another, and tells the last values of each."""
+    from d2plm_megatron.runs.overlay import SUFFIXES, last_values, overlay, read_runs, write  # with matplotlib: slow
+
     if unknown := [path for path in output if path.suffix not in SUFFIXES]:
         raise ValueError(f"--output {unknown[0]}: name a file that ends in {' or '.join(SUFFIXES)}")
     check_outputs(output, [path for folder in folders for path in RunFolder(folder).own_files()])

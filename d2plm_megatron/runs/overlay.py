@@ -88,7 +88,8 @@ def overlay(runs: Sequence[LoggedRun], metrics: Sequence[str] = ("perplexity",),
             axes.set(ylabel=metric.replace("_", " "), xlabel=AXES[x])
             axes.grid(alpha=0.3)
             _scale(axes, metric)
-        lines = {label: line for line, label in zip(*panels[0].get_legend_handles_labels(), strict=True)}
+        named = [pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+        lines = {label: line for line, label in named}
         columns = max(1, LEGEND_CHARACTERS // max(len(label) + 8 for label in lines))  # 8: the line beside it
         figure.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=min(3, columns), fontsize="small")
     return figure

@@ -205,12 +205,32 @@ def test_full_disk_leaves_the_last_checkpoint_whole(start: Start, tmp_path: Path
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_unreachable_tracking_does_not_stop_the_run(start: Start, folder: RunFolder) -> None:
-    nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
-    code, printed = finish(start("train.max_steps=40", "track.wandb=true", "track.offline=false", **nowhere))
+def test_tracker_whose_server_never_answers_does_not_stop_the_run(start: Start, folder: RunFolder) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:  # connections are taken, and that is all
+        nowhere = {"WANDB_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "WANDB_API_KEY": "0" * 40}
+        code, printed = finish(start("train.max_steps=40", "track.wandb=true", "track.offline=false", **nowhere))
     assert code == 0, printed
     assert "Weights & Biases failed" in printed
     assert steps_logged(folder) == [20, 40]
+    assert not [path for path in folder.path.rglob("*") if path.is_file() and b"0" * 40 in path.read_bytes()]
+
+
+def test_full_disk_of_the_trackers_does_not_stop_the_run(start: Start, folder: RunFolder) -> None:
+    disks = [folder.path / name for name in ("wandb", "tensorboard")]
+    for disk in disks:
+        disk.mkdir(parents=True)
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)], capture_output=True
+        ).returncode:
+            pytest.skip("needs the right to mount a tmpfs")
+    try:
+        code, printed = finish(start("train.max_steps=200", "track.wandb=true", "track.tensorboard=true"))
+        assert code == 0, printed
+        assert "No space left on device); the run goes on without it, metrics.jsonl has everything" in printed, printed
+        assert steps_logged(folder) == list(range(20, 201, 20))
+    finally:
+        for disk in disks:
+            subprocess.run(["umount", str(disk)], check=False)
 
 
 def test_offline_tracking_is_written(start: Start, folder: RunFolder) -> None:

@@ -46,6 +46,8 @@ def test_every_axis_has_both_kinds_where_they_belong(
 def test_a_panel_per_metric_and_a_name_in_full_is_that_alone(runs: list[LoggedRun]) -> None:
     first, second = overlay(runs, ["train/perplexity", "lr"]).axes
     assert len(first.lines) == len(second.lines) == 2
+    [legend] = overlay(runs, ["lr", "perplexity"]).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b$^_<b>", "a, validation", "b$^_<b>, validation"]
     assert last_values(runs[0], ["perplexity"]) == {
         "step": 20,
         "train/perplexity": 0.5,
