@@ -121,7 +121,7 @@ def test_a_command_rehearses_writes_and_says_what_does_not_fit(
     assert "rank 3 rehearsed in" in said.err
     assert [one["rank"] for one in json.loads(output.read_text())["ranks"]] == [0, 3]
     with pytest.raises(ValueError, match="GiB per GPU are needed and there are 1"):
-        main(["absorbing_tiny", *large], ranks="0", gpu_memory=1.0)
+        main(["absorbing_tiny", *large], ranks="0", gpu_memory=1.0, length=131_072)
 
 
 @pytest.mark.parametrize(
