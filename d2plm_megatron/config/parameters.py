@@ -25,6 +25,24 @@ def sizes(model: Model) -> dict[str, int]:
     return embedding | layers | _norm(model, "decoder.final_layernorm.") | _head(model)
 
 
+def held(model: Model, tensor: int) -> dict[str, int]:
+    """How many numbers of each parameter a tensor-parallel process has, without regard to the pipeline."""
+    return {name: size // (tensor if _is_split(name) else 1) for name, size in sizes(model).items()}
+
+
+def _is_split(name: str) -> bool:
+    """Whether tensor-parallel processes have a share each: of matrices and the biases of those split by rows."""
+    by_columns = ("linear_proj.weight", "linear_fc2.weight")
+    by_rows = ("linear_qkv.weight", "linear_qkv.bias", "linear_fc1.weight", "linear_fc1.bias")
+    return name.endswith((*by_columns, *by_rows)) or name.startswith(("embedding.", "output_layer."))
+
+
+def layer_matrices(model: Model) -> int:
+    """Weights of the matrices that every token meets in a layer, of which there are nearly all."""
+    feed_forward = (3 if model.activation == "swiglu" else 2) * model.hidden_size * model.ffn_hidden_size
+    return 4 * model.hidden_size**2 + feed_forward
+
+
 def trained(model: Model, patterns: str) -> set[str]:
     """The names that some of the patterns, with spaces between them, match, without those that follow a "!".
 
