@@ -22,7 +22,7 @@ def witness(number: int, name: str, folder: Path) -> None:
     with process_group() as device, model_parallel(recipe.parallel, device) as processes:
         ledger = Ledger()
         with Watched(ledger, without_data=False):
-            found = take_steps(Engine(recipe, processes), ledger, LENGTH)
+            found = take_steps(Engine(recipe, processes), ledger, LENGTH, every_pack=True)
         counted = {key: value for key, value in asdict(found).items() if key != "orders"}
         (folder / f"{name}_{processes.rank}.json").write_text(json.dumps(counted), encoding="utf-8")
 

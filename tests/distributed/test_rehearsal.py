@@ -16,6 +16,7 @@ def real() -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_all_that_is_counted_is_as_in_real_steps(name: str, real: dict[str, list[dict[str, Any]]]) -> None:
-    for found, told in zip(rehearsed(name), real[name], strict=True):
+    for rank in (0, CASES[name][0] - 1):  # verification.rehearsal takes all
+        found, told = rehearsed(name, rank), real[name][rank]
         assert told["traffic"] and told["flops"] and min(told["kept"][use] for use in ("weights", "optimizer")) > 0
         assert not list(differences(found, told))
