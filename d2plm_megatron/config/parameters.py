@@ -1,6 +1,8 @@
 """The parameters of an encoder by name, counted by arithmetic before anything is built, and which of them train."""
 
 import difflib
+import math
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from d2plm_megatron.config.model import Model
@@ -41,6 +43,16 @@ def layer_matrices(model: Model) -> int:
     """Weights of the matrices that every token meets in a layer, of which there are nearly all."""
     feed_forward = (3 if model.activation == "swiglu" else 2) * model.hidden_size * model.ffn_hidden_size
     return 4 * model.hidden_size**2 + feed_forward
+
+
+def num_padded(name: str, shape: Sequence[int]) -> int:
+    """How many numbers of a parameter, of its shape in memory and in checkpoints, stand for tokens that there are not.
+
+    The embedding and an output layer of their own have 128 rows for the 33 tokens of the alphabet.
+    """
+    if not name.startswith(("embedding.", "output_layer.")):
+        return 0
+    return (shape[0] - alphabet.SIZE) * math.prod(shape[1:])
 
 
 def trained(model: Model, patterns: str) -> set[str]:
