@@ -62,7 +62,7 @@ def main(
     ] = False,
 ) -> None:
     """Rehearses shipped recipes on the GPUs that they are meant for."""
-    show(_beside_published() if published else _recipes(), width=150)
+    show(_beside_published() if published else _recipes(), width=180)
     if not published and torch.cuda.is_available():
         recipe = small()
         rehearsed, measured = rehearse_rank(recipe, 0, 1).peak_passes / GIB, measured_peak(recipe) / GIB
@@ -102,8 +102,9 @@ def _recipes() -> Table:
     kept = ("weights", "gradients", "optimizer", "ema", "activations", "peak")
     sends = ("tensor", "data", "pipeline")
     table = Table(title="rank 0, GiB; sent in a step, GiB; estimated for H100")
-    for column in ("run", "layout", *kept, *(f"{name} sent" for name in sends), "tokens/s", "MFU", "CPU s"):
-        table.add_column(column, justify="left" if column in ("run", "layout") else "right")
+    layout = "tensor x pipeline x data"
+    for column in ("run", layout, *kept, *(f"{name} sent" for name in sends), "tokens/s", "MFU", "CPU s"):
+        table.add_column(column, justify="left" if column in ("run", layout) else "right")
     with progress("rehearsing", total=len(CASES), unit="ranks") as advance:
         for name, world_size in CASES.items():
             found = _rehearsed(build(load(find(name))), world_size)
@@ -112,7 +113,9 @@ def _recipes() -> Table:
             sent_in = [sum(sent(one) for one in rank.traffic if one.group == group) for group in sends]
             memory = [f"{size / GIB:.2f}" for size in (*(sizes[part] for part in kept), *sent_in)]
             rates = (f"{speed.tokens_per_second:,.0f}", f"{speed.mfu:.0%}", f"{rank.cpu_seconds:.0f}")
-            table.add_row(f"{name} on {world_size:,}", found.job.layout, *memory, *rates)
+            split = found.job.recipe.parallel
+            layout = f"{split.tensor} x {split.pipeline} x {found.job.data_size}"
+            table.add_row(f"{name} on {world_size:,}", layout, *memory, *rates)
             advance(1)
     return table
 

@@ -10,7 +10,7 @@ def recipe() -> Recipe:
     Schedule, batch and optimizer are those of Lin et al. (Science 379:1123, 2023): 2,000 steps of warm-up, then a
     line to a tenth at 90% of 270,000 steps of 3.2 million tokens (here 3.1, so that packs divide); clipping and EMA
     are ours. The paper stopped at 270,000 of 500,000 steps and does not say for how many its line was laid. For 8,
-    16, ... 1024 GPUs of 80 GB, eight to a node: 48 GiB each of 8, 23 of 64, 20 of 512, by --dry-run.
+    16, ... 1024 GPUs of 80 GB, eight to a node: 47 GiB each of 8, 22 of 64, 19 of 512, by --dry-run.
     """
     return Recipe(
         name="esm2_15b",

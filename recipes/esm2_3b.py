@@ -9,7 +9,7 @@ def recipe() -> Recipe:
 
     Schedule, batch and optimizer are those of Lin et al. (Science 379:1123, 2023): 2,000 steps of warm-up, then a
     line to a tenth at 90% of 500,000 steps of 2 million tokens; clipping and EMA are ours. For 2, 4, ... 512 GPUs
-    of 80 GB: 42 GiB each of two, 21 of 512, by --dry-run.
+    of 80 GB: 41 GiB each of two, 20 of 512, by --dry-run.
     """
     return Recipe(
         name="esm2_3b",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from d2plm_megatron.config.parameters import num_padded
 from d2plm_megatron.console import progress, run, show
 from d2plm_megatron.files import check_outputs
 from d2plm_megatron.runs import tensor_index
@@ -94,8 +95,10 @@ def _state_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
 def _tensor_rows(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     for group, found in tensor_index.read(checkpoint.path).items():
         numbers = sum(math.prod(item.shape) for item in found.values())
+        padding = sum(num_padded(name, item.shape) for name, item in found.items())
         dtypes = {_DTYPES[item.dtype] for item in found.values()}
-        yield group, f"{len(found)} tensors, {numbers:,} numbers, {', '.join(sorted(dtypes))}"
+        padded = f" and {padding:,} of padding" if padding else ""
+        yield group, f"{len(found)} tensors, {numbers - padding:,} numbers{padded}, {', '.join(sorted(dtypes))}"
     yield "size", f"{_size(checkpoint.path):,} bytes in {len(checkpoint.state['files']) + 1} files"
 
 

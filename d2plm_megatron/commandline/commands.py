@@ -42,6 +42,17 @@ COMMANDS = {
 A function `advise` beside it says what to write instead of an option that there is none of.
 """
 
+HEADLINE = """\
+Protein language models on Megatron-core, on a laptop or a cluster: absorbing
+diffusion, discrete flow matching, masked language modelling. To begin with:
+
+    d2plm prepare --input proteins.fasta --output data/mine --validation 0.05
+    d2plm train absorbing_tiny data.train=data/mine/train data.validation=data/mine/validation name=mine
+    d2plm generate runs/mine --num-sequences 64 --length 100:200
+
+All commands:
+"""
+
 
 def main() -> None:
     """Runs the command that the first words of the command line name, or lists the commands; ends the process."""
@@ -87,9 +98,9 @@ def _groups() -> set[str]:
 def _index(group: str | None) -> str:
     rows = [(f"{PROGRAM} {name}", summary(name)) for name in COMMANDS if group in (None, name.split()[0])]
     width = max(len(call) for call, _ in rows)
-    return "\n".join(
-        [*(f"{call:{width}}  {says}" for call, says in rows), "", "Each explains its options with --help."]
-    )
+    head = [HEADLINE] if group is None else []
+    calls = [f"{call:{width}}  {says}" for call, says in rows]
+    return "\n".join([*head, *calls, "", "Each explains its options with --help."])
 
 
 def _run(name: str, words: Sequence[str]) -> None:

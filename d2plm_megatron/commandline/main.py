@@ -35,6 +35,12 @@ WorldSize = Annotated[
 GpuMemory = Annotated[
     float | None, typer.Option(help="of the dry run: GiB of each GPU; default of the one here", show_default=False)
 ]
+GpuKind = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu", help="of the dry run: kind of the GPUs, such as H100; default the one here", show_default=False
+    ),
+]
 Help = Annotated[bool, typer.Option("--help", "-h", help="print this and all keys of the recipe, and stop")]
 _SMOKE_RUN = "no GPU: a smoke run (train.smoke_pack_tokens=null trains with the recipe's own batch)"
 
@@ -56,12 +62,13 @@ def main(recipe: Callable[[], Recipe]) -> None:
         dry_run: DryRun = False,
         world_size: WorldSize = None,
         gpu_memory: GpuMemory = None,
+        gpu: GpuKind = None,
         asks_help: Help = False,
     ) -> None:
         if asks_help:
             print_help(context, build(recipe))
         else:
-            act(build(recipe), overrides or [], cfg, dry_run, world_size, gpu_memory)
+            act(build(recipe), overrides or [], cfg, dry_run, world_size, gpu_memory, gpu)
 
     train.__doc__ = recipe.__doc__
     run(train, advise=advise)
@@ -74,6 +81,7 @@ def act(
     dry_run: bool,
     world_size: int | None,
     gpu_memory: float | None,
+    gpu: str | None,
 ) -> None:
     """Shows, checks or trains a recipe, as its command line asks; ends the process of a run that was interrupted."""
     adopt_slurm()
@@ -82,7 +90,7 @@ def act(
         one_of("--cfg", cfg, ("job",))
         print(to_yaml(chosen), end="")
     elif dry_run:
-        print_plan(chosen, world_size, gpu_memory)
+        print_plan(chosen, world_size, gpu_memory, gpu)
     elif not train(chosen):
         end_interrupted()
 

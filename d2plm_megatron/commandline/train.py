@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from d2plm_megatron.commandline.main import Cfg, DryRun, GpuMemory, Help, Overrides, WorldSize, act, advise, print_help
+from d2plm_megatron.commandline.main import (
+    Cfg,
+    DryRun,
+    GpuKind,
+    GpuMemory,
+    Help,
+    Overrides,
+    WorldSize,
+    act,
+    advise,
+    print_help,
+)
 from d2plm_megatron.config.recipe_files import NONE_GIVEN, chosen
 from d2plm_megatron.console import run
 
@@ -24,6 +35,7 @@ def main(
     dry_run: DryRun = False,
     world_size: WorldSize = None,
     gpu_memory: GpuMemory = None,
+    gpu: GpuKind = None,
     asks_help: Help = False,
 ) -> None:
     """Trains a recipe, in as many processes as torchrun or srun start.
@@ -36,7 +48,7 @@ def main(
     elif recipe is None:
         raise ValueError(NONE_GIVEN)
     else:
-        act(recipe, changes, cfg, dry_run, world_size, gpu_memory)
+        act(recipe, changes, cfg, dry_run, world_size, gpu_memory, gpu)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from d2plm_megatron.config.hardware import Gpu
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.sizing import training_flops
 
+TYPICAL_LENGTH = 300
+"""Tokens of a protein where there are no data to ask: about UniRef50's mean."""
+
 MFU_RANGE = (0.3, 0.5)
 """Shares of a GPU's peak that trainings of this kind reach: slow and fast. Megatron-core reports 41 to 48% on H100s,
 for models that are larger than most here (its README, 2024)."""

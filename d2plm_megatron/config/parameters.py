@@ -1,6 +1,8 @@
 """The parameters of an encoder by name, counted by arithmetic before anything is built, and which of them train."""
 
 import difflib
+import math
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from d2plm_megatron.config.model import Model
@@ -23,6 +25,34 @@ def sizes(model: Model) -> dict[str, int]:
     layers = {f"decoder.layers.{n}.{name}": size for n in range(model.num_layers) for name, size in layer.items()}
     embedding = {"embedding.word_embeddings.weight": alphabet.SIZE * model.hidden_size}
     return embedding | layers | _norm(model, "decoder.final_layernorm.") | _head(model)
+
+
+def held(model: Model, tensor: int) -> dict[str, int]:
+    """How many numbers of each parameter a tensor-parallel process has, without regard to the pipeline."""
+    return {name: size // (tensor if _is_split(name) else 1) for name, size in sizes(model).items()}
+
+
+def _is_split(name: str) -> bool:
+    """Whether tensor-parallel processes have a share each: of matrices and the biases of those split by rows."""
+    by_columns = ("linear_proj.weight", "linear_fc2.weight")
+    by_rows = ("linear_qkv.weight", "linear_qkv.bias", "linear_fc1.weight", "linear_fc1.bias")
+    return name.endswith((*by_columns, *by_rows)) or name.startswith(("embedding.", "output_layer."))
+
+
+def layer_matrices(model: Model) -> int:
+    """Weights of the matrices that every token meets in a layer, of which there are nearly all."""
+    feed_forward = (3 if model.activation == "swiglu" else 2) * model.hidden_size * model.ffn_hidden_size
+    return 4 * model.hidden_size**2 + feed_forward
+
+
+def num_padded(name: str, shape: Sequence[int]) -> int:
+    """How many numbers of a parameter, of its shape in memory and in checkpoints, stand for tokens that there are not.
+
+    The embedding and an output layer of their own have 128 rows for the 33 tokens of the alphabet.
+    """
+    if not name.startswith(("embedding.", "output_layer.")):
+        return 0
+    return (shape[0] - alphabet.SIZE) * math.prod(shape[1:])
 
 
 def trained(model: Model, patterns: str) -> set[str]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from d2plm_megatron.config import Model, Parallel, Recipe
-from d2plm_megatron.config.parameters import sizes, trained
+from d2plm_megatron.config.activations import per_token
+from d2plm_megatron.config.parameters import held, layer_matrices, sizes, trained
 from d2plm_megatron.proteins import alphabet
 
 GIB = 2**30
@@ -24,11 +25,6 @@ def num_trained(recipe: Recipe) -> int:
     return sum(found[name] for name in trained(recipe.model, recipe.train.trainable))
 
 
-def _layer_matrices(model: Model) -> int:
-    feed_forward = (3 if model.activation == "swiglu" else 2) * model.hidden_size * model.ffn_hidden_size
-    return 4 * model.hidden_size**2 + feed_forward
-
-
 def training_flops(model: Model, num_tokens: int, sum_squared_lengths: int) -> int:
     """Operations that the model needs for a forward and a backward pass over some proteins.
 
@@ -36,7 +32,7 @@ def training_flops(model: Model, num_tokens: int, sum_squared_lengths: int) -> i
     takes twice the forward. Norms, rotations and adaLN are left out.
     """
     head = alphabet.SIZE * model.hidden_size + (model.hidden_size**2 if model.head == "esm" else 0)
-    weights = model.num_layers * _layer_matrices(model) + head
+    weights = model.num_layers * layer_matrices(model) + head
     pairs = model.num_layers * 4 * model.hidden_size * sum_squared_lengths
     return 3 * (2 * weights * num_tokens + pairs)
 
@@ -51,7 +47,7 @@ class Memory:
         optimizer: fp32 weights and two moments, of what trains.
         ema: the exponential moving average of the weights, of what trains.
         gathered: of weights that are sharded, those that are whole at a time.
-        activations: of one pack, kept for the backward pass, and the gradients of a layer's.
+        activations: of the packs in flight, kept for the backward pass, and what lives beside them at the peak.
     """
 
     weights: int
@@ -68,56 +64,61 @@ class Memory:
 
 
 def memory(recipe: Recipe, data_size: int) -> Memory:
-    """What the tensors of a process take, within a tenth, to choose a layout by.
+    """What the tensors of a process take, of the pipeline stage that takes most: see `memory_of_stages`."""
+    return max(memory_of_stages(recipe, data_size), key=lambda stage: stage.total)
 
-    Not counted: the CUDA context, buffers of NCCL, scratch of kernels, and what fragments. Activations are those of the
-    torch layer spec with fused attention (after Korthikanti et al. 2022, arXiv:2205.05198, without the score matrices),
-    for one pack: with pipeline parallelism the first stage keeps as many packs as there are stages, of fewer layers.
-    Where only some parameters train, those of a pipeline stage are as many as they can be, and activations as if all
-    did.
+
+def memory_of_stages(recipe: Recipe, data_size: int) -> list[Memory]:
+    """What the tensors of a process take, within a twentieth of what a rehearsal finds, by pipeline stage.
+
+    Not counted: the CUDA context, buffers of NCCL, scratch of kernels, and what fragments. Activations are those of one
+    pack; in a pipeline a stage keeps those of as many packs as stages follow it, itself among them. Where only some
+    parameters train, activations are as if all did.
+
+    Args:
+        recipe: of the run.
+        data_size: number of data-parallel ranks.
     """
+    return [_of_stage(recipe, data_size, stage) for stage in range(recipe.parallel.pipeline)]
+
+
+def _of_stage(recipe: Recipe, data_size: int, stage: int) -> Memory:
     model, parallel = recipe.model, recipe.parallel
-    held = num_parameters(model) / (parallel.tensor * parallel.pipeline)
-    trains = min(held, num_trained(recipe) / parallel.tensor)
+    found, trains = _parameters_of_stage(recipe, stage)
     main = 2 if recipe.train.precision == "bf16" else 4
-    shared = data_size if parallel.sharding != "none" else 1
-    fully = data_size if parallel.sharding == "parameters" else 1
-    own_main = main == 4 and parallel.sharding != "parameters"  # the weights are the optimizer's main weights
-    kept = model.num_layers * _kept_per_token(model, parallel) + _gradients_per_token(model, parallel)
+    sharding = parallel.sharding if data_size > 1 else "none"  # alone there is nothing to share
+    shared = data_size if sharding != "none" else 1
+    fully = data_size if sharding == "parameters" else 1
+    own_main = main == 4 and sharding != "parameters"  # the weights are the optimizer's main weights
     return Memory(
-        weights=round(main * held / fully),
+        weights=round(main * found / fully),
         gradients=round(4 * trains / fully),
         optimizer=round((8 if own_main else 12) * trains / shared),
         ema=round(4 * trains / shared),
         gathered=round(main * _gathered(model, parallel)) if fully > 1 else 0,
-        activations=round(main * recipe.data.tokens_per_pack * kept),
+        activations=round(main * recipe.data.tokens_per_pack * per_token(recipe, data_size, stage)),
     )
 
 
-def _kept_per_token(model: Model, parallel: Parallel) -> float:
-    """Numbers that a layer keeps for the backward pass, per token and process.
-
-    Split by tensor parallelism: q, k and v as projected, q and k as rotated, what attention gives; of GELU its input
-    and output, of SwiGLU both halves, the first's SiLU, a copy of the second, and their product. Along the residual
-    stream: input and output of both norms; of adaLN six vectors of every token, and what they meet.
-    """
-    split = 6 * model.hidden_size + (5 if model.activation == "swiglu" else 2) * model.ffn_hidden_size
-    residual = (14 if model.time_conditioning else 4) * model.hidden_size
-    return split / parallel.tensor + residual / (parallel.tensor if parallel.sequence else 1)
+def _parameters_of_stage(recipe: Recipe, stage: int) -> tuple[int, int]:
+    """(how many parameters a process of a stage has, how many of them train)."""
+    found, training = held(recipe.model, recipe.parallel.tensor), trained(recipe.model, recipe.train.trainable)
+    own = [name for name in found if stage in _stages_with(name, recipe)]
+    return sum(found[name] for name in own), sum(found[name] for name in own if name in training)
 
 
-def _gradients_per_token(model: Model, parallel: Parallel) -> float:
-    """Numbers that live only while the backward pass is in a layer, per token and process.
-
-    The gradients of its widest tensor, and of those of the residual stream, which are whole there.
-    """
-    widest = model.ffn_hidden_size * (2 if model.activation == "swiglu" else 1)
-    return 2 * widest / parallel.tensor + 6 * model.hidden_size
+def _stages_with(name: str, recipe: Recipe) -> tuple[int, ...]:
+    last = recipe.parallel.pipeline - 1
+    if name.startswith("decoder.layers."):
+        return (int(name.split(".")[2]) * recipe.parallel.pipeline // recipe.model.num_layers,)
+    if name.startswith("embedding."):
+        return (0, last) if recipe.model.head == "esm" and last else (0,)  # the output layer is tied to it
+    return (last,)
 
 
 def _gathered(model: Model, parallel: Parallel) -> float:
     """Weights that Megatron-FSDP holds whole: of a model below a billion all, else two layers and what is outside."""
     if num_parameters(model) < GATHERED_AT_ONCE:
         return num_parameters(model) / parallel.tensor
-    outside = num_parameters(model) - model.num_layers * _layer_matrices(model)
-    return (2 * _layer_matrices(model) + outside) / parallel.tensor
+    outside = num_parameters(model) - model.num_layers * layer_matrices(model)
+    return (2 * layer_matrices(model) + outside) / parallel.tensor

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from d2plm_megatron.config.budget import TYPICAL_LENGTH
 from d2plm_megatron.config.hardware import gpu as gpu_named
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.config.recipe_files import NONE_GIVEN, chosen
 from d2plm_megatron.console import counted, progress, run
 from d2plm_megatron.files import check_outputs
-from d2plm_megatron.rehearsal.job import TYPICAL_LENGTH, Job
+from d2plm_megatron.rehearsal.job import Job
 
 AUTO = "auto"
 
@@ -111,7 +112,7 @@ def _compare(job: Job, output: Path | None) -> None:
     hopeful = [one for one in sensible if may_fit(one)]
     _say(
         f"{counted(len(sensible), 'layout')} for {counted(job.world_size, 'GPU')}; "
-        f"{len(sensible) - len(hopeful)} need far too much memory by arithmetic"
+        f"{len(sensible) - len(hopeful)} need more memory than there is by arithmetic"
     )
     if not hopeful:
         raise ValueError(f"no layout of {counted(job.world_size, 'GPU')} of {job.gpu_memory:g} GiB can hold the run")

@@ -21,9 +21,6 @@ from d2plm_megatron.rehearsal.record import Rehearsal
 
 SHARDINGS = ("optimizer", "none", "parameters")
 
-FAR_TOO_MUCH = 1.25
-"""Times a GPU's memory: what needs more by arithmetic is not rehearsed. The arithmetic is not as far off."""
-
 
 def layouts(job: Job) -> Iterator[Job]:
     """The job in every layout that is sensible for its number of GPUs.
@@ -48,8 +45,8 @@ def layouts(job: Job) -> Iterator[Job]:
 
 
 def may_fit(job: Job) -> bool:
-    """Whether arithmetic leaves hope that a layout fits."""
-    return memory(job.recipe, job.data_size).total / GIB <= FAR_TOO_MUCH * job.gpu_memory
+    """Whether arithmetic, which is within a twentieth, leaves hope that a layout fits with the margin of a tenth."""
+    return memory(job.recipe, job.data_size).total / GIB <= job.gpu_memory
 
 
 def ends(job: Job) -> tuple[int, ...]:

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from d2plm_megatron.config import Recipe, at_least, between
+from d2plm_megatron.config.budget import TYPICAL_LENGTH
 from d2plm_megatron.config.fitting import LARGEST_GPU_GIB
 from d2plm_megatron.config.hardware import Gpu
 from d2plm_megatron.parallel.launched import check_batch, check_layout
-
-TYPICAL_LENGTH = 300
-"""Tokens of a protein, about UniRef50's mean."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ from rich.table import Table
 
 from d2plm_megatron.config.budget import caveat, compute_optimal_tokens
 from d2plm_megatron.config.fitting import MARGIN
+from d2plm_megatron.config.parameters import ALL
 from d2plm_megatron.config.sizing import GIB, num_parameters
-from d2plm_megatron.console import counted, show
+from d2plm_megatron.console import counted, show, span
 from d2plm_megatron.rehearsal.estimate import Estimate, sent
 from d2plm_megatron.rehearsal.rank import RehearsedRank
 from d2plm_megatron.rehearsal.record import Rehearsal, layout_keys, parts, peak
@@ -111,23 +112,17 @@ def _time(found: Rehearsal) -> Table:
 def _rates(found: Rehearsal, estimate: Estimate) -> list[tuple[str, str]]:
     job, rate = found.job, estimate.tokens_per_second
     size, objective = num_parameters(job.recipe.model), job.recipe.objective.name
-    best = compute_optimal_tokens(size, objective)
-    but = caveat(size, objective)
-    return [
+    rows = [
         ("step", f"{estimate.step.total:.3g} s on rank {estimate.slowest:,}, the slowest; {estimate.step.binds} binds"),
         ("tokens/s", f"{rate:,.0f}, {rate / job.world_size:,.0f} per GPU"),
         ("MFU", f"{estimate.mfu:.1%}"),
-        ("run", f"{job.num_tokens:.2e} tokens in {duration(job.num_tokens / rate)}"),
-        ("compute-optimal", f"{best:.2e} tokens in {duration(best / rate)}{f' ({but})' if but else ''}"),
+        ("run", f"{job.num_tokens:.2e} tokens in {span(job.num_tokens / rate)}"),
     ]
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.1f} seconds"
+    if job.recipe.train.init_from is None and job.recipe.train.trainable == ALL:  # the law is of trainings from scratch
+        best = compute_optimal_tokens(size, objective)
+        source = ", ".join(filter(None, ("Cheng et al. 2024", caveat(size, objective))))
+        rows.append(("compute-optimal", f"{best:.2e} tokens ({source}) in {span(best / rate)}"))
+    return rows
 
 
 def unit(largest: float) -> tuple[str, float]:

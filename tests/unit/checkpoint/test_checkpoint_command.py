@@ -10,6 +10,7 @@ from safetensors import safe_open
 from d2plm_megatron.checkpoint import tensors
 from d2plm_megatron.checkpoint.__main__ import consolidate, inspect, strip, verify
 from d2plm_megatron.config import Data, Model, Parallel, Recipe, Train
+from d2plm_megatron.config.sizing import num_parameters
 from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.runs import tensor_index as index
 from d2plm_megatron.runs.checkpoint import Checkpoint
@@ -35,6 +36,8 @@ def test_inspect_shows_where_the_run_stood(trained: Checkpoint, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "2, of which 0 were skipped" in shown
     assert all(group in shown for group in (EMA, RAW, "exp_avg_sq"))
+    numbers = f"{num_parameters(trained.recipe.model):,} numbers and {2 * 95 * 32:,} of padding"
+    assert " ".join(shown.replace("│", "").split()).count(numbers) == len(index.read(trained.path))
 
 
 def test_verify_finds_a_changed_byte(trained: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from d2plm_megatron.commandline.commands import COMMANDS, main, summary
+from d2plm_megatron.commandline.commands import COMMANDS, HEADLINE, main, summary
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,6 +36,15 @@ def test_the_index_has_every_command_with_a_line(words: list[str], monkeypatch, 
     assert code == 0
     assert list(rows) == [f"d2plm {name}" for name in COMMANDS]
     assert all(says.strip() for says in rows.values())
+
+
+def test_the_index_begins_with_commands_that_work(monkeypatch, capsys) -> None:
+    calls = [line.split()[1:] for line in HEADLINE.splitlines() if line.startswith("    d2plm ")]
+    assert [words[0] for words in calls] == ["prepare", "train", "generate"]
+    assert HEADLINE in said(monkeypatch, capsys)[1] and HEADLINE not in said(monkeypatch, capsys, "checkpoint")[1]
+    missing = ["proteins.fasta: no such file", "data/mine/validation.bin is missing", "runs/mine: no checkpoint"]
+    for words, message in zip(calls, missing, strict=True):  # no word of theirs is a slip, but nothing is here yet
+        assert message in said(monkeypatch, capsys, *words)[2]
 
 
 def test_every_command_of_the_package_has_a_name() -> None:

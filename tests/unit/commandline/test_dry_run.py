@@ -14,7 +14,7 @@ from d2plm_megatron.commandline.main import main
 from d2plm_megatron.config import Parallel, Recipe
 from d2plm_megatron.config.fitting import MARGIN
 from d2plm_megatron.config.overrides import keys_of, resolve
-from d2plm_megatron.config.sizing import GIB, memory
+from d2plm_megatron.config.sizing import GIB, memory, memory_of_stages
 from d2plm_megatron.parallel.launched import check_layout
 from recipes import absorbing_450m, fm_450m, fm_tiny, fm_uniform_tiny, mlm_tiny
 
@@ -75,6 +75,38 @@ def test_what_fits_and_what_does_not(capsys: pytest.CaptureFixture[str]) -> None
         print_plan(resolve(recipe, ["parallel.tensor=2"]), 2, 4)
 
 
+def test_the_kind_of_gpu_says_memory_and_time(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = fm_450m.recipe()
+    print_plan(recipe, 64, None, "h100")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "of 80 GiB" in said
+    operations = float(re.search(r"operations │ ([\d.e+]+)", said)[1])
+    fast, slow, unit = re.search(r"([\d.]+) \w+ to ([\d.]+) (\w+) on 64 x H100, at 50% to 30% MFU", said).groups()
+    assert unit == "hours"
+    assert float(fast) == pytest.approx(operations / (64 * 989e12 * 0.5) / 3600, rel=0.01)
+    assert float(slow) == pytest.approx(float(fast) * 5 / 3, rel=0.01)
+    with pytest.raises(ValueError, match=r"--gpu=H10: .*did you mean H100"):
+        print_plan(recipe, 64, None, "H10")
+    with pytest.raises(ValueError, match="and there are 24, "):
+        print_plan(resolve(recipe, ["data.tokens_per_pack=65536"]), 8, None, "RTX 4090")
+
+
+def test_tokens_are_compared_with_what_the_size_is_worth(capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(absorbing_450m.recipe(), 8, None)
+    said = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "98 billion tokens, each once, for this size (Cheng et al. 2024, extrapolated to absorbing)" in said
+    assert "the run has 1.1 times as many" in said
+    print_plan(resolve(absorbing_450m.recipe(), ["train.trainable=*norm*"]), 8, None)
+    assert "compute-optimal" not in capsys.readouterr().out
+
+
+def test_stages_of_a_pipeline_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = resolve(absorbing_450m.recipe(), ["parallel.pipeline=4"])
+    print_plan(recipe, 8, None)
+    totals = ", ".join(f"{stage.total / GIB:.1f}" for stage in memory_of_stages(recipe, 2))
+    assert f"{totals} GiB; below, that of the largest" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("num_processes", "gpu_memory", "message"),
     [
@@ -112,7 +144,7 @@ def test_no_value_of_any_key_ends_in_more_than_one_line(
     value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for parent in (fm_tiny, fm_uniform_tiny, mlm_tiny):
-        for key in (*keys_of(parent.recipe()), "model", "objective", "--world-size", "--gpu-memory"):
+        for key in (*keys_of(parent.recipe()), "model", "objective", "--world-size", "--gpu-memory", "--gpu"):
             arguments = [f"{key}={value}", "--dry-run"]
             monkeypatch.setattr(sys, "argv", ["recipe.py", *arguments])
             begun = time.process_time()
