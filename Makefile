@@ -79,8 +79,10 @@ lint: .venv/installed-dev
 	$(BIN)/hadolint Dockerfile.ngc
 	$(BIN)/shellcheck $(SCRIPTS)
 
+# Unit tests use one core each, the others start processes of their own: only the former are shared out.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest --ignore tests/unit
 
 SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet
 

@@ -21,7 +21,7 @@ from tests.pages import PAGES, ROOT, runnable
 
 pytestmark = pytest.mark.timeout(1500)  # README's commands are ten, and a machine may be busy
 
-LINKED = ("recipes", "d2plm_megatron", "data_tools", "benchmarks", "Makefile")
+LINKED = ("recipes", "d2plm_megatron", "data_tools", "launchers", "benchmarks", "Makefile")
 TESTED_ELSEWHERE = {"make install": "test_make.py", "make demo": "test_commands.py"}
 APPENDED = {
     "d2plm simulate": "--proteins 400",
