@@ -81,8 +81,8 @@ lint: .venv/installed-dev
 
 # Unit tests use one core each, the others start processes of their own: only the former are shared out.
 test: lint
-	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist loadfile
-	$(BIN)/python -m pytest --ignore tests/unit
+	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist loadfile --durations 10
+	$(BIN)/python -m pytest --ignore tests/unit --durations 20
 
 SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet
 
