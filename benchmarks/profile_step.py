@@ -24,7 +24,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import machine
 from benchmarks.random_proteins import write_simulated
@@ -39,6 +38,7 @@ from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.launched import check_batch
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.training.engine import Engine
+from d2plm_megatron.training.profiler import torch_profile
 from d2plm_megatron.training.step import run_packs
 from d2plm_megatron.training.throughput import peak_flops
 
@@ -118,7 +118,7 @@ def profiled(recipe: Recipe, processes: Processes, num_steps: int) -> StepProfil
     peak_bytes = torch.cuda.max_memory_allocated() if on_gpu else 0
     with host_waits() as waits:
         step(WARM_UP + num_steps)
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiler:
+    with torch_profile(processes.device) as profiler:
         step(WARM_UP + num_steps + 1)
         synchronize(on_gpu)
     clocked = batches[WARM_UP : WARM_UP + num_steps]

@@ -20,6 +20,8 @@ ROOMS = {
 }
 OTHER_KINDS = {
     "page.html": "The template of the report",
+    "overlay.html": "The template of d2plm metrics plot",
+    "sweep.html": "The template of d2plm sweep show",
     "ancestors.fasta": "Thirteen well-known proteins, the ancestors of the simulated families",
     "ngc.sh": "Runs a command in the container image on the GPUs of this machine",
 }

@@ -7,15 +7,19 @@ import typer
 from d2plm_megatron.config.checks import one_of
 from d2plm_megatron.console import run
 
-from . import checks, cluster, rehearsed
+from . import cluster
 from .cluster import LAUNCHERS
-from .plan import Request, plan
+from .launch import How, launch
+from .plan import Request
 from .tasks import Resources
 
 Nodes = Annotated[int, typer.Option(min=1, max=100_000, help="to train on")]
 Gpus = Annotated[int | None, typer.Option("--gpus-per-node", min=0, max=1_000, help="default of the cluster")]
 Time = Annotated[
     str | None, typer.Option(help="limit of each task, as Slurm writes it: 4:00:00, 1-12; default of the cluster")
+]
+AtOnce = Annotated[
+    int | None, typer.Option(min=1, help="runs of a sweep at a time; default 1 here, and no limit on Slurm")
 ]
 Prepare = Annotated[str | None, typer.Option(help="raw proteins to prepare first, and train on", metavar="FASTA")]
 
@@ -43,6 +47,10 @@ def main(
     rehearsal: Annotated[
         bool, typer.Option("--rehearsal/--no-rehearsal", help="rehearse the first rank before anything is submitted")
     ] = True,
+    at_once: AtOnce = None,
+    nsys: Annotated[
+        str | None, typer.Option(metavar="FIRST:LAST", help="steps to capture under `nsys profile`, on GPUs")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="show the logs, and end when all tasks have ended")] = False,
 ) -> None:
     """Launches a recipe on a cluster, or here: trains it, and what comes before and after.
@@ -70,19 +78,17 @@ def main(
         evaluate=evaluate,
         generate=generate,
     )
-    name, tasks = request.resolved().name, plan(request, on)
-    checks.check(on, tasks)
-    rehearsed.dry_run(request, on, shows=dry_run)
-    if rehearsal and not dry_run and gpus:
-        rehearsed.rehearse(request, on)
-    from .experiment import submit  # with nemo_run, which takes seconds
-
-    raise SystemExit(submit(_title(name), tasks, on, launcher=launcher, dry_run=dry_run, wait=wait))
+    window = None if nsys is None else _window(nsys)
+    how = How(launcher=launcher, at_once=at_once, dry_run=dry_run, rehearsal=rehearsal, wait=wait, nsys=window)
+    raise SystemExit(launch(request, on, how))
 
 
-def _title(name: str) -> str:
-    """The name of a run, fit for folders and jobs."""
-    return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
+def _window(text: str) -> tuple[int, int]:
+    """The first and the last step of "10:20". Raises ValueError."""
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise ValueError(f"--nsys {text}: write the first and the last step, such as 10:12")
+    return int(first), int(last)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import yaml
 
 from d2plm_megatron.config.checks import nearest, one_of
 
+from .tasks import Resources
+
 SHIPPED = Path(__file__).parent / "clusters"
 EXECUTORS = ("local", "slurm", "docker", "skypilot")
 LAUNCHERS = ("srun", "torchrun")
@@ -44,6 +46,11 @@ class SshTunnel:
     identity: str | None = None
     port: int | None = None
 
+    @property
+    def key(self) -> str | None:
+        """The file of the private key, by its whole path."""
+        return str(Path(self.identity).expanduser()) if self.identity else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
@@ -70,6 +77,7 @@ class Cluster:
         retries: how often a job is started again after a crash; what was interrupted and saved always is.
         sbatch: further options of sbatch, as in {qos: high}.
         srun_args: further options of srun.
+        skypilot: further fields of nemo_run's SkypilotExecutor, as in {infra: aws, gpus: H100}.
     """
 
     name: str = "cluster"
@@ -93,6 +101,7 @@ class Cluster:
     retries: int = 0
     sbatch: Mapping[str, str] = field(default_factory=dict)
     srun_args: tuple[str, ...] = ()
+    skypilot: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of("executor", self.executor, EXECUTORS)
@@ -106,6 +115,10 @@ class Cluster:
             raise ValueError(
                 f"signal={self.signal}: write it as USR1@120, without B:, or the processes would not get it"
             )
+        if self.executor == "docker" and not self.containers:
+            raise ValueError(
+                "containers: is missing; executor docker needs an image, as in containers: {default: IMAGE}"
+            )
         for key in ("gpus_per_node", "retries"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 0")
@@ -116,6 +129,10 @@ class Cluster:
     def folder(self) -> str | None:
         """Folder for experiments, data and runs, as the cluster's nodes see it; None where none was named."""
         return self.ssh_tunnel.job_dir if self.ssh_tunnel else self.job_dir
+
+    def partition_of(self, needs: Resources) -> str | None:
+        """Where a task runs that needs this; None for Slurm's default."""
+        return needs.partition or (not needs.gpus_per_node and self.cpu_partition) or self.partition
 
     def image(self, task: str) -> str | None:
         """The container image of a task; None where it runs without one."""

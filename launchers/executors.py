@@ -9,23 +9,29 @@ What of nemo_run 0.11 matters here and could change with another version:
 - a job's name has to hold a prefix, or it makes one of the account
 """
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 import nemo_run as run
 from nemo_run.config import RUNDIR_NAME, get_nemorun_home
 
+from d2plm_megatron.config.checks import nearest
+
 from . import scripts
 from .cluster import Cluster
 from .tasks import Task
 
 
-def script(task: Task, cluster: Cluster, launcher: str) -> run.Script:
-    """What nemo_run runs for a task."""
+def script(task: Task, cluster: Cluster, launcher: str, at_once: int | None) -> run.Script:
+    """What nemo_run runs for a task, of which `at_once` run at a time on this machine."""
     here = Path.cwd()
     if cluster.executor == "local":
-        return run.Script(inline=scripts.on_this_machine(task, cluster, here))
-    seen = cluster.executor == "slurm" and cluster.ssh_tunnel is None and cluster.image(task.name) is None
+        return run.Script(inline=scripts.on_this_machine(task, cluster, here, at_once))
+    seen = cluster.executor == "slurm" and cluster.ssh_tunnel is None and cluster.image(task.kind) is None
+    if cluster.executor != "slurm":
+        launcher = "torchrun"  # nobody else starts several processes
     return run.Script(inline=scripts.of_process(task, cluster, launcher, here if seen else None))
 
 
@@ -46,8 +52,8 @@ def _local(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.
 
 
 def _slurm(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.SlurmExecutor:
-    needs, image = task.resources, cluster.image(task.name)
-    partition = needs.partition or (not needs.gpus_per_node and cluster.cpu_partition) or cluster.partition
+    needs, image = task.resources, cluster.image(task.kind)
+    partition = cluster.partition_of(needs)
     limit = needs.time or cluster.timeouts.get(partition or "")
     folder = f"{experiments_folder(cluster)}/{experiment.rpartition('_')[0]}/{experiment}"
     return run.SlurmExecutor(
@@ -71,9 +77,41 @@ def _slurm(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.
     )
 
 
+def _docker(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.DockerExecutor:
+    return run.DockerExecutor(
+        container_image=cluster.image(task.kind),
+        num_gpus=task.resources.gpus_per_node or None,
+        volumes=_mounts(cluster),
+        ipc_mode="host",  # else /dev/shm has 64 MiB, and NCCL asks for more
+        ulimits=["memlock:-1", "stack:67108864"],
+        network="host",
+        additional_kwargs={"user": f"{os.getuid()}:{os.getgid()}"},
+        packager=_packager(task),
+    )
+
+
+def _skypilot(task: Task, cluster: Cluster, launcher: str, experiment: str) -> run.SkypilotExecutor:
+    known = [item.name for item in dataclasses.fields(run.SkypilotExecutor) if item.init]
+    for key in cluster.skypilot:
+        if key not in known:
+            raise ValueError(f"skypilot.{key}: nemo_run knows no such; did you mean {nearest(key, known) or 'infra'}?")
+    try:
+        return run.SkypilotExecutor(
+            container_image=cluster.image(task.kind),
+            num_nodes=task.resources.nodes,
+            gpus_per_node=task.resources.gpus_per_node or None,
+            torchrun_nproc_per_node=task.resources.processes_per_node,
+            setup=cluster.setup or None,
+            packager=run.GitArchivePackager(),
+            **cluster.skypilot,
+        )
+    except AssertionError as error:  # where SkyPilot is not installed
+        raise ValueError(f"executor=skypilot: {error}") from error
+
+
 def check_replaced(task: Task, cluster: Cluster) -> None:
     """Raises ValueError for a path that nemo_run would change: it puts a folder in place of every /nemo_run."""
-    if cluster.executor == "slurm" and cluster.image(task.name) is None:
+    if cluster.executor == "slurm" and cluster.image(task.kind) is None:
         for text in (*task.command, cluster.setup, experiments_folder(cluster), str(Path.cwd())):
             if f"/{RUNDIR_NAME}" in text:
                 raise ValueError(
@@ -87,15 +125,16 @@ def experiments_folder(cluster: Cluster) -> str:
 
 
 def _mounts(cluster: Cluster) -> list[str]:
-    own = [f"{cluster.folder}:{cluster.folder}"] if cluster.folder else []
-    return [*own, *cluster.mounts]
+    """What a container sees: the cluster's folder, or the working one, and what its file names."""
+    own = cluster.folder or Path.cwd()
+    return [f"{own}:{own}", *cluster.mounts]
 
 
 def _tunnel(cluster: Cluster) -> run.LocalTunnel | run.SSHTunnel:
     if (ssh := cluster.ssh_tunnel) is None:
         return run.LocalTunnel(job_dir=experiments_folder(cluster))
     return run.SSHTunnel(
-        host=ssh.host, user=ssh.user, port=ssh.port, identity=ssh.identity, job_dir=experiments_folder(cluster)
+        host=ssh.host, user=ssh.user, port=ssh.port, identity=ssh.key, job_dir=experiments_folder(cluster)
     )
 
 
@@ -107,4 +146,4 @@ def _packager(task: Task) -> run.Packager:
     return run.PatternPackager(include_pattern=str(beside / "*.py"), relative_path=str(beside))
 
 
-_EXECUTORS = {"local": _local, "slurm": _slurm}
+_EXECUTORS = {"local": _local, "slurm": _slurm, "docker": _docker, "skypilot": _skypilot}

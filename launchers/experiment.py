@@ -45,10 +45,13 @@ def submit(
 
     Raises ValueError in one line where nemo_run, or the cluster, refuses them; then nothing is left behind.
     """
-    run = _nemo_run(cluster)
+    use_home(cluster)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import nemo_run as run
     quiet = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
     with run.Experiment(name, **quiet) as experiment:
-        _add(experiment, tasks, cluster, launcher, plugins)
+        _add(experiment, tasks, cluster, launcher, at_once, plugins)
         if dry_run:
             _print_scripts(experiment)
             return 0
@@ -60,28 +63,41 @@ def submit(
         return _wait(experiment, tasks, jobs, cluster) if wait else 0
 
 
-def _nemo_run(cluster: Cluster) -> Any:
-    """nemo_run, imported where it keeps its experiments in the cluster's own folder, if that is seen from here."""
+def use_home(cluster: Cluster) -> None:
+    """Has nemo_run, not yet imported, keep its experiments in the cluster's folder, where that is seen from here."""
     if cluster.folder and cluster.ssh_tunnel is None:
         os.environ["NEMORUN_HOME"] = cluster.folder
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import nemo_run
-    return nemo_run
 
 
-def _add(experiment: Any, tasks: Sequence[Task], cluster: Cluster, launcher: str, plugins: Sequence[Any]) -> None:
+def _add(
+    experiment: Any,
+    tasks: Sequence[Task],
+    cluster: Cluster,
+    launcher: str,
+    at_once: int | None,
+    plugins: Sequence[Any],
+) -> None:
     from . import executors
 
+    before = _lanes(tasks, at_once) if at_once is not None and cluster.executor == "slurm" else {}
     for task in tasks:
         executors.check_replaced(task, cluster)
+        executor = executors.executor(task, cluster, launcher, experiment._id)
+        if task.name in before:
+            executor.dependency_type = "afterany"
         experiment.add(
-            executors.script(task, cluster, launcher),
-            executor=executors.executor(task, cluster, launcher, experiment._id),
+            executors.script(task, cluster, launcher, at_once),
+            executor=executor,
             name=task.name,
             plugins=list(plugins) or None,
-            dependencies=list(task.after) or None,
+            dependencies=before.get(task.name) or list(task.after) or None,
         )
+
+
+def _lanes(tasks: Sequence[Task], number: int) -> dict[str, list[str]]:
+    """By name, for whose end a task waits, whatever becomes of it, so that so many lanes of them run at a time."""
+    free = [task.name for task in tasks if not task.after]
+    return {name: [before] for before, name in zip(free, free[number:], strict=False)}
 
 
 def _print_scripts(experiment: Any) -> None:
@@ -112,11 +128,17 @@ def _run_here(experiment: Any, tasks: Sequence[Task], cluster: Cluster) -> int:
         Followed(task.name, f"{shlex.quote(str(folder / task.name))}/nemo_run/*/*/*/combined.log") for task in tasks
     ]
     ask = partial(shell.output, cluster)
-    with watch.logs_shown(followed, ask):
+    with (
+        watch.logs_shown(followed, ask),
+        watch.ends_handed_on([folder / task.name for task in tasks]) as asked,
+    ):
         experiment.run()
+        if not getattr(experiment, "_waited", False):  # run() waits only where tasks depend on one another
+            experiment._wait_for_jobs(experiment.jobs)
+            experiment._waited = True
     codes = {task.name: watch.exit_code_of(folder / task.name / EXIT_CODE) for task in tasks}
     failed = [task for task in followed if codes[task.name] != 0]
-    if any(code == SAVED_AND_STOPPED for code in codes.values()):
+    if SAVED_AND_STOPPED in codes.values() or (asked and failed):
         return SAVED_AND_STOPPED
     return _told(failed, {task.name: f"exit code {codes[task.name]}" for task in failed}, ask)
 

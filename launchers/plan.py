@@ -7,6 +7,7 @@ from pathlib import Path
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.config.overrides import resolve
 from d2plm_megatron.config.recipe_files import build, find, load
+from d2plm_megatron.runs.beginning import begun
 
 from . import tasks
 from .cluster import Cluster
@@ -39,9 +40,21 @@ class Request:
         return resolve(build(load(find(self.recipe))), self.overrides)
 
 
+def named(request: Request, cluster: Cluster) -> Request:
+    """The request under the whole name that its run has, or gets now: that of all its tasks, however often they start.
+
+    Of runs on a cluster that is reached by ssh nothing is seen from here; they get a new name.
+    """
+    recipe = request.resolved()
+    smoke = "-smoke" if _is_smoke_run(request, recipe, cluster) else ""
+    output = str(Path(base_of(cluster), recipe.output))
+    name = begun(replace(recipe, name=recipe.name + smoke, output=output)).name.removesuffix(smoke)
+    return replace(request, overrides=[*request.overrides, f"name={name}"])
+
+
 def plan(request: Request, cluster: Cluster) -> list[Task]:
     """The tasks, each after those that it needs. Raises ValueError for what is missing, or cannot be seen there."""
-    recipe, base = request.resolved(), _base(cluster)
+    recipe, base = request.resolved(), base_of(cluster)
     train_on, before = _data(request, recipe, cluster, base), []
     if request.prepare:
         one = replace(request.resources, nodes=1, gpus_per_node=0, processes_per_node=1)
@@ -56,7 +69,7 @@ def plan(request: Request, cluster: Cluster) -> list[Task]:
     ]
     named, ships = _recipe(request.recipe, cluster)
     train = tasks.train(named, changes, request.resources, after=[task.name for task in before], ships=ships)
-    run = f"{output}/{recipe.name}{'-smoke' if _is_smoke_run(request, recipe) else ''}"
+    run = f"{output}/{recipe.name}{'-smoke' if _is_smoke_run(request, recipe, cluster) else ''}"
     return [*before, train, *_afterwards(request, recipe, run, train_on.get("data.validation"))]
 
 
@@ -119,7 +132,8 @@ def _seen(path: str, key: str, cluster: Cluster) -> str:
     return str(Path(path).absolute())
 
 
-def _base(cluster: Cluster) -> str:
+def base_of(cluster: Cluster) -> str:
+    """The folder from which the paths of what is written are seen."""
     return cluster.folder or str(Path.cwd())
 
 
@@ -132,5 +146,7 @@ def _recipe(name: str, cluster: Cluster) -> tuple[str, str | None]:
     return (path.name, str(path)) if travels else (str(path), None)
 
 
-def _is_smoke_run(request: Request, recipe: Recipe) -> bool:
-    return request.resources.gpus_per_node == 0 and recipe.train.smoke_pack_tokens is not None
+def _is_smoke_run(request: Request, recipe: Recipe, cluster: Cluster) -> bool:
+    """Whether training will find no GPU; Slurm may give whole nodes, and not know what is in them."""
+    has_gpus = request.resources.gpus_per_node > 0 or (cluster.executor == "slurm" and cluster.gpu_memory is not None)
+    return not has_gpus and recipe.train.smoke_pack_tokens is not None

@@ -27,7 +27,7 @@ def rehearse(request: Request, cluster: Cluster) -> None:
 
 
 def _size(request: Request, cluster: Cluster) -> list[str]:
-    memory = ["--gpu-memory", str(cluster.gpu_memory)] if cluster.gpu_memory and request.resources.gpus_per_node else []
+    memory = ["--gpu-memory", str(cluster.gpu_memory)] if cluster.gpu_memory else []
     return ["--world-size", str(request.resources.num_processes), *memory]
 
 

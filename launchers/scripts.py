@@ -11,17 +11,21 @@ from pathlib import Path
 from d2plm_megatron.parallel.launched import FIRST_PORT, NUM_PORTS
 from d2plm_megatron.parallel.preemption import SAVED_AND_STOPPED
 
+from . import slots
 from .cluster import Cluster
 from .tasks import PYTHON, Task
 
 USERS_FAULT = 2
 """Exit code of what a user has to mend, which no second try does."""
 
+BEFORE_IT_LISTENED = "138|143"
+"""Exit codes of what USR1 or TERM ended in its first second, before anything was begun."""
+
 SAVING_SECONDS = 300
 """How long all processes may take to save once one of them has ended."""
 
-EXIT_CODE = "exit_code"
-"""File in the folder of a task that ran on this machine."""
+PROCESS, EXIT_CODE = "process", "exit_code"
+"""Files in the folder of a task on this machine: the number of its process group, and how it has ended."""
 
 
 def of_process(task: Task, cluster: Cluster, launcher: str, folder: Path | None) -> str:
@@ -41,20 +45,26 @@ def of_process(task: Task, cluster: Cluster, launcher: str, folder: Path | None)
     return "\n".join([*_exports(task, cluster), *_into(folder), command, ""])
 
 
-def on_this_machine(task: Task, cluster: Cluster, folder: Path) -> str:
+def on_this_machine(task: Task, cluster: Cluster, folder: Path, at_once: int | None = None) -> str:
     """What runs a task here, with torchrun where it has several processes.
 
-    What comes after a task that failed does not begin; nemo_run alone would start it.
+    What comes after a task that failed does not begin; nemo_run alone would start it. Of all tasks of an experiment no
+    more than `at_once` run at a time; the others wait for a slot.
     """
-    words = shlex.join(task.command[1:])
+    words = f"{shlex.quote(sys.executable)} "
     if (processes := task.resources.processes_per_node) > 1:
-        words = f"-m torch.distributed.run --standalone --nproc-per-node {processes} {words}"
+        words += f"-m torch.distributed.run --standalone --nproc-per-node {processes} "
+    words += shlex.join(task.command[1:])
+    if at_once is not None:
+        slot = shlex.join([sys.executable, slots.__file__])
+        words = f'{slot} "$here/../slots" {at_once} {task.resources.gpus_per_node} {words}'
     lines = [*_exports(task, cluster), *_into(folder), cluster.setup, *_without_gpus(task), 'here=$(dirname "$0")/..']
+    lines.append(f'echo $$ > "$here/{PROCESS}"')
     for before in task.after:
         code = f'"$(cat "$here/../"{shlex.quote(before)}/{EXIT_CODE} 2>/dev/null)"'
         lines.append(f"[ {code} = 0 ] || {{ echo {shlex.quote(f'not run: {before} did not succeed')}; exit 1; }}")
     end = f'code=$?\necho $code > "$here/{EXIT_CODE}"\nexit $code\n'
-    return "\n".join([*filter(None, lines), "trap : TERM INT USR1", f"{shlex.quote(sys.executable)} {words}", end])
+    return "\n".join([*filter(None, lines), "trap : TERM INT USR1", words, end])
 
 
 def of_batch(cluster: Cluster, launcher: str, folder: str) -> str:
@@ -76,7 +86,7 @@ def of_batch(cluster: Cluster, launcher: str, folder: str) -> str:
   local code=${{exitcode:-0}} crashes={shlex.quote(folder)}/crashes-$SLURM_JOB_ID
   case $code in
     0|{USERS_FAULT}) return ;;
-    {SAVED_AND_STOPPED}) ;;
+    {SAVED_AND_STOPPED}|{BEFORE_IT_LISTENED}) ;;
     *) echo "$code" >> "$crashes"; [ "$(wc -l < "$crashes")" -le {cluster.retries} ] || return ;;
   esac
   scontrol requeue "$SLURM_JOB_ID"
@@ -88,11 +98,12 @@ trap finish EXIT"""
 def _interruptible(torchrun: str) -> str:
     """torchrun, ended by Slurm's signals in good order and with the exit code of what was saved.
 
-    It has a code of its own, and dies of USR1; Slurm signals this shell alone, or torchrun, too, as the cluster is set
-    up. So torchrun is deaf to all but INT, of which it is sent one, hands that on, and waits for the processes to save.
+    It has a code of its own, and dies of USR1. Slurm signals this shell alone, or torchrun, too, as the cluster is set
+    up, and perhaps twice. So torchrun is deaf to all but INT, of which it is sent one: a second would end its wait for
+    the processes to save.
     """
     return f"""(trap '' TERM USR1; exec {torchrun}) & child=$!
-trap 'asked=1; kill -INT $child' TERM USR1
+trap 'trap "" TERM USR1; asked=1; kill -INT $child' TERM USR1
 wait $child; code=$?
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
 [ -n "$asked" ] && [ $code -ne 0 ] && code={SAVED_AND_STOPPED}

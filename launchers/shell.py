@@ -25,7 +25,7 @@ def run(cluster: Cluster, line: str) -> subprocess.CompletedProcess[str]:
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"{_where(cluster)}: no answer within {TIMEOUT_SECONDS} seconds to: {line}") from error
     if cluster.ssh_tunnel and done.returncode == CANNOT_CONNECT:
-        raise ValueError(f"{_where(cluster)}: {_last_line(done.stderr) or 'ssh cannot connect'}")
+        raise ValueError(f"{_where(cluster)}: {last_line(done.stderr) or 'ssh cannot connect'}")
     return done
 
 
@@ -52,7 +52,7 @@ def _ssh(tunnel: SshTunnel, line: str) -> list[str]:
     options = ["-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=20"]
     options += [] if sys.stdin.isatty() else ["-o", "BatchMode=yes"]
     options += ["-p", str(tunnel.port)] if tunnel.port else []
-    options += ["-i", tunnel.identity] if tunnel.identity else []
+    options += ["-i", tunnel.key] if tunnel.key else []
     return ["ssh", *options, f"{tunnel.user}@{tunnel.host}", f"bash -lc {shlex.quote(line)}"]
 
 
@@ -61,5 +61,6 @@ def _where(cluster: Cluster) -> str:
     return f"ssh {tunnel.user}@{tunnel.host}" if tunnel else "bash"
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last that is not empty: what a program says of its end."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

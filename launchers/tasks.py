@@ -54,6 +54,11 @@ class Task:
     environment: Mapping[str, str] = field(default_factory=dict)
     ships: str | None = None
 
+    @property
+    def kind(self) -> str:
+        """Which command of the package it is: prepare, train, evaluate or generate."""
+        return self.command[len(_PACKAGE)]
+
 
 def prepare(inputs: Sequence[str], output: str, resources: Resources, name: str = "prepare") -> Task:
     """Raw proteins become the data sets OUTPUT/train and OUTPUT/validation."""

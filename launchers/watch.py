@@ -1,12 +1,17 @@
 """Follows tasks that were submitted: their logs onto the screen, and what became of each."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from threading import Event, Thread
+from types import FrameType
+
+from .scripts import EXIT_CODE, PROCESS
 
 POLL_SECONDS = 3.0
 LINES_OF_A_FAILURE = 20
@@ -106,6 +111,33 @@ def logs_shown(tasks: Sequence[Followed], run: Run) -> Iterator[None]:
         ended.set()
         thread.join()
         show_logs(tasks, run)
+
+
+@contextmanager
+def ends_handed_on(folders: Sequence[Path]) -> Iterator[list[int]]:
+    """Hands Ctrl-C and SIGTERM on to tasks on this machine, which save; yields the signals that have come.
+
+    nemo_run would go on waiting for them.
+
+    Args:
+        folders: of the tasks.
+    """
+    came: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        print("ending the tasks, which save", flush=True)
+        came.append(number)
+        for folder in folders:
+            with suppress(OSError, ValueError):
+                if not (folder / EXIT_CODE).exists():  # else its number may be another's by now
+                    os.killpg(int((folder / PROCESS).read_text()), signal.SIGTERM)
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_of_log(task: Followed, run: Run) -> str:

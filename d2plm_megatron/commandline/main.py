@@ -129,7 +129,7 @@ def train(recipe: Recipe) -> bool:
         if is_smoke_run:
             recipe = smoke_run(recipe, data_size)
 
-        def announce(processes: Processes) -> None:
+        def announce(recipe: Recipe, processes: Processes) -> None:
             if is_smoke_run:
                 print(_SMOKE_RUN, flush=True)
             device = torch.cuda.get_device_name() if processes.device.type == "cuda" else "CPU"

@@ -20,7 +20,7 @@ from d2plm_megatron.config.objective import (
 )
 from d2plm_megatron.config.own_objective import register
 from d2plm_megatron.config.recipe import Recipe
-from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Track, Train, Validation
+from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Profile, Track, Train, Validation
 
 __all__ = [
     "EMA",
@@ -34,6 +34,7 @@ __all__ = [
     "Objective",
     "Optimizer",
     "Parallel",
+    "Profile",
     "Recipe",
     "Source",
     "Timed",

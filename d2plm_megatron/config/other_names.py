@@ -57,6 +57,11 @@ FOREIGN = {
     "write parallel.pipeline": "pp pp_size pipeline_parallel pipeline_model_parallel_size",
     "write parallel.sharding": "fsdp zero zero_stage ddp strategy use_distributed_optimizer",
     "write track.wandb=true": "use_wandb report_to logger",
+    "write track.project": "wandb_project project_name",
+    "write track.entity": "wandb_entity team",
+    "write track.group": "wandb_group",
+    "write track.tensorboard=true": "use_tensorboard tensorboard_dir",
+    "no key belongs in a recipe: set WANDB_API_KEY, or run `wandb login` once": "wandb_api_key wandb_key api_key",
     "processes are counted by the launcher: torchrun --nproc-per-node 8, or srun": (
         "gpus devices num_gpus n_gpus ngpus num_devices nnodes num_nodes nproc_per_node accelerator"
     ),

@@ -11,7 +11,6 @@ import dataclasses
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from d2plm_megatron import own_code
 from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Objective, Recipe, one_of
+from d2plm_megatron.config.grammar import parsed_value, swept_values
+from d2plm_megatron.config.naming import expanded
 from d2plm_megatron.config.other_names import RENAMED, advice_for
 from d2plm_megatron.config.own_objective import DEFINED_IN, defined_in
 from d2plm_megatron.files import check_ordinary
@@ -44,6 +45,29 @@ def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """
     own_code.load_named()
     typed = [_split(override) for override in overrides]
+    try:
+        return _changed(recipe, typed)
+    except ValueError as error:
+        for override in overrides:
+            if str(error).startswith(f"{override}: ") and values_of(override) is not None:
+                raise ValueError(f"{override}: several values are a sweep, and d2plm launch runs sweeps") from error
+        raise
+
+
+def values_of(override: str) -> list[str] | None:
+    """The values, as texts, that an override sweeps over, as optimizer.lr=1e-4,3e-4 does; None where it has one value.
+
+    Raises ValueError for what is no override, and for a sweep of which nobody can say the values.
+    """
+    key, text = _split(override)
+    try:
+        return swept_values(text, tuple(GROUPS.get(key, ())))
+    except ValueError as error:
+        raise ValueError(f"{override}: {error}") from error
+
+
+def _changed(recipe: Recipe, typed: Sequence[tuple[str, str]]) -> Recipe:
+    """The recipe after (key, text of the value) of each override."""
     parts = dict(vars(recipe)) | {key: _choice(key, text) for key, text in typed if key in GROUPS}
     changes: dict[str, dict[str, Any]] = {}
     for key, text in typed:
@@ -51,7 +75,13 @@ def resolve(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
             part, _, name = key.rpartition(".")
             changes.setdefault(part, {})[name] = _value(key, text, _kind_of(key, parts))
     parts |= changes.pop("", {})
-    return Recipe(**parts | {part: dataclasses.replace(parts[part], **values) for part, values in changes.items()})
+    found = Recipe(**parts | {part: dataclasses.replace(parts[part], **values) for part, values in changes.items()})
+    return found if found.name == recipe.name else dataclasses.replace(found, name=_name(found, recipe))
+
+
+def _name(found: Recipe, recipe: Recipe) -> str:
+    """What was typed after name=, with all but its time filled in."""
+    return expanded(found.name, recipe.name, {key: value for key, value, _ in _keys(vars(found))})
 
 
 def keys_of(recipe: Recipe) -> dict[str, tuple[Any, str]]:
@@ -210,7 +240,7 @@ def _names(kind: type[Objective]) -> list[str]:
 def _value(key: str, text: str, kind: Any) -> Any:
     """What was typed, as a value of this type. Raises ValueError when it is none."""
     kinds = {*typing.get_args(kind)} or {kind}
-    parsed = _parsed(text)
+    parsed = parsed_value(text)
     if parsed is None and type(None) in kinds:
         return None
     if str in kinds:
@@ -224,21 +254,3 @@ def _value(key: str, text: str, kind: Any) -> Any:
         return float(str(number))  # an integer of any size: what float() refuses becomes infinite, and is refused later
     wanted = next(words for kind, words in _WANTED.items() if kind in kinds)
     raise ValueError(f"{key}={text}: must be {wanted}{' or null' if type(None) in kinds else ''}")
-
-
-def _parsed(text: str) -> Any:
-    """The value that Hydra's grammar finds in a text; the text itself where that is none, or several."""
-    from hydra.errors import HydraException
-
-    try:
-        override = _parser().parse_override(f"key={text}")
-        return text if override.is_sweep_override() else override.value()
-    except (HydraException, ValueError, RecursionError):  # ValueError: a number of too many digits
-        return text
-
-
-@cache
-def _parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser  # slow, and not every command parses
-
-    return OverridesParser.create()

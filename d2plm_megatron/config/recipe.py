@@ -8,7 +8,7 @@ from d2plm_megatron.config.data import Data
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.objective import Absorbing, Objective
 from d2plm_megatron.config.parameters import trained
-from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Track, Train, Validation
+from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Profile, Track, Train, Validation
 from d2plm_megatron.proteins import alphabet
 
 LONGEST_NAME = 200
@@ -19,7 +19,7 @@ LONGEST_NAME = 200
 class Recipe:
     """A run, whole."""
 
-    name: str = option("run", "of the run and its folder")
+    name: str = option("run", "of the run and its folder: auto, or a template such as {recipe}-{optimizer.lr}")
     output: str = option("runs", "folder of all runs; this one is OUTPUT/NAME")
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
@@ -30,6 +30,7 @@ class Recipe:
     validation: Validation = field(default_factory=Validation)
     parallel: Parallel = field(default_factory=Parallel)
     track: Track = field(default_factory=Track)
+    profile: Profile = field(default_factory=Profile)
 
     def __post_init__(self) -> None:
         check_options(self)

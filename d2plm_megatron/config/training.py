@@ -149,11 +149,45 @@ class Parallel:
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """Weights & Biases, beside metrics.jsonl, which is always written."""
+    """Weights & Biases and TensorBoard, beside metrics.jsonl, which is always written."""
 
     wandb: bool = option(False, "log to Weights & Biases (pip install 'd2plm-megatron[track]')")
-    project: str = option("d2plm", "its project")
-    offline: bool = option(True, "write to disk only; upload later with `wandb sync`")
+    project: str = option("d2plm", "of Weights & Biases")
+    entity: str | None = option(None, "of Weights & Biases: a team or a user (default: the user's own)")
+    group: str | None = option(None, "of Weights & Biases: runs that belong together")
+    tags: str | None = option(None, "of Weights & Biases, with spaces between them")
+    offline: bool = option(True, "Weights & Biases on the disk only; upload later with `wandb sync`")
+    tensorboard: bool = option(False, "write event files for TensorBoard (pip install 'd2plm-megatron[track]')")
 
     def __post_init__(self) -> None:
         check_options(self, "track.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A profile of some steps; nothing else about the run changes."""
+
+    start_step: int | None = option(
+        None, "first step that is profiled, as counted in the log (default: none is)", STEPS
+    )
+    num_steps: int = option(3, "steps that are profiled", (1, 1000))
+    ranks: str = option("0", "processes that are profiled: numbers with spaces between them, or all")
+    tool: str = option(
+        "torch",
+        "torch writes RUN/profile/rankN-....pt.trace.json.gz; nsys marks the steps for `nsys profile`, on GPUs",
+        ("torch", "nsys"),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self, "profile.")
+        if self.ranks != "all" and not all(word.isdecimal() for word in self.ranks.split()):
+            raise ValueError(f"profile.ranks={self.ranks}: write numbers with spaces between them, or all")
+
+    def chosen(self, world_size: int) -> set[int]:
+        """The ranks that are profiled, of so many."""
+        return set(range(world_size)) if self.ranks == "all" else set(map(int, self.ranks.split()))
+
+    def window(self) -> tuple[int, int]:
+        """(first, last) step that is profiled."""
+        assert self.start_step is not None
+        return self.start_step, self.start_step + self.num_steps - 1

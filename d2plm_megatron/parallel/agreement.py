@@ -1,9 +1,21 @@
-"""Processes that learn of one another's errors, so that none waits for what will never come."""
+"""Processes that learn of one another: of errors, so that none waits for what will never come, and of decisions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch.distributed as dist
+
+Value = TypeVar("Value")
+
+
+def of_the_first(decide: Callable[[], Value]) -> Value:
+    """What the first process decides, in all of them."""
+    with failing_together():
+        told = [decide() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(told)
+    [decided] = told
+    return decided  # type: ignore[return-value]
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import os
 import re
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 
 from d2plm_megatron.config import Parallel, Recipe, nearest_multiple
 
@@ -27,6 +28,21 @@ def adopt_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
     environment["LOCAL_RANK"] = environment["SLURM_LOCALID"]
     environment.setdefault("MASTER_ADDR", _first_host(environment))
     environment.setdefault("MASTER_PORT", str(FIRST_PORT + int(environment["SLURM_JOB_ID"]) % NUM_PORTS))
+
+
+def check_restart(folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Raises ValueError when Slurm starts a job again whose run is gone, which would begin anew without a word.
+
+    Args:
+        folder: of the run. Its first attempt makes it before anything is trained, so that one without a checkpoint is
+            as good as any.
+        environment: of this process.
+    """
+    if environment.get("SLURM_RESTART_COUNT", "0") != "0" and not folder.is_dir():
+        raise ValueError(
+            f"{folder}: Slurm starts job {environment.get('SLURM_JOB_ID')} again, but the folder of its run is gone; "
+            "bring it back, or not, to begin anew, and submit the run once more"
+        )
 
 
 def rank() -> int:

@@ -1,7 +1,5 @@
 """The pictures of a report, each as SVG in a data URI: sharp at any size, and nothing to fetch."""
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +13,7 @@ from d2plm_megatron.evaluation.samples.novelty import Family, Novelty
 from d2plm_megatron.evaluation.samples.summary import Summary
 from d2plm_megatron.proteins import residue_classes
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.runs.charts import plot_perplexity
+from d2plm_megatron.runs.charts import plot_perplexity, svg_data_uri
 
 SAMPLES, REFERENCE, CHANCE = "#1f6fae", "#d98a1c", "#9a9a9a"
 """Colours of the generated, the real and the shuffled proteins."""
@@ -63,7 +61,7 @@ def optimizer_curve(metrics: Sequence[dict[str, Any]]) -> str:
             axes.set(ylabel=label, ylim=(0, None))
             axes.grid(axis="y")
         axes.set_xlabel("step")
-        return _data_uri(figure)
+        return svg_data_uri(figure)
 
 
 def length_histogram(samples: Summary, reference: Summary | None) -> str:
@@ -165,10 +163,4 @@ def _picture(draw: Callable[[Axes], None], height: float = _HEIGHT) -> str:
         axes = figure.subplots()
         draw(axes)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=9.5)
-        return _data_uri(figure)
-
-
-def _data_uri(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return svg_data_uri(figure)

@@ -3,6 +3,8 @@
 RUN/recipe.yaml                      what the run is, all overrides applied
 RUN/metrics.jsonl                    a line per progress report and per evaluation
 RUN/curve.png
+RUN/wandb.json, wandb/, tensorboard/ what trackers keep; see tracking/
+RUN/profile/                         traces of steps; see training/profiler.py
 RUN/evaluation.json                  of a checkpoint; see evaluation/evaluate.py
 RUN/samples.fasta                    proteins that a checkpoint generated; see generation/generate.py
 RUN/.lock                            held by the run that writes here
@@ -16,10 +18,12 @@ import fcntl
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from d2plm_megatron.console import note
 from d2plm_megatron.files import remove, sync
@@ -85,7 +89,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("a+", encoding="utf-8") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file)
             except BlockingIOError:
                 file.seek(0)
                 raise ValueError(f"{self.path}: in use by {file.read().strip()}; choose another name=") from None
@@ -96,6 +100,17 @@ class RunFolder:
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
             yield
+
+    def is_in_use(self) -> bool:
+        """Whether a run is in the folder. False, too, on a file system without locks."""
+        try:
+            with (self.path / ".lock").open(encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go of at once
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def best(self) -> Path | None:
         """The checkpoint with the lowest validation loss, if there is one."""
@@ -152,6 +167,16 @@ class RunFolder:
 def is_checkpoint(path: Path) -> bool:
     """Whether this is, by its name, a checkpoint in the folder of a run."""
     return _CHECKPOINT.fullmatch(path.name) is not None and path.is_dir()
+
+
+def _lock(file: IO[str]) -> None:
+    """Takes the lock of a folder. Raises BlockingIOError when it is held for longer than a look at it takes."""
+    for _ in range(10):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _name(step: int) -> str:

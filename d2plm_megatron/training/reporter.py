@@ -1,4 +1,4 @@
-"""What a run tells: a line on the screen, metrics.jsonl, a curve, and Weights & Biases when asked for."""
+"""What a run tells: a line on the screen, metrics.jsonl, a curve, and trackers when asked for."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from d2plm_megatron.console import note
 from d2plm_megatron.runs import metrics
 from d2plm_megatron.runs.curve import draw_curve
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.training.tracking import Tracker
+from d2plm_megatron.tracking.tracker import begin_trackers
 
 SECONDS_BETWEEN_DRAWINGS = 60
 
@@ -34,7 +34,7 @@ class Reporter:
         self._callback = callback
         metrics.rewind(folder.metrics, first_step, note)
         self._drawn = time.monotonic()
-        self._tracker = Tracker(recipe, folder.path, print) if recipe.track.wandb else None
+        self._trackers = begin_trackers(recipe, folder.path, first_step, print)
 
     def training(self, step: int, values: dict[str, float]) -> None:
         """A progress report: averages of the objective, rates and the optimizer's numbers since the last one."""
@@ -69,13 +69,13 @@ class Reporter:
     def close(self) -> None:
         """Draws the curve a last time and ends what was begun."""
         self._draw()
-        if self._tracker is not None:
-            self._tracker.finish()
+        for tracker in self._trackers:
+            tracker.finish()
 
     def _write(self, kind: str, step: int, values: dict[str, float]) -> None:
         line = {"kind": kind, "step": step, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values}
         metrics.append(self.folder.metrics, line)
-        if self._tracker is not None:
-            self._tracker.log(kind, step, values)
+        for tracker in self._trackers:
+            tracker.log(kind, step, values)
         if self._callback is not None:
             self._callback(line)

@@ -26,6 +26,7 @@ from d2plm_megatron.training import checkpointing
 from d2plm_megatron.training.engine import Engine, Update, learning_rate
 from d2plm_megatron.training.fingerprint import fingerprint
 from d2plm_megatron.training.non_finite import broken_proteins, describe
+from d2plm_megatron.training.profiler import StepProfiler
 from d2plm_megatron.training.progress import Progress
 from d2plm_megatron.training.reporter import Callback, Reporter
 from d2plm_megatron.training.resume import find_start, progress_of
@@ -75,6 +76,7 @@ class Trainer:
         if start.checkpoint is not None:
             self._restore(start.checkpoint)
         self.reporter = self._start_reporting(start.checkpoint, callback)
+        self._profiler = StepProfiler(recipe.profile, processes, self.folder.path, self.progress.step)
         self._saver = Saver(self.engine, self.folder, recipe.train.async_save, recipe.train.keep_last)
 
     @classmethod
@@ -105,8 +107,9 @@ class Trainer:
             while progress.step < options.max_steps and not progress.should_stop(self.recipe.validation):
                 if interrupted := self.preemption.agreed:
                     break
-                batch = next(ready)
-                sums, update = self._step(batch)
+                with self._profiler.step(progress.step + 1):
+                    batch = next(ready)
+                    sums, update = self._step(batch)
                 throughput.add(batch, sums)
                 if progress.step % options.log_every_steps == 0:
                     self._report(throughput, update)
@@ -118,6 +121,7 @@ class Trainer:
                 throughput.pause(time.perf_counter() - pause)
             if not is_saved:
                 self._save(is_best=False)
+        self._profiler.close(progress.step)
         self._close(interrupted)
         return interrupted is None
 

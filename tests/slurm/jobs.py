@@ -4,11 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
 """States after which a job stays as it is, unless somebody requeues it."""
+
+PATIENCE = 300.0
+"""Seconds that anything may take, on a machine that has much else to do."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,11 @@ class Slurm:
 
     def run(self, *command: str) -> str:
         """What a command writes to stdout. Raises CalledProcessError when it fails."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True, timeout=60)
+        try:
+            done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True, timeout=60)
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
         return done.stdout.strip()
 
     def sbatch(self, *arguments: str) -> str:
@@ -51,19 +59,36 @@ class Slurm:
         words = self.run("scontrol", "--oneliner", "show", "job", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)[name]
 
-    def wait(self, job: str, *states: str, timeout: float = 120) -> str:
-        """Until the job's state is one of these, or it has ended; the state. Raises TimeoutError."""
-        end = time.monotonic() + timeout
-        while (state := self.field(job, "JobState")) not in {*states, *ENDED}:
-            if time.monotonic() > end:
-                raise TimeoutError(f"job {job} is {state} after {timeout:.0f} seconds, not {' or '.join(states)}")
-            time.sleep(0.2)
-        return state
+    def wait(self, job: str, *states: str) -> str:
+        """Until the job's state is one of these, or it has ended; the state."""
+        wait_until(
+            lambda: self.field(job, "JobState") in {*states, *ENDED}, f"job {job}: {' or '.join(states)} or ended"
+        )
+        return self.field(job, "JobState")
 
-    def ended(self, job: str, timeout: float = 120) -> list[str]:
+    def ended(self, job: str) -> list[str]:
         """Waits for the end of a job and for accounting to know of it; the states of all attempts."""
-        last = self.wait(job, timeout=timeout)
-        end = time.monotonic() + 30
-        while (states := self.states(job))[-1:] != [last] and time.monotonic() < end:
-            time.sleep(0.2)
-        return states
+        last = self.wait(job)
+        wait_until(lambda: self.states(job)[-1:] == [last], f"job {job}: {last} in accounting")
+        return self.states(job)
+
+    def update(self, job: str, **fields: object) -> None:
+        """Changes what Slurm knows of a job."""
+        self.run("scontrol", "update", f"JobId={job}", *(f"{key}={value}" for key, value in fields.items()))
+
+    def starts_again(self, job: str, **fields: object) -> None:
+        """Waits until a job is back in the queue, changes it, and spares it most of the time that Slurm lets pass.
+
+        Nodes refuse what begins in the second in which they ended the attempt before it.
+        """
+        assert self.wait(job, "PENDING") == "PENDING"
+        self.update(job, StartTime="now+3", **fields)
+
+
+def wait_until(happened: Callable[[], bool], what: str) -> None:
+    """Raises TimeoutError when it does not."""
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {PATIENCE:.0f} seconds")
+        time.sleep(0.2)

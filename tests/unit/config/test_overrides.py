@@ -109,7 +109,9 @@ REFUSED = {
     "train.max_steps=inf": ["train.max_steps=inf: must be a whole number"],
     "train.max_steps=true": ["train.max_steps=true: must be a whole number"],
     "train.max_steps=null": ["train.max_steps=null: must be a whole number"],
-    "train.max_steps=1,2": ["train.max_steps=1,2: must be a whole number"],
+    "train.max_steps=1,2": ["train.max_steps=1,2: several values are a sweep, and d2plm launch runs sweeps"],
+    "objective=absorbing,mlm": ["objective=absorbing,mlm: several values are a sweep"],
+    "train.precision=bf16,fp32": ["train.precision=bf16,fp32: several values are a sweep"],
     "optimizer.decay_steps=x": ["optimizer.decay_steps=x: must be a number or null"],
     "optimizer.warmup_steps=true": ["optimizer.warmup_steps=true: must be a number"],
     "train.smoke_pack_tokens=x": ["train.smoke_pack_tokens=x: must be a whole number or null"],
@@ -158,7 +160,7 @@ def test_key_of_another_objective(overrides, message):
     ["a=b", "[a", "é", "a,b", "a b (1).{x}", "~x", "0012", "1e3", "true", "'unclosed", "#1", "a&b;c|d", "[" * 100],
 )
 def test_a_text_is_what_was_typed(text):
-    assert resolve(RECIPE, [f"name=x{text}"]).name == f"x{text}"
+    assert resolve(RECIPE, [f"output=x{text}"]).output == f"x{text}"
     assert resolve(RECIPE, [f"data.train={text}"]).data.train == text
 
 

@@ -1,9 +1,11 @@
 """How this process was started, read from the environment of torchrun and of Slurm."""
 
+from pathlib import Path
+
 import pytest
 
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.parallel.launched import adopt_slurm, check_layout
+from d2plm_megatron.parallel.launched import adopt_slurm, check_layout, check_restart
 
 STEP = {
     "SLURM_STEP_NUM_TASKS": "16",
@@ -73,3 +75,13 @@ def test_processes_that_cannot_be_grouped() -> None:
     assert check_layout(Parallel(tensor=2, pipeline=2), 8) == 2
     with pytest.raises(ValueError, match="needs a multiple of 4 processes, but there are 6"):
         check_layout(Parallel(tensor=2, pipeline=2), 6)
+
+
+def test_job_started_again_without_its_folder_is_refused(tmp_path: Path) -> None:
+    again, folder = {"SLURM_RESTART_COUNT": "1", "SLURM_JOB_ID": "7"}, tmp_path / "run"
+    with pytest.raises(ValueError, match=f"{folder}: Slurm starts job 7 again, but the folder of its run is gone"):
+        check_restart(folder, again)
+    check_restart(folder, {"SLURM_RESTART_COUNT": "0"})
+    check_restart(folder, {})
+    folder.mkdir()
+    check_restart(folder, again)

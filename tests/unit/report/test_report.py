@@ -191,7 +191,7 @@ def test_cards_judge_samples(make_run, make_fasta, tmp_path):
 @pytest.mark.parametrize(("lengths", "scale"), [((50, 60, 300), "linear"), ((50, 60, 2800), "log")])
 def test_lengths_that_span_have_a_log_axis(lengths, scale, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures, "_data_uri", lambda figure: drawn.append(figure.axes[0].get_xscale()) or "")
+    monkeypatch.setattr(figures, "svg_data_uri", lambda figure: drawn.append(figure.axes[0].get_xscale()) or "")
     figures.length_histogram(summarise(["M" * length for length in lengths]), None)
     assert drawn == [scale]
 
