@@ -69,7 +69,7 @@ demo-folder:
 	@if [ -e "$$RUN" ] && [ ! -f "$$RUN/.demo" ] && [ "$$(ls -A "$$RUN")" ]; then \
 	    echo "error: RUN=$$RUN: holds what no demo made; name another folder" >&2; exit 2; fi
 
-SCRIPTS = .ci/run launchers/ngc.sh tests/gpu/bare_box.sh
+SCRIPTS = .ci/run launchers/ngc.sh launchers/slurm.sbatch tests/gpu/bare_box.sh
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
