@@ -69,7 +69,7 @@ demo-folder:
 	@if [ -e "$$RUN" ] && [ ! -f "$$RUN/.demo" ] && [ "$$(ls -A "$$RUN")" ]; then \
 	    echo "error: RUN=$$RUN: holds what no demo made; name another folder" >&2; exit 2; fi
 
-SCRIPTS = .ci/run launchers/ngc.sh tests/gpu/bare_box.sh
+SCRIPTS = .ci/run launchers/ngc.sh launchers/slurm.sbatch tests/gpu/bare_box.sh
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -79,8 +79,10 @@ lint: .venv/installed-dev
 	$(BIN)/hadolint Dockerfile.ngc
 	$(BIN)/shellcheck $(SCRIPTS)
 
+# Unit tests use one core each, the others start processes of their own: only the former are shared out.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist loadfile --durations 10
+	$(BIN)/python -m pytest --ignore tests/unit --durations 20
 
 SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet
 

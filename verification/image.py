@@ -14,11 +14,11 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from d2plm_megatron.console import note, run
+from d2plm_megatron.console import run
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ("buildah", "debootstrap")
@@ -26,7 +26,7 @@ TORCH, TRANSFORMER_ENGINE, APEX = "2.10.0a0+b558c986e8.nv25.11", "2.9.0+70f53666
 BACKENDS = "transformer_engine/pytorch/attention/dot_product_attention/backends.py"
 STAND_INS: dict[tuple[str, str], dict[str, str]] = {
     ("torch", TORCH): {
-        "torch/__init__.py": "class Tensor: pass\n",
+        "torch/__init__.py": "class Tensor: pass\nclass dtype: pass\n",
         "torch/distributed/run.py": "import sys\nprint(sys.executable)\n",
     },
     ("transformer_engine", TRANSFORMER_ENGINE): {
@@ -57,7 +57,7 @@ TRIALS: dict[str, tuple[Sequence[str], str]] = {
     "home": (("bash", "-c", "mkdir -p ~/.cache/d2plm && echo $HOME $USER"), "/home/d2plm d2plm"),
     "torch": (("python", "-c", "from importlib.metadata import version; print(version('torch'))"), TORCH),
     "torchrun": (("torchrun", "recipe.py"), "/opt/d2plm/venv/bin/python"),
-    "launcher": (("python", "-c", "import nemo_run, d2plm_megatron.launchers"), ""),
+    "launcher": (("python", "-c", "import nemo_run; print(nemo_run.__version__)"), "0.11"),
     "another torch": (("bash", "-c", "! pip install --quiet --target /tmp/new torch==2.9.1 2>&1"), "conflicting"),
     "MMseqs2": (("mmseqs", "version"), "14"),
     "check": (
@@ -103,7 +103,8 @@ def main(
         builder.build_base()
         builder.build_image()
         for name, found in builder.tried():
-            note(f"{name}: {found}")
+            print(f"{name}: {found}", flush=True)
+        print(f"image: {builder.described()}")
 
 
 class Builder:
@@ -157,21 +158,23 @@ class Builder:
         )
 
     def tried(self) -> Iterator[tuple[str, str]]:
-        """What each trial printed, by its name. Raises ValueError for one that printed something else."""
+        """What was found in each trial, by its name. Raises ValueError for one that printed something else."""
         container = self._buildah("from", "localhost/d2plm").strip()
-        for name, (command, wanted) in TRIALS.items():
-            printed = self._buildah("run", "--isolation", "chroot", "--user", ANYBODY, container, "--", *command)
-            if wanted not in printed:
-                raise ValueError(f"{name}: {' '.join(command)} printed {printed!r}, without {wanted!r}")
-            yield name, wanted or "runs"
-        self._buildah("rm", container)
-        yield "image", json.dumps(self.config())
+        try:
+            for name, (command, wanted) in TRIALS.items():
+                printed = self._buildah("run", "--isolation", "chroot", "--user", ANYBODY, container, "--", *command)
+                if wanted not in printed:
+                    raise ValueError(f"{name}: {' '.join(command)} printed {printed!r}, without {wanted!r}")
+                yield name, wanted or "runs"
+        finally:
+            self._buildah("rm", container)
 
-    def config(self) -> dict[str, Any]:
-        """What the image says of itself: user, environment, labels, health check."""
-        described = json.loads(self._buildah("inspect", "--type", "image", "localhost/d2plm"))
-        config: dict[str, Any] = described["Docker"]["config"]
-        return config
+    def described(self) -> str:
+        """What the image says of itself. Raises ValueError where it says nothing."""
+        config = json.loads(self._buildah("inspect", "--type", "image", "localhost/d2plm"))["Docker"]["config"]
+        if missing := [key for key in ("User", "Healthcheck", "Labels", "Cmd") if not config.get(key)]:
+            raise ValueError(f"the image has no {', '.join(missing)}")
+        return f"user {config['User']}, command {config['Cmd']}, health check, {len(config['Labels'])} labels"
 
     def _debian(self, folder: Path) -> None:
         tree = folder / "debian"
