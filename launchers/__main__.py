@@ -12,6 +12,7 @@ from . import cluster
 from .cluster import LAUNCHERS, Cluster
 from .launch import How, launch
 from .plan import Request
+from .shell import visible_gpus
 from .tasks import Resources
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe's name, or its Python file")]
@@ -84,7 +85,8 @@ def main(
 
 def _needs(on: Cluster, nodes: int, gpus_per_node: int | None, asked: Resources) -> Resources:
     """What training runs on: a process for each GPU, where neither the command nor the cluster says otherwise."""
-    gpus = on.gpus_per_node if gpus_per_node is None else gpus_per_node
+    here = visible_gpus() if on.executor in ("local", "docker") else 0
+    gpus = next(number for number in (gpus_per_node, on.gpus_per_node, here) if number is not None)
     processes = (gpus_per_node or on.processes_per_node or gpus) or 1
     return replace(asked, nodes=nodes, gpus_per_node=gpus, processes_per_node=processes)
 

@@ -69,7 +69,8 @@ class Cluster:
         timeouts: time limit by partition, where --time gives none.
         env_vars: NAME=value to set, or NAME alone to hand on the value of the launcher's own environment.
         required_env_vars: names to hand on that must be set.
-        gpus_per_node: of a node, where --gpus-per-node gives none.
+        gpus_per_node: of a node, where --gpus-per-node gives none; None for all that this machine has, and on
+            clusters for none.
         processes_per_node: of a training; None for one for each GPU.
         gpu_memory: GiB of a GPU, which checks what is launched; None where that is not known.
         signal: what Slurm sends to the processes, and how many seconds before it takes the node away.
@@ -93,7 +94,7 @@ class Cluster:
     timeouts: Mapping[str, str] = field(default_factory=dict)
     env_vars: tuple[str, ...] = ()
     required_env_vars: tuple[str, ...] = ()
-    gpus_per_node: int = 0
+    gpus_per_node: int | None = None
     processes_per_node: int | None = None
     gpu_memory: int | None = None
     signal: str = "USR1@120"
@@ -120,7 +121,7 @@ class Cluster:
                 "containers: is missing; executor docker needs an image, as in containers: {default: IMAGE}"
             )
         for key in ("gpus_per_node", "retries"):
-            if getattr(self, key) < 0:
+            if (getattr(self, key) or 0) < 0:
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 0")
         if self.folder and not self.folder.startswith("/"):
             raise ValueError(f"job_dir={self.folder}: must be an absolute path")

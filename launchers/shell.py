@@ -1,5 +1,6 @@
 """Lines of bash, run where a cluster's commands are: on this machine, or by ssh on its login node."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -40,6 +41,16 @@ def output(cluster: Cluster, line: str) -> str:
 def missing(cluster: Cluster, programs: Sequence[str]) -> list[str]:
     """Of these programs those that are not there."""
     return run(cluster, "; ".join(f"command -v {name} >/dev/null || echo {name}" for name in programs)).stdout.split()
+
+
+def visible_gpus() -> int:
+    """GPUs of this machine that a process started here may use, as NVIDIA's driver says; 0 without the driver."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shutil.which("nvidia-smi") is None or visible == "":
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    there = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return there if visible is None else min(there, len(visible.split(",")))
 
 
 def _ssh(tunnel: SshTunnel, line: str) -> list[str]:
