@@ -14,7 +14,7 @@ from .launch import How, launch
 from .plan import Request
 from .tasks import Resources
 
-Named = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe's name, or its Python file")]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe's name, or its Python file")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="key=value", help="changes to the recipe", show_default=False)
 ]
@@ -38,12 +38,12 @@ Rehearsal = Annotated[
 AtOnce = Annotated[
     int | None, typer.Option(min=1, help="runs of a sweep at a time; default 1 here, and no limit on Slurm")
 ]
-Steps = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="steps to capture under `nsys profile`, on GPUs")]
+Nsys = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="steps to capture under `nsys profile`, on GPUs")]
 Wait = Annotated[bool, typer.Option("--wait", help="show the logs, and end when all tasks have ended")]
 
 
 def main(
-    recipe: Named,
+    recipe: RecipeName,
     overrides: Overrides = None,
     where: Where = "local",
     nodes: Nodes = 1,
@@ -58,7 +58,7 @@ def main(
     dry_run: DryRun = False,
     rehearsal: Rehearsal = True,
     at_once: AtOnce = None,
-    nsys: Steps = None,
+    nsys: Nsys = None,
     wait: Wait = False,
 ) -> None:
     """Launches a recipe on a cluster, or here: trains it, and what comes before and after.
@@ -68,18 +68,25 @@ def main(
     """
     one_of("--launcher", launcher, LAUNCHERS)
     on = cluster.read(cluster.find(where))
-    resources = replace(_resources(on, gpus_per_node), nodes=nodes, time=time, account=account, partition=partition)
-    afterwards = {"evaluate": evaluate, "generate": generate}
-    request = Request(recipe=recipe, overrides=overrides or [], resources=resources, prepare=prepare, **afterwards)
+    needs = _needs(on, nodes, gpus_per_node, Resources(time=time, account=account, partition=partition))
+    request = Request(
+        recipe=recipe,
+        overrides=overrides or [],
+        resources=needs,
+        prepare=prepare,
+        evaluate=evaluate,
+        generate=generate,
+    )
     window = None if nsys is None else _window(nsys)
     how = How(launcher=launcher, at_once=at_once, dry_run=dry_run, rehearsal=rehearsal, wait=wait, nsys=window)
     raise SystemExit(launch(request, on, how))
 
 
-def _resources(on: Cluster, gpus_per_node: int | None) -> Resources:
-    """What is on a node: a process for each GPU, unless the cluster says otherwise and no GPUs were asked for."""
+def _needs(on: Cluster, nodes: int, gpus_per_node: int | None, asked: Resources) -> Resources:
+    """What training runs on: a process for each GPU, where neither the command nor the cluster says otherwise."""
     gpus = on.gpus_per_node if gpus_per_node is None else gpus_per_node
-    return Resources(gpus_per_node=gpus, processes_per_node=(gpus_per_node or on.processes_per_node or gpus) or 1)
+    processes = (gpus_per_node or on.processes_per_node or gpus) or 1
+    return replace(asked, nodes=nodes, gpus_per_node=gpus, processes_per_node=processes)
 
 
 def _window(text: str) -> tuple[int, int]:

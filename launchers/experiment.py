@@ -18,13 +18,8 @@ from .tasks import Task
 from .watch import Followed
 
 FAILED, INTERRUPTED = 1, 130
-QUIET: Any = {
-    "clean_mode": True,
-    "enable_goodbye_message": False,
-    "skip_status_at_exit": True,
-    "log_level": "CRITICAL",
-}
-"""Of nemo_run's own words, none: what happened is said here, once."""
+
+_QUIET = {"clean_mode": True, "enable_goodbye_message": False, "skip_status_at_exit": True, "log_level": "CRITICAL"}
 
 
 def submit(
@@ -56,17 +51,14 @@ def submit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import nemo_run as run
-    with run.Experiment(name, **QUIET) as experiment:
+    with run.Experiment(name, **_QUIET) as experiment:
         _add(experiment, tasks, cluster, launcher, at_once, plugins)
         if dry_run:
             _print_scripts(experiment)
             return 0
         if cluster.executor == "local":
             return _run_here(experiment, tasks, cluster)
-        _launch(experiment)
-        jobs = {job.id: job.handle.rpartition("/")[2] for job in experiment.jobs}
-        _say_how_to_look(experiment._id, tasks, jobs, cluster)
-        return _wait(experiment, tasks, jobs, cluster) if wait else 0
+        return _run_there(experiment, tasks, cluster, wait)
 
 
 def use_home(cluster: Cluster) -> None:
@@ -150,6 +142,15 @@ def _run_here(experiment: Any, tasks: Sequence[Task], cluster: Cluster) -> int:
     return SAVED_AND_STOPPED if SAVED_AND_STOPPED in codes.values() else told
 
 
+def _run_there(experiment: Any, tasks: Sequence[Task], cluster: Cluster, wait: bool) -> int:
+    _launch(experiment)
+    jobs = {job.id: job.handle.rpartition("/")[2] for job in experiment.jobs}
+    _say_how_to_look(experiment._id, tasks, jobs, cluster)
+    if cluster.executor != "slurm":
+        return _wait_by_nemo_run(experiment) if wait or cluster.executor == "docker" else 0
+    return _wait(experiment, tasks, jobs, cluster) if wait else 0
+
+
 def _wait(experiment: Any, tasks: Sequence[Task], jobs: Mapping[str, str], cluster: Cluster) -> int:
     from . import executors
 
@@ -166,6 +167,15 @@ def _wait(experiment: Any, tasks: Sequence[Task], jobs: Mapping[str, str], clust
         return INTERRUPTED
     failed = [task for task in followed if task.state != watch.SUCCEEDED]
     return _told(failed, {task.name: task.state.lower() for task in failed}, ask)
+
+
+def _wait_by_nemo_run(experiment: Any) -> int:
+    """Of tasks in containers here, which cannot be left alone, and in clouds."""
+    experiment._wait_for_jobs(experiment.jobs)
+    experiment._waited = True
+    ends = {job.id: job.state.name for job in experiment.jobs}
+    print(*(f"{name}: {state.lower()}" for name, state in ends.items()), sep="\n")
+    return 0 if set(ends.values()) == {"SUCCEEDED"} else FAILED
 
 
 def _told(failed: Sequence[Followed], ends: Mapping[str, str], ask: watch.Run) -> int:

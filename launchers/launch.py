@@ -62,7 +62,7 @@ def _try(requests: Sequence[Request], tasks: Sequence[Task], cluster: Cluster, h
         if request.prepare and cluster.ssh_tunnel is None and not Path(request.prepare).expanduser().is_file():
             raise ValueError(f"--prepare {request.prepare}: no such file")
         rehearsed.dry_run(request, cluster, shows=how.dry_run)
-    if how.rehearsal and not how.dry_run and requests and requests[0].resources.gpus_per_node:
+    if how.rehearsal and not how.dry_run and requests and cluster.gpu_memory:
         rehearsed.rehearse(requests[0], cluster)
 
 
