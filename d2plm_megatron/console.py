@@ -127,6 +127,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else noun + ('es' if noun.endswith('s') else 's')}"
 
 
+def span(seconds: float) -> str:
+    """A time in the unit that suits it: 90 seconds, 2.5 hours, 12.0 days."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.0f} seconds"
+
+
 def note(text: str) -> None:
     """Says on stderr, once for all processes, what a user may want to know and need not act on."""
     if os.environ.get("RANK", "0") == "0":

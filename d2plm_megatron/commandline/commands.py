@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": "data_tools.prepare",
     "inspect": "data_tools.inspect_indexed",
     "recipes": "commandline.recipes",
+    "rehearse": "rehearsal.__main__",
     "train": "commandline.train",
     "evaluate": "evaluation.__main__",
     "generate": "generation.__main__",

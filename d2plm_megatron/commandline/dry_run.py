@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from d2plm_megatron.config import Recipe, at_least, between
-from d2plm_megatron.config.budget import MFU_RANGE, caveat, compute_optimal_tokens, seconds_for
+from d2plm_megatron.config.budget import MFU_RANGE, TYPICAL_LENGTH, caveat, compute_optimal_tokens, seconds_for
 from d2plm_megatron.config.fitting import LARGEST_GPU_GIB, MARGIN, check_fits, fits
 from d2plm_megatron.config.hardware import Gpu, gpu, of_device
 from d2plm_megatron.config.parameters import ALL
@@ -21,14 +21,11 @@ from d2plm_megatron.config.sizing import (
     num_trained,
     training_flops,
 )
-from d2plm_megatron.console import counted, show
+from d2plm_megatron.console import counted, show, span
 from d2plm_megatron.data.corpus import open_corpora
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.parallel.launched import check_batch, check_layout, world_size
 from d2plm_megatron.runs.parent import check_parent
-
-TYPICAL_LENGTH = 300
-"""Tokens of a protein where there are no data to ask: about UniRef50's mean."""
 
 
 def print_plan(
@@ -139,15 +136,8 @@ def _budget_rows(recipe: Recipe, num_processes: int, kind: Gpu | None) -> Iterat
         low, high = MFU_RANGE
         yield (
             "time",
-            f"{_span(fast)} to {_span(slow)} on {num_processes:,} x {kind.name}, at {high:.0%} to {low:.0%} MFU",
+            f"{span(fast)} to {span(slow)} on {num_processes:,} x {kind.name}, at {high:.0%} to {low:.0%} MFU",
         )
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:,.0f} seconds"
 
 
 def _data_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,9 @@ from d2plm_megatron.config.hardware import Gpu
 from d2plm_megatron.config.model import Model
 from d2plm_megatron.config.sizing import training_flops
 
+TYPICAL_LENGTH = 300
+"""Tokens of a protein where there are no data to ask: about UniRef50's mean."""
+
 MFU_RANGE = (0.3, 0.5)
 """Shares of a GPU's peak, slow and fast, that the time of a run is stated for: assumed, not measured here."""
 

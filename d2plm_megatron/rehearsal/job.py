@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from d2plm_megatron.config import Recipe, at_least, between
+from d2plm_megatron.config.budget import TYPICAL_LENGTH
 from d2plm_megatron.config.fitting import LARGEST_GPU_GIB
 from d2plm_megatron.config.hardware import Gpu
 from d2plm_megatron.parallel.launched import check_batch, check_layout
-
-TYPICAL_LENGTH = 300
-"""Tokens of a protein, about UniRef50's mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +48,11 @@ class Job:
     def num_packs(self) -> int:
         """Packs of each data-parallel rank in a step."""
         return self.recipe.train.global_batch_tokens // self.recipe.data.tokens_per_pack // self.data_size
+
+    @property
+    def num_tokens(self) -> int:
+        """Of the whole run."""
+        return self.recipe.train.max_steps * self.recipe.train.global_batch_tokens
 
     @property
     def layout(self) -> str:

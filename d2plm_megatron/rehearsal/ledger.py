@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Ranks = tuple[int, ...]
 """Of a group of processes."""
@@ -36,6 +36,7 @@ class Phase:
         flops: floating-point operations of matrix products and attention.
         num_operations: of torch.
         calls: by the ranks of a group, the collectives that this rank called in it, in order.
+        sums: by the ranks of a group and the collective, how many calls, and bytes of all of them.
     """
 
     peak: int
@@ -43,6 +44,20 @@ class Phase:
     flops: int = 0
     num_operations: int = 0
     calls: dict[Ranks, list[Call]] = field(default_factory=dict)
+    sums: dict[tuple[Ranks, str], tuple[int, int]] = field(default_factory=dict)
+
+    def with_more(self, times: int, shorter: "Phase") -> "Phase":
+        """A phase with more of what this one has and a shorter one has not, so many times; its peak stays."""
+        more = {}
+        for key, (calls, num_bytes) in self.sums.items():
+            fewer, less = shorter.sums.get(key, (0, 0))
+            more[key] = calls + times * (calls - fewer), num_bytes + times * (num_bytes - less)
+        return replace(
+            self,
+            flops=self.flops + times * (self.flops - shorter.flops),
+            num_operations=self.num_operations + times * (self.num_operations - shorter.num_operations),
+            sums=more,
+        )
 
 
 class Ledger:
@@ -87,6 +102,8 @@ class Ledger:
     ) -> None:
         """A collective is called."""
         self.phase.calls.setdefault(ranks, []).append(Call(collective, peer, num_bytes))
+        calls, total = self.phase.sums.get((ranks, collective), (0, 0))
+        self.phase.sums[ranks, collective] = calls + 1, total + num_bytes
         if "allgather" in collective.replace("_", ""):
             for key in self._live.keys() & set(outputs):
                 size, maker = self._live[key]

@@ -1,7 +1,7 @@
 """One rank of a cluster job, rehearsed: the real engine and step, on tensors without data."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,6 @@ from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.launched import check_batch, check_layout
 from d2plm_megatron.parallel.megatron import optimizers
 from d2plm_megatron.parallel.megatron.watched import Watched, storage_sizes
-from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.rehearsal.ledger import Call, Ledger, Phase, Ranks
 from d2plm_megatron.rehearsal.stand_ins import UnsetWeights, kernels_of_gpus, pack_of, step_as_on_gpus, without_data
 from d2plm_megatron.rehearsal.world import as_rank, group_names
@@ -60,7 +59,7 @@ class RehearsedRank:
         traffic: collectives of groups of two ranks and more.
         flops: floating-point operations of the matrix products and the attention of a step.
         num_operations: of torch, in a step.
-        orders: by the ranks of a group, the collectives that this rank calls in it in a step, in order.
+        orders: by the ranks of a group, the collectives that this rank has called in it in a step, in order.
         cpu_seconds: that the rehearsal took.
     """
 
@@ -107,43 +106,52 @@ def rehearse_rank(
         stood_in.enter_context(without_data())
         ledger = Ledger()
         stood_in.enter_context(Watched(ledger, without_data=True))
-        found = take_steps(recipe, processes, ledger, length, as_on_gpus)
+        engine = Engine(recipe, processes, UnsetWeights())
+        if as_on_gpus:
+            step_as_on_gpus(engine.masters.optimizer)
+            for key in storage_sizes([values for _, values in engine.frozen.kept]):
+                ledger.dies(key)  # it lies in the memory of the host
+        found = take_steps(engine, ledger, length)
     return replace(found, cpu_seconds=time.process_time() - begun)
 
 
-def take_steps(recipe: Recipe, processes: Processes, ledger: Ledger, length: int, as_on_gpus: bool) -> RehearsedRank:
-    """Builds an engine and takes two steps, of which the first makes the state of the optimizer; tells of the second.
+def take_steps(engine: Engine, ledger: Ledger, length: int = LENGTH, every_pack: bool = False) -> RehearsedRank:
+    """Takes steps, of which the first makes the state of the optimizer, and tells of the last.
+
+    Once the pipeline is full every further pack is as the one before. So of many packs the last two steps are of as
+    many as show that, and of one less, and what the others add is the difference between the two.
 
     Args:
-        recipe: of the run.
-        processes: this one among the others, there or not.
-        ledger: which is told what is done here.
-        length: as of `rehearse_rank`.
-        as_on_gpus: the same.
+        engine: with data or without.
+        ledger: which has been told what is done here since before the engine was built.
+        length: tokens of each protein.
+        every_pack: takes all packs of a step, however many they are.
     """
-    engine = Engine(recipe, processes, UnsetWeights())
-    if as_on_gpus:
-        step_as_on_gpus(engine.masters.optimizer)
-        for _, values in engine.frozen.kept:
-            for key in storage_sizes([values]):
-                ledger.dies(key)  # lies in the memory of the host
-    objective, pack = build(recipe.objective), pack_of(recipe.data.tokens_per_pack, length)
-    packs = [pack] * (recipe.train.global_batch_tokens // recipe.data.tokens_per_pack // processes.data_size)
-    for step in range(2):
-        engine.prepare(step)
-        ledger.begin()
-        sums = run_packs(engine.wrapped, objective, packs, processes.device, recipe.train.seed, train=True)
-        passes = ledger.phase
-        ledger.begin()
-        engine.update(sums.loss)
-        update = ledger.phase
-    return _found(recipe, processes, engine, ledger, passes, update)
+    recipe, filled = engine.recipe, engine.recipe.parallel.pipeline
+    num_packs = recipe.train.global_batch_tokens // recipe.data.tokens_per_pack // engine.processes.data_size
+    many = num_packs > 2 * filled + 1 and not every_pack
+    passes = ledger.phase
+    for step, taken in enumerate((1, filled, filled + 1) if many else (1, num_packs)):
+        before = passes
+        passes, update = _take_step(engine, ledger, step, taken, length)
+    return _found(engine, ledger, passes.with_more(num_packs - taken, before), update)
 
 
-def _found(
-    recipe: Recipe, processes: Processes, engine: Engine, ledger: Ledger, passes: Phase, update: Phase
-) -> RehearsedRank:
-    names = group_names()
+def _take_step(engine: Engine, ledger: Ledger, step: int, num_packs: int, length: int) -> tuple[Phase, Phase]:
+    recipe = engine.recipe
+    packs = [pack_of(recipe.data.tokens_per_pack, length)] * num_packs
+    objective, device = build(recipe.objective), engine.processes.device
+    engine.prepare(step)
+    ledger.begin()
+    sums = run_packs(engine.wrapped, objective, packs, device, recipe.train.seed, train=True)
+    passes = ledger.phase
+    ledger.begin()
+    engine.update(sums.loss)
+    return passes, ledger.phase
+
+
+def _found(engine: Engine, ledger: Ledger, passes: Phase, update: Phase) -> RehearsedRank:
+    recipe, processes, names = engine.recipe, engine.processes, group_names()
     data_ranks = next((ranks for ranks, name in names.items() if name == "data"), ())
     fully = recipe.parallel.sharding == "parameters"
     orders = {ranks: [*passes.calls.get(ranks, []), *update.calls.get(ranks, [])] for ranks in names}
@@ -181,17 +189,15 @@ def _kept(engine: Engine, total: int) -> dict[str, int]:
     return kept | {"other": total - sum(kept.values())}
 
 
-def _traffic(phase: str, counted: Phase, names: Mapping[Ranks, str]) -> Iterable[Traffic]:
-    for ranks, name in names.items():
-        calls = counted.calls.get(ranks, [])
-        for collective in dict.fromkeys(call.collective for call in calls):
-            sizes = [call.num_bytes for call in calls if call.collective == collective]
+def _traffic(phase: str, counted: Phase, names: Mapping[Ranks, str]) -> Iterator[Traffic]:
+    for (ranks, collective), (calls, num_bytes) in counted.sums.items():
+        if ranks in names:
             yield Traffic(
                 phase=phase,
                 collective=collective,
-                group=name,
+                group=names[ranks],
                 num_ranks=len(ranks),
                 ranks=ranks,
-                calls=len(sizes),
-                num_bytes=sum(sizes),
+                calls=calls,
+                num_bytes=num_bytes,
             )

@@ -15,6 +15,7 @@ from d2plm_megatron.model import attention
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.parallel.megatron import MegatronOptimizer
 from d2plm_megatron.parallel.megatron.without_data import tensors_without_data
+from d2plm_megatron.proteins import alphabet
 
 
 class UnsetWeights:
@@ -68,20 +69,22 @@ class _FusedRmsNorm(torch.autograd.Function):
 
 
 def pack_of(num_tokens: int, length: int) -> TokenBatch:
-    """A pack of proteins that are equally long, so that the operations of attention are counted as they are; all zeros.
+    """A pack of proteins that are equally long, so that the operations of attention are counted as they are.
 
     Args:
-        num_tokens: of the pack; what the proteins leave over is one shorter.
-        length: of a protein, with its two end tokens.
+        num_tokens: of the pack; the last protein is shorter where the length does not divide them.
+        length: tokens of a protein.
     """
     whole, rest = divmod(num_tokens, length)
     lengths = (length,) * whole + ((rest,) if rest else ())
-    zeros = {name: torch.zeros(num_tokens, dtype=torch.int64) for name in ("tokens_T", "positions_T", "sequence_T")}
+    places = torch.arange(num_tokens)
     return TokenBatch(
-        **zeros,
-        scored_T=torch.zeros(num_tokens, dtype=torch.bool),
-        sample_ids_S=torch.zeros(len(lengths), dtype=torch.int64),
-        stream_index_S=torch.zeros(len(lengths), dtype=torch.int64),
+        tokens_T=torch.full((num_tokens,), alphabet.FIRST_CANONICAL),
+        positions_T=places % length,
+        sequence_T=places // length,
+        scored_T=torch.ones(num_tokens, dtype=torch.bool),
+        sample_ids_S=torch.arange(len(lengths)),
+        stream_index_S=torch.arange(len(lengths)),
         lengths_S=lengths,
         epoch=0,
     )

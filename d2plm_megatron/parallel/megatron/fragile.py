@@ -81,6 +81,12 @@ FRAGILE = [
     Fragile(
         f"{FSDP}.mcore_fsdp_adapter.FullyShardedDataParallel", "_init_dist_index", "rehearsal: its ranks are numbers"
     ),
+    Fragile(BUFFERS, "validate_uneven_dtensor", "rehearsal: a check that asks the other ranks"),
+    Fragile(
+        f"{FSDP}.mcore_fsdp_adapter.FullyShardedDataParallel",
+        "sync_rng_states_across_tp_group",
+        "rehearsal: asks the other ranks",
+    ),
     Fragile("torch._subclasses.fake_tensor", "FakeTensor", "rehearsal: tensors without data"),
     Fragile("torch._subclasses.fake_tensor", "FakeTensorMode", "rehearsal: makes them"),
     Fragile("torch._subclasses.fake_tensor", "unset_fake_temporarily", "rehearsal: does not make them"),
@@ -96,6 +102,10 @@ FRAGILE = [
     Fragile("torch._ops.OpOverload", "_overloadpacket", "rehearsal: the name of an operation"),
     Fragile("torch._ops.OpOverload", "_schema", "rehearsal: whether a collective returns its outputs"),
     Fragile("torch.ScriptObject", "_type", "rehearsal: which argument of a collective is its group"),
+    *(
+        Fragile("torch.ops.aten", f"_scaled_dot_product_flash_attention{kind}", "rehearsal: operations of attention")
+        for kind in ("", "_backward", "_for_cpu", "_for_cpu_backward")
+    ),
     Fragile("torch.ops.aten", "_local_scalar_dense", "rehearsal: a number is read from a tensor"),
     Fragile("torch", "_foreach_norm", "the norms of all gradients in few kernels"),
     Fragile("torch", "_foreach_mul_", "clipping in few kernels"),

@@ -20,6 +20,13 @@ from torch.utils import flop_counter
 PASSED_ON = ("send", "recv")
 """Collectives between two ranks of a group."""
 
+aten = torch.ops.aten
+AS_COUNTED = {
+    aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: aten._scaled_dot_product_flash_attention_backward,
+}
+"""The attention of a CPU, which torch forgets when it counts, and that of a GPU, which does the same."""
+
 
 class Account(Protocol):
     """Who is told."""
@@ -90,7 +97,7 @@ class Watched(torch.utils._python_dispatch.TorchDispatchMode):
             self.account.computes(0)
             return 1.0 if args[0].is_floating_point() else 1
         result = func(*args, **(kwargs or {}))
-        formula = flop_counter.flop_registry.get(func._overloadpacket)
+        formula = flop_counter.flop_registry.get(AS_COUNTED.get(func._overloadpacket, func._overloadpacket))
         self.account.computes(formula(*args, **(kwargs or {}), out_val=result) if formula else 0)
         for tensor in _tensors(result):
             self._note(tensor.untyped_storage(), func._overloadpacket.__name__)

@@ -4,11 +4,13 @@ Where that code reads the numbers in a tensor, or torch does otherwise to such t
 exit everything is as it was.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+import megatron.core.distributed.fsdp.src.megatron_fsdp.param_and_grad_buffer as fsdp_buffers
 import torch.distributed as dist
 from torch._subclasses import fake_tensor
 from torch.distributed.device_mesh import DeviceMesh
@@ -35,6 +37,10 @@ def absent_processes(rank: int, world_size: int) -> Iterator[None]:
     with ExitStack() as undo:
         for name, answer in answers.items():
             undo.enter_context(patch.object(dist, name, answer))
+        # Nobody is there to tell whether the shards make up the whole, or what state another's generator is in.
+        undo.enter_context(patch.object(fsdp_buffers, "validate_uneven_dtensor", lambda tensor: None))
+        undo.enter_context(patch.object(FullyShardedDataParallel, "sync_rng_states_across_tp_group", lambda self: None))
+        undo.enter_context(patch.object(sys, "excepthook", sys.excepthook))  # torch puts the rank before every line
         dist.init_process_group("fake", store=fake_pg.FakeStore(), rank=rank, world_size=world_size)
         try:
             yield

@@ -47,7 +47,14 @@ def test_no_help_of_a_command_imports_anything_heavy() -> None:
 
 
 def test_no_slip_imports_anything_heavy() -> None:
-    slips = ["preprae", "prepare --inptu x", "checkpoint inspct", "train fm_45m", "train fm_450m --lr 3"]
+    slips = [
+        "preprae",
+        "prepare --inptu x",
+        "checkpoint inspct",
+        "train fm_45m",
+        "train fm_450m --lr 3",
+        "rehearse fm_450m --ranks 1",
+    ]
     keys = ["train fm_450m train.max_stepz=3", "train", "train nowhere.py", "train --from nowhere.yaml"]
     nowhere = ["checkpoint inspect nowhere", "evaluate nowhere --data x", "generate nowhere", "report nowhere"]
     found, codes = imported(*(words.split() for words in [*slips, *keys, *nowhere]))
