@@ -126,7 +126,7 @@ def _budget_rows(recipe: Recipe, num_processes: int, kind: Gpu | None) -> Iterat
         yield (
             "compute-optimal",
             f"{best / 1e9:,.0f} billion tokens, each once, for this size ({source}); the run has "
-            f"{tokens / best:,.2g} times as many",
+            f"{100 * tokens / best:,.3g}% of them",
         )
     if kind is not None:
         slow, fast = (

@@ -10,8 +10,7 @@ TYPICAL_LENGTH = 300
 """Tokens of a protein where there are no data to ask: about UniRef50's mean."""
 
 MFU_RANGE = (0.3, 0.5)
-"""Shares of a GPU's peak that trainings of this kind reach: slow and fast. Megatron-core reports 41 to 48% on H100s,
-for models that are larger than most here (its README, 2024)."""
+"""Shares of a GPU's peak, slow and fast, that the time of a run is stated for: assumed, not measured here."""
 
 
 @dataclass(frozen=True)

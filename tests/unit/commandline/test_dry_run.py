@@ -95,7 +95,7 @@ def test_tokens_are_compared_with_what_the_size_is_worth(capsys: pytest.CaptureF
     print_plan(absorbing_450m.recipe(), 8, None)
     said = " ".join(capsys.readouterr().out.replace("│", "").split())
     assert "98 billion tokens, each once, for this size (Cheng et al. 2024, extrapolated to absorbing)" in said
-    assert "the run has 1.1 times as many" in said
+    assert "the run has 107% of them" in said
     print_plan(resolve(absorbing_450m.recipe(), ["train.trainable=*norm*"]), 8, None)
     assert "compute-optimal" not in capsys.readouterr().out
 
