@@ -130,8 +130,8 @@ def test_requirements_are_those_of_the_package() -> None:
         capture_output=True,
         text=True,
     ).stdout.splitlines()
-    assert {"torch>=2.7", "nemo_run>=0.11,<0.12", "wandb>=0.31"} <= set(printed)
-    assert not any("zstandard" in line for line in printed)
+    names = {re.split(r"[<>=]", line)[0] for line in printed}
+    assert {"torch", "megatron-core", "nemo_run", "wandb"} <= names and "zstandard" not in names
 
 
 @pytest.mark.parametrize(
