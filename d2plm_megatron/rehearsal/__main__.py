@@ -54,6 +54,10 @@ def main(
         length=length,
     )
     asked = asked_ranks(ranks, world_size)
+    if compare and asked:
+        raise ValueError(
+            f"--ranks={ranks}: --compare rehearses the first and the last stage of each layout; leave it out"
+        )
     check_output(output)
     if compare:
         _compare(job, output)
@@ -108,7 +112,9 @@ def _compare(job: Job, output: Path | None) -> None:
     from d2plm_megatron.rehearsal.record import layouts_as_json, write
     from d2plm_megatron.rehearsal.table import print_layouts
 
-    sensible = list(layouts(job))
+    if not (sensible := list(layouts(job))):
+        job.check_layout()  # says why, where it is not the only reason
+        raise ValueError(f"no layout shares the batch of {job.recipe.name} among {counted(job.world_size, 'GPU')}")
     hopeful = [one for one in sensible if may_fit(one)]
     _say(
         f"{counted(len(sensible), 'layout')} for {counted(job.world_size, 'GPU')}; "
