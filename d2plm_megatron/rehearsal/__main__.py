@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from d2plm_megatron.config import Parallel
 from d2plm_megatron.config.budget import TYPICAL_LENGTH
 from d2plm_megatron.config.hardware import gpu as gpu_named
 from d2plm_megatron.config.overrides import resolve
@@ -113,7 +114,7 @@ def _compare(job: Job, output: Path | None) -> None:
     from d2plm_megatron.rehearsal.table import print_layouts
 
     if not (sensible := list(layouts(job))):
-        job.check_layout()  # says why, where it is not the only reason
+        replace(job, recipe=replace(job.recipe, parallel=Parallel())).check_layout()  # says why not even the plainest
         raise ValueError(f"no layout shares the batch of {job.recipe.name} among {counted(job.world_size, 'GPU')}")
     hopeful = [one for one in sensible if may_fit(one)]
     _say(
