@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from d2plm_megatron.config import MODEL_SIZES, Data, MaskedLM, Parallel, Recipe, Train
+from d2plm_megatron.config.budget import TYPICAL_LENGTH
 from d2plm_megatron.config.hardware import GPUS
 from d2plm_megatron.config.recipe_files import build, find, load
 from d2plm_megatron.config.sizing import GIB
@@ -86,7 +87,7 @@ def measured_peak(recipe: Recipe) -> int:
     """Bytes that torch's allocator gave out at most in the passes of a second step, on the GPU here."""
     with parallel_context(Parallel()) as processes:
         engine, objective = Engine(recipe, processes), build_objective(recipe.objective)
-        packs = [pack_of(recipe.data.tokens_per_pack, 256)] * (
+        packs = [pack_of(recipe.data.tokens_per_pack, TYPICAL_LENGTH)] * (
             recipe.train.global_batch_tokens // recipe.data.tokens_per_pack
         )
         for step in range(2):

@@ -157,8 +157,9 @@ def _check_by_slurm(cluster: Cluster, task: Task) -> None:
 
 def _check_here(cluster: Cluster, tasks: Sequence[Task]) -> None:
     for task in tasks:
-        if task.resources.nodes > 1 and cluster.executor != "skypilot":
-            raise ValueError(f"--nodes {task.resources.nodes}: executor {cluster.executor} has one, this machine")
+        if task.resources.nodes > 1:
+            which = "is launched on one" if cluster.executor == "skypilot" else "has one, this machine"
+            raise ValueError(f"--nodes {task.resources.nodes}: executor {cluster.executor} {which}")
         if task.after and cluster.executor != "local":
             raise ValueError(
                 f"executor={cluster.executor}: nemo_run starts there what comes after a task that failed; launch "
@@ -169,6 +170,12 @@ def _check_here(cluster: Cluster, tasks: Sequence[Task]) -> None:
 
 
 def _check_variables(cluster: Cluster) -> None:
+    alone = [*(text for text in cluster.env_vars if "=" not in text), *cluster.required_env_vars]
+    if alone and cluster.executor in ("docker", "skypilot"):
+        raise ValueError(
+            f"env_vars or required_env_vars: {alone[0]}: executor {cluster.executor} hands on no variable by its name "
+            "alone: nemo_run would write its value into a file"
+        )
     absent = [name for name in cluster.required_env_vars if not os.environ.get(name)]
     if absent and cluster.ssh_tunnel is None:
         raise ValueError(f"required_env_vars: {absent[0]}: is not set; export {absent[0]}=... in this shell")

@@ -12,6 +12,7 @@ from .cluster import Cluster, SshTunnel
 TIMEOUT_SECONDS = 60
 """Of one line; a login node that takes longer is told of as one that does not answer."""
 
+_NO_GPUS = "set CUDA_VISIBLE_DEVICES= to go on without GPUs"
 CANNOT_CONNECT = 255
 """ssh's own exit code."""
 
@@ -48,7 +49,14 @@ def visible_gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shutil.which("nvidia-smi") is None or visible == "":
         return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(
+            f"nvidia-smi does not answer within {TIMEOUT_SECONDS} s; mend the driver, or {_NO_GPUS}"
+        ) from error
     there = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
     return there if visible is None else min(there, len(visible.split(",")))
 

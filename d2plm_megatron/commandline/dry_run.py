@@ -187,7 +187,10 @@ def _gpu_here() -> tuple[Gpu | None, float | None]:
         return None, None
     first = ["--id", visible.partition(",")[0]] if visible else []
     question = ["nvidia-smi", *first, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(question, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return None, None
     name, _, mib = answer.stdout.partition("\n")[0].rpartition(",")
     if answer.returncode != 0 or not mib.strip().isdigit():
         return None, None

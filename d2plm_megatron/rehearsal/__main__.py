@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from d2plm_megatron.config import Parallel
 from d2plm_megatron.config.budget import TYPICAL_LENGTH
 from d2plm_megatron.config.hardware import gpu as gpu_named
 from d2plm_megatron.config.overrides import resolve
@@ -54,6 +55,10 @@ def main(
         length=length,
     )
     asked = asked_ranks(ranks, world_size)
+    if compare and asked:
+        raise ValueError(
+            f"--ranks={ranks}: --compare rehearses the first and the last stage of each layout; leave it out"
+        )
     check_output(output)
     if compare:
         _compare(job, output)
@@ -108,7 +113,9 @@ def _compare(job: Job, output: Path | None) -> None:
     from d2plm_megatron.rehearsal.record import layouts_as_json, write
     from d2plm_megatron.rehearsal.table import print_layouts
 
-    sensible = list(layouts(job))
+    if not (sensible := list(layouts(job))):
+        replace(job, recipe=replace(job.recipe, parallel=Parallel())).check_layout()  # says why not even the plainest
+        raise ValueError(f"no layout shares the batch of {job.recipe.name} among {counted(job.world_size, 'GPU')}")
     hopeful = [one for one in sensible if may_fit(one)]
     _say(
         f"{counted(len(sensible), 'layout')} for {counted(job.world_size, 'GPU')}; "

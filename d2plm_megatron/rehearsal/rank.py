@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from d2plm_megatron.config import Recipe
+from d2plm_megatron.config.budget import TYPICAL_LENGTH
 from d2plm_megatron.objectives import build
 from d2plm_megatron.parallel.launched import check_batch, check_layout
 from d2plm_megatron.parallel.megatron import optimizers
@@ -15,9 +16,6 @@ from d2plm_megatron.rehearsal.stand_ins import UnsetWeights, kernels_of_gpus, pa
 from d2plm_megatron.rehearsal.world import as_rank, group_names
 from d2plm_megatron.training.engine import Engine
 from d2plm_megatron.training.step import run_packs
-
-LENGTH = 256
-"""Tokens of a protein in a rehearsal, unless told: about as many as are in one of UniRef50."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ class RehearsedRank:
 
 
 def rehearse_rank(
-    recipe: Recipe, rank: int, world_size: int, *, length: int = LENGTH, as_on_gpus: bool = True
+    recipe: Recipe, rank: int, world_size: int, *, length: int = TYPICAL_LENGTH, as_on_gpus: bool = True
 ) -> RehearsedRank:
     """Rehearses a rank of a job: builds its encoder, wrapper, optimizer and EMA, and takes steps, without any data.
 
@@ -115,7 +113,7 @@ def rehearse_rank(
     return replace(found, cpu_seconds=time.process_time() - begun)
 
 
-def take_steps(engine: Engine, ledger: Ledger, length: int = LENGTH, every_pack: bool = False) -> RehearsedRank:
+def take_steps(engine: Engine, ledger: Ledger, length: int = TYPICAL_LENGTH, every_pack: bool = False) -> RehearsedRank:
     """Takes steps, of which the first makes the state of the optimizer, and tells of the last.
 
     Once the pipeline is full every further pack is as the one before. So of many packs the last two steps are of as

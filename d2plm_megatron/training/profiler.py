@@ -70,12 +70,17 @@ class StepProfiler:
             self._end(f"steps{self._options.start_step}-{number}")
 
     def _begin(self) -> None:
-        self._is_open = True
-        if self._options.tool == "nsys":
-            torch.cuda.profiler.start()
+        try:
+            if self._options.tool == "nsys":
+                torch.cuda.profiler.start()
+            else:
+                self._trace = torch_profile(self._processes.device)
+                self._trace.start()
+        except (OSError, RuntimeError) as error:  # such as another profiler at work: no reason to stop training
+            self._trace, self._is_chosen = None, False
+            note(f"profile: nothing is profiled: {error}")
         else:
-            self._trace = torch_profile(self._processes.device)
-            self._trace.start()
+            self._is_open = True
 
     def _end(self, steps: str) -> None:
         if self._processes.device.type == "cuda":
@@ -83,9 +88,9 @@ class StepProfiler:
         if self._trace is None:
             torch.cuda.profiler.stop()
             return
-        self._trace.stop()
         path = self._folder / f"rank{self._processes.rank}-{steps}.pt.trace.json.gz"
         try:
+            self._trace.stop()
             _write(self._trace, path)
         except (OSError, RuntimeError) as error:  # a full disk is no reason to stop training
             note(f"{path}: the trace was not written: {error}")

@@ -102,6 +102,15 @@ def test_what_this_machine_lacks_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
         check(mounted, [task()])
 
 
+def test_what_no_executor_would_do_is_refused() -> None:
+    cloud = Cluster(executor="skypilot", skypilot={"infra": "aws"})
+    with pytest.raises(ValueError, match="--nodes 2: executor skypilot is launched on one"):
+        check(cloud, [task(nodes=2)])
+    image = Cluster(executor="docker", containers={"default": "image"}, env_vars=("A=b", "WANDB_API_KEY"))
+    with pytest.raises(ValueError, match="WANDB_API_KEY: executor docker hands on no variable by its name alone"):
+        check(image, [task()])
+
+
 def words(request: Request, cluster: Cluster) -> dict[str, str]:
     return {task.name: " ".join(task.command[2:]) for task in plan(request, cluster)}
 

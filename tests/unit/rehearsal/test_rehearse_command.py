@@ -133,6 +133,8 @@ def test_a_command_rehearses_writes_and_says_what_does_not_fit(
         ("fm_450m --world-size 96", "train.global_batch_tokens"),
         ("fm_450m --world-size 0", "--world-size=0: must be at least 1"),
         ("fm_450m --world-size 8 --ranks 0,8", "8 is no rank of 8 processes (0 to 7)"),
+        ("fm_450m --world-size 8 --compare --ranks 0", "--ranks=0: --compare rehearses"),
+        ("esm2_3b --world-size 7 --compare", "train.global_batch_tokens"),
         ("fm_450m --world-size 8 --gpu H10", "did you mean H100"),
         ("fm_450m --world-size 8 --gpu-memory 0", "--gpu-memory=0.0: must lie between"),
         ("fm_450m --world-size 8 --gpus-per-node 0", "--gpus-per-node=0: must be at least 1"),

@@ -94,3 +94,17 @@ def test_what_makes_no_sense_is_refused(recipe: Recipe, one_process: Processes) 
     with pytest.raises(ValueError, match=r"^profile.tool=nsys: Nsight Systems profiles GPUs, and there is none"):
         Trainer.of(profiled(recipe, "nsys", start_step=1, tool="nsys"), one_process)
     assert Profile(ranks="all").chosen(3) == {0, 1, 2}
+
+
+def test_profiler_that_does_not_begin_stops_no_training(
+    recipe: Recipe, one_process: Processes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(trace: torch.profiler.profile) -> None:
+        raise RuntimeError("another profiler is at work")
+
+    monkeypatch.setattr(torch.profiler.profile, "start", busy)
+    watched = profiled(recipe, "watched", start_step=2)
+    trainer = Trainer.of(watched, one_process)
+    trainer.fit()
+    assert trainer.progress.step == 5 and not traces(watched)
+    assert "nothing is profiled: another profiler is at work" in capsys.readouterr().err
