@@ -12,7 +12,6 @@ from .cluster import Cluster, SshTunnel
 TIMEOUT_SECONDS = 60
 """Of one line; a login node that takes longer is told of as one that does not answer."""
 
-_NO_GPUS = "set CUDA_VISIBLE_DEVICES= to go on without GPUs"
 CANNOT_CONNECT = 255
 """ssh's own exit code."""
 
@@ -55,7 +54,7 @@ def visible_gpus() -> int:
         )
     except subprocess.TimeoutExpired as error:
         raise ValueError(
-            f"nvidia-smi does not answer within {TIMEOUT_SECONDS} s; mend the driver, or {_NO_GPUS}"
+            f"nvidia-smi: no answer within {TIMEOUT_SECONDS} seconds; CUDA_VISIBLE_DEVICES= goes on without GPUs"
         ) from error
     there = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
     return there if visible is None else min(there, len(visible.split(",")))
