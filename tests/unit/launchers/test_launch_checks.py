@@ -1,6 +1,9 @@
 """What a launch refuses before anything is submitted, and what it plans; Slurm's answers are texts that Slurm gave."""
 
+import os
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ main*|up|1-00:00:00|2|gpu:a100:4,license:1
 cpu|up|infinite|40|(null)
 old|down|2:00:00|1|(null)
 """
+
+IN_BASH = shell.run
+"""As it is, where a test puts something in its place."""
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,20 @@ def test_what_slurm_would_never_run_is_told_in_one_line(needs: dict[str, object]
 
 def test_what_it_would_run_is_let_through(slurm: Cluster) -> None:
     check(slurm, [task(nodes=6, gpus_per_node=8, time="1-00:00:00", account="lab"), task(partition="cpu", nodes=40)])
+
+
+def test_a_shell_whose_python_lacks_the_package_is_told(
+    slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers, finds = shell.run, "find_spec"
+    (tmp_path / "python").write_text(f'#!/bin/bash\nexec {sys.executable} -I -S "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(shell, "run", lambda it, line: (IN_BASH if finds in line else answers)(it, line))
+    with pytest.raises(ValueError, match="jobs would not find the package by `python`; write setup: source"):
+        check(replace(slurm, job_dir=str(tmp_path)), [task()])
+    check(replace(slurm, job_dir=str(tmp_path), setup="source elsewhere/activate"), [task()])
+    check(replace(slurm, containers={"default": "image"}), [task()])
 
 
 def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
