@@ -1,5 +1,6 @@
 """What a launch refuses before anything is submitted, and what it plans; Slurm's answers are texts that Slurm gave."""
 
+import json
 import os
 import subprocess
 import sys
@@ -149,6 +150,24 @@ def test_a_chain_names_the_same_data_and_run_throughout() -> None:
     assert "evaluate /shared/runs/big --data /shared/data/uniref50/validation --tensor=8" in said["evaluate"]
     needs = {task.name: (task.resources.nodes, task.resources.processes_per_node) for task in tasks}
     assert needs == {"prepare": (1, 1), "train": (4, 4), "evaluate": (2, 4), "generate": (2, 4)}
+
+
+def test_the_same_launch_again_trains_on_what_it_has_prepared_and_on_no_other(tmp_path: Path) -> None:
+    proteins, cluster = tmp_path / "raw.fasta", Cluster(job_dir=str(tmp_path))
+    proteins.write_text(">a\nMKV\n")
+    request = Request(recipe="absorbing_tiny", overrides=[], resources=Resources(), prepare=str(proteins))
+    assert [task.name for task in plan(request, cluster)] == ["prepare", "train"]
+    inputs = [{"path": str(proteins), "bytes": proteins.stat().st_size}]
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/manifest.json").write_text(json.dumps({"inputs": inputs}))
+    (train,) = plan(request, cluster)
+    assert train.after == () and f"data.train={tmp_path}/data/raw/train" in train.command
+    proteins.write_text(">a\nMKVL\n")
+    with pytest.raises(ValueError, match="holds data of other proteins; remove it"):
+        plan(request, cluster)
+    (tmp_path / "data/raw/manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        plan(request, cluster)
 
 
 def test_paths_are_written_from_the_root_and_shares_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
