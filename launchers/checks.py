@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from d2plm_megatron.config.checks import nearest
 
 from . import shell
 from .cluster import Cluster
-from .tasks import Resources, Task
+from .tasks import PYTHON, Resources, Task
 
 PROGRAMS = ("sbatch", "squeue", "sinfo", "scontrol", "sacct")
 """Of Slurm, which this package or nemo_run calls."""
@@ -47,6 +48,7 @@ def check(cluster: Cluster, tasks: Sequence[Task]) -> None:
     else:
         _check_here(cluster, tasks)
     _check_folders(cluster, tasks)
+    _check_python(cluster, tasks)
 
 
 def seconds_of(time: str) -> int | None:
@@ -193,6 +195,20 @@ def _check_folders(cluster: Cluster, tasks: Sequence[Task]) -> None:
         folder = shlex.quote(cluster.folder)
         if shell.run(cluster, f"mkdir -p {folder} && test -w {folder}").returncode:
             raise ValueError(f"job_dir={cluster.folder}: cannot be written to")
+
+
+def _check_python(cluster: Cluster, tasks: Sequence[Task]) -> None:
+    """That Slurm's jobs find the package, where they take this shell's environment and nothing else."""
+    in_images = all(cluster.image(task.kind) for task in tasks)
+    if cluster.executor != "slurm" or cluster.ssh_tunnel or cluster.setup or in_images:
+        return
+    finds = "import sys; from importlib.util import find_spec; sys.exit(find_spec('d2plm_megatron') is None)"
+    if shell.run(cluster, f"cd {shlex.quote(cluster.folder or '.')} && {PYTHON} -c {shlex.quote(finds)}").returncode:
+        activate = Path(sys.prefix) / "bin" / "activate"
+        advice = f"setup: source {activate}" if activate.exists() else "setup: source .../activate"
+        raise ValueError(
+            f"setup: jobs would not find the package by `{PYTHON}`; write {advice} into the cluster's file"
+        )
 
 
 def _check_mounted(cluster: Cluster, tasks: Sequence[Task]) -> None:

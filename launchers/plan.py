@@ -1,5 +1,6 @@
 """What is asked for, as tasks: prepare, train, evaluate and generate, with the paths that the cluster sees."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def plan(request: Request, cluster: Cluster) -> list[Task]:
     """The tasks, each after those that it needs. Raises ValueError for what is missing, or cannot be seen there."""
     recipe, base = request.resolved(), base_of(cluster)
     train_on, before = _data(request, recipe, cluster, base), []
-    if request.prepare:
+    if request.prepare and not _is_prepared(request.prepare, _prepared(request.prepare, base), cluster):
         one = replace(request.resources, nodes=1, gpus_per_node=0, processes_per_node=1)
         before = [tasks.prepare([_seen(request.prepare, "--prepare", cluster)], _prepared(request.prepare, base), one)]
     given = [text for text in request.overrides if text.partition("=")[0] not in (*train_on, "output", "name")]
@@ -76,6 +77,25 @@ def plan(request: Request, cluster: Cluster) -> list[Task]:
 def _prepared(proteins: str, base: str) -> str:
     """Folder of the data sets that --prepare makes."""
     return f"{base}/data/{Path(proteins).name.partition('.')[0]}"
+
+
+def _is_prepared(proteins: str, folder: str, cluster: Cluster) -> bool:
+    """Whether an earlier launch has prepared these proteins, as far as that is seen from here.
+
+    Raises ValueError where the folder holds what was made of other proteins.
+    """
+    manifest, source = Path(folder, "manifest.json"), Path(proteins).expanduser().absolute()
+    if cluster.ssh_tunnel or not manifest.is_file() or not source.is_file():
+        return False
+    try:
+        made_of = [(one["path"], one["bytes"]) for one in json.loads(manifest.read_text())["inputs"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{manifest}: is damaged; remove {folder}, and it is prepared again") from error
+    if made_of != [(str(source), source.stat().st_size)]:
+        raise ValueError(
+            f"--prepare {proteins}: {folder} holds data of other proteins; remove it, or give data.train={folder}/train"
+        )
+    return True
 
 
 def _afterwards(request: Request, recipe: Recipe, run: str, validation: str | None) -> list[Task]:

@@ -27,6 +27,9 @@ SAVING_SECONDS = 300
 PROCESS, EXIT_CODE = "process", "exit_code"
 """Files in the folder of a task on this machine: the number of its process group, and how it has ended."""
 
+PLAIN_TEXT = "export TERM=dumb"
+"""nemo_run asks srun for lines at once, which gives each task a terminal, and logs would have its colours."""
+
 
 def of_process(task: Task, cluster: Cluster, launcher: str, folder: Path | None) -> str:
     """What srun starts for each process, or torchrun's parent on each node.
@@ -42,7 +45,7 @@ def of_process(task: Task, cluster: Cluster, launcher: str, folder: Path | None)
         command = _interruptible(_under_torchrun(task))
     else:
         command = f"exec {command}"
-    return "\n".join([*_exports(task, cluster), *_into(folder), command, ""])
+    return "\n".join([PLAIN_TEXT, *_exports(task, cluster), *_into(folder), command, ""])
 
 
 def on_this_machine(task: Task, cluster: Cluster, folder: Path, at_once: int | None = None) -> str:

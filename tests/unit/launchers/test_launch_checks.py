@@ -1,6 +1,10 @@
 """What a launch refuses before anything is submitted, and what it plans; Slurm's answers are texts that Slurm gave."""
 
+import json
+import os
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,9 @@ main*|up|1-00:00:00|2|gpu:a100:4,license:1
 cpu|up|infinite|40|(null)
 old|down|2:00:00|1|(null)
 """
+
+IN_BASH = shell.run
+"""As it is, where a test puts something in its place."""
 
 
 @pytest.mark.parametrize(
@@ -73,6 +80,20 @@ def test_what_slurm_would_never_run_is_told_in_one_line(needs: dict[str, object]
 
 def test_what_it_would_run_is_let_through(slurm: Cluster) -> None:
     check(slurm, [task(nodes=6, gpus_per_node=8, time="1-00:00:00", account="lab"), task(partition="cpu", nodes=40)])
+
+
+def test_a_shell_whose_python_lacks_the_package_is_told(
+    slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers, finds = shell.run, "find_spec"
+    (tmp_path / "python").write_text(f'#!/bin/bash\nexec {sys.executable} -I -S "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(shell, "run", lambda it, line: (IN_BASH if finds in line else answers)(it, line))
+    with pytest.raises(ValueError, match="jobs would not find the package by `python`; write setup: source"):
+        check(replace(slurm, job_dir=str(tmp_path)), [task()])
+    check(replace(slurm, job_dir=str(tmp_path), setup="source elsewhere/activate"), [task()])
+    check(replace(slurm, containers={"default": "image"}), [task()])
 
 
 def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -138,6 +159,24 @@ def test_a_chain_names_the_same_data_and_run_throughout() -> None:
     assert "evaluate /shared/runs/big --data /shared/data/uniref50/validation --tensor=8" in said["evaluate"]
     needs = {task.name: (task.resources.nodes, task.resources.processes_per_node) for task in tasks}
     assert needs == {"prepare": (1, 1), "train": (4, 4), "evaluate": (2, 4), "generate": (2, 4)}
+
+
+def test_the_same_launch_again_trains_on_what_it_has_prepared_and_on_no_other(tmp_path: Path) -> None:
+    proteins, cluster = tmp_path / "raw.fasta", Cluster(job_dir=str(tmp_path))
+    proteins.write_text(">a\nMKV\n")
+    request = Request(recipe="absorbing_tiny", overrides=[], resources=Resources(), prepare=str(proteins))
+    assert [task.name for task in plan(request, cluster)] == ["prepare", "train"]
+    inputs = [{"path": str(proteins), "bytes": proteins.stat().st_size}]
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/manifest.json").write_text(json.dumps({"inputs": inputs}))
+    (train,) = plan(request, cluster)
+    assert train.after == () and f"data.train={tmp_path}/data/raw/train" in train.command
+    proteins.write_text(">a\nMKVL\n")
+    with pytest.raises(ValueError, match="holds data of other proteins; remove it"):
+        plan(request, cluster)
+    (tmp_path / "data/raw/manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        plan(request, cluster)
 
 
 def test_paths_are_written_from_the_root_and_shares_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pty
 import re
 import shlex
 import signal
@@ -47,6 +48,16 @@ def test_variables_are_set_and_those_named_alone_are_handed_on_without_being_wri
     )
     assert bash(script, MY_TOKEN="secret").stdout == "b c secret\n"
     assert "MY_TOKEN'" not in script.partition("import")[0] and "export MY_TOKEN" not in script
+
+
+def test_logs_are_plain_text_though_srun_gives_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    script = scripts.of_process(
+        words_of("from rich.console import Console; Console().print('[bold red]x')"), Cluster(), "srun", None
+    )
+    ours, tasks = pty.openpty()
+    assert bash(f"exec > {os.ttyname(tasks)}; {script}").returncode == 0
+    assert os.read(ours, 100) == b"x\r\n"
 
 
 def here(folder: Path, name: str, task: Task, cluster: Cluster = Cluster()) -> int:  # noqa: B008  (frozen)
