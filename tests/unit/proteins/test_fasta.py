@@ -62,7 +62,7 @@ PACKED = gzip.compress(b">a\nMKT\n" * 2000, mtime=0)
     [
         ("x.fasta", b"", r"x\.fasta: empty"),
         ("x.fasta.gz", b"", r"x\.fasta\.gz: empty"),
-        ("x.fasta.gz", gzip.compress(b""), r"x\.fasta\.gz: empty"),
+        ("x.fasta.gz", gzip.compress(b"", mtime=0), r"x\.fasta\.gz: empty"),
         ("x.fasta", b"\n \n", "empty"),
         ("x.fasta", b"\n\nMKT\n>a\nMKT\n", r"x\.fasta, line 3: 'MKT' comes before the first '>'"),
         ("x.fasta", b"\n >a\nMKT\n>b\nAAA\n", r"x\.fasta, line 2: white space before '>'"),
