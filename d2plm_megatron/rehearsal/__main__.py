@@ -19,6 +19,10 @@ from d2plm_megatron.files import check_outputs
 from d2plm_megatron.rehearsal.job import Job
 
 AUTO = "auto"
+GpusPerNode = Annotated[int | None, typer.Option(help="ranks that share a node; default of --gpu", show_default=False)]
+Saved = Annotated[
+    Path | None, typer.Option("--from", help="start from a saved recipe.yaml, or that of a run's folder, instead")
+]
 
 
 def main(
@@ -28,16 +32,12 @@ def main(
     world_size: Annotated[int, typer.Option(help="processes of the run, one for each GPU")] = 1,
     gpu: Annotated[str, typer.Option(help="which GPU the time is estimated for")] = "H100",
     gpu_memory: Annotated[float | None, typer.Option(help="GiB of each; default of --gpu", show_default=False)] = None,
-    gpus_per_node: Annotated[
-        int | None, typer.Option(help="ranks that share a node; default of --gpu", show_default=False)
-    ] = None,
+    gpus_per_node: GpusPerNode = None,
     ranks: Annotated[str, typer.Option(help="auto (those that differ), or as in 0,8,1023")] = AUTO,
     length: Annotated[int, typer.Option(help="tokens of every protein")] = TYPICAL_LENGTH,
     output: Annotated[Path | None, typer.Option(help="file to write all that was found to, as JSON")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="rehearse all sensible layouts, fastest first")] = False,
-    saved: Annotated[
-        Path | None, typer.Option("--from", help="start from a saved recipe.yaml, or that of a run's folder, instead")
-    ] = None,
+    saved: Saved = None,
 ) -> None:
     """Rehearses ranks of a job here, without its GPUs or data: memory, traffic, and an estimate of the time.
 
