@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BUILT_FROM = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "d2plm_megatron", "data_tools", "recipes")
+BUILT_FROM = (
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+    "d2plm_megatron",
+    "data_tools",
+    "launchers",
+    "recipes",
+)
 NO_INDEX = ["--quiet", "--no-index", "--no-deps", "--disable-pip-version-check"]
 
 
@@ -67,7 +76,7 @@ def test_it_installs_one_name(wheel: Path) -> None:
 
 def test_it_holds_every_file_of_the_tree(tree: Path, wheel: Path) -> None:
     """A room that is new, or a template, is not forgotten."""
-    kinds = {".py", ".html", ".fasta"}
+    kinds = {".py", ".html", ".fasta", ".yaml", ".sbatch"}
     here = {
         f"{'' if name == 'd2plm_megatron' else 'd2plm_megatron/'}{path.relative_to(tree)}"
         for name in BUILT_FROM
@@ -86,6 +95,8 @@ def test_from_nothing_to_a_report_outside_the_checkout(environment: Path, tmp_pa
     assert "absorbing_450m" in _succeed(d2plm, "recipes", cwd=tmp_path)
     _succeed(d2plm, "simulate", "--output", "raw.fasta", "--proteins", "200", cwd=tmp_path)
     _succeed(d2plm, "prepare", "--input", "raw.fasta", "--output", "data", "--no-homology", cwd=tmp_path)
+    launch = (d2plm, "launch", "absorbing_tiny", "data.train=data/train", "--dry-run")
+    assert f"{environment}/bin/python -m d2plm_megatron train absorbing_tiny" in _succeed(*launch, cwd=tmp_path)
     _succeed(
         *(d2plm, "train", "absorbing_tiny", "data.train=data/train", "name=mine"),
         *("train.max_steps=2", "train.global_batch_tokens=1024"),
