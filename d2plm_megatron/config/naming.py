@@ -26,8 +26,8 @@ def expanded(template: str, recipe_name: str, values: Mapping[str, Any]) -> str:
         recipe_name: what the recipe calls itself.
         values: of the recipe, by key.
 
-    Raises ValueError for a placeholder that there is none of, and for a time without the hash by which a run finds its
-    folder again.
+    Raises ValueError where a placeholder is no key of the recipe, and where {time} stands without {hash}, by which a
+    run finds its folder again.
     """
     template = AUTO if template == "auto" else template
     known = {**values, "recipe": recipe_name, "hash": fingerprint(values), "time": TIME}

@@ -65,7 +65,9 @@ def test_metric_that_nobody_logged_is_told_with_the_nearest(runs: list[LoggedRun
 def test_numbers_that_are_not_finite_leave_gaps(tmp_path: Path) -> None:
     folder = write_log(tmp_path / "a")
     lines = [{**line, "perplexity": float("nan")} for line in metrics.read_metrics(folder / "metrics.jsonl")]
-    overlay([LoggedRun("a", tuple(lines))], ["perplexity", "lr"], "hours")
+    perplexity, rate = overlay([LoggedRun("a", tuple(lines))], ["train/perplexity", "lr"], "hours").axes
+    assert np.isnan(np.asarray(perplexity.lines[0].get_ydata(), dtype=float)).all()
+    assert np.asarray(rate.lines[0].get_ydata()).tolist() == [1e-3, 1e-3]
 
 
 def test_pages_need_nothing_else_and_escape_names(runs: list[LoggedRun], tmp_path: Path) -> None:
