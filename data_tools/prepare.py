@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from d2plm_megatron.console import one_line, run
+from d2plm_megatron.cores import available_cores
 from d2plm_megatron.files import check_outputs
 from d2plm_megatron.proteins.mmseqs import SearchOptions
 
@@ -29,7 +30,6 @@ from .preparation.cleaning import check_gaps
 from .preparation.hold_out import DEFAULT_FRACTION, MANY_RECORDS, HoldOut, fraction_to_hold_out
 from .preparation.plan import Plan
 from .preparation.stages import FILES, Preparation
-from .preparation.workers import available_cores
 
 
 def main(

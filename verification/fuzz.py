@@ -27,7 +27,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from d2plm_megatron.config import one_of
 from d2plm_megatron.console import one_line, progress, run
-from data_tools.preparation.workers import available_cores
+from d2plm_megatron.cores import available_cores
 from verification.fuzzing.attack import Attack
 from verification.fuzzing.attacks import ATTACKS
 from verification.fuzzing.trial import ACCEPTED, FAILED, REFUSED, Case, Prepared, made

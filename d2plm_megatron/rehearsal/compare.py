@@ -1,6 +1,5 @@
 """The layouts that suit a number of GPUs, each rehearsed, the fastest by estimate first."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -14,6 +13,7 @@ import torch
 
 from d2plm_megatron.config.overrides import from_yaml, to_yaml
 from d2plm_megatron.config.sizing import GIB, memory
+from d2plm_megatron.cores import available_cores
 from d2plm_megatron.rehearsal.agreement import check_agreement
 from d2plm_megatron.rehearsal.job import Job
 from d2plm_megatron.rehearsal.rank import RehearsedRank, rehearse_rank
@@ -70,11 +70,6 @@ def compare(jobs: Sequence[Job], advance: Callable[[int], None] = lambda amount:
         for job, ranks in zip(jobs, _rehearsed(jobs, advance), strict=True)
     ]
     return sorted(found, key=lambda one: (not one.fits, -one.estimate.tokens_per_second))
-
-
-def available_cores() -> int:
-    """How many cores this process may use; all of the machine where the system does not tell, as macOS."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _rehearse(recipe: Path, rank: int, world_size: int, length: int) -> RehearsedRank:

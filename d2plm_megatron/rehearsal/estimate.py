@@ -114,7 +114,7 @@ def step_time(job: Job, rank: RehearsedRank) -> StepTime:
     )
 
 
-def seconds_for(traffic: Traffic, gpu: Gpu) -> float:
+def seconds_of(traffic: Traffic, gpu: Gpu) -> float:
     """How long the calls of one kind take one after the other, in a ring over the slowest link between the ranks."""
     return traffic.calls * CALL_S + sent(traffic) / (_bandwidth(traffic.ranks, gpu) * LINK_SHARE)
 
@@ -152,7 +152,7 @@ def _of(rank: RehearsedRank, group: str) -> list[Traffic]:
 
 
 def _seconds(traffic: Iterable[Traffic], gpu: Gpu) -> float:
-    return sum(seconds_for(one, gpu) for one in traffic)
+    return sum(seconds_of(one, gpu) for one in traffic)
 
 
 def _bandwidth(ranks: tuple[int, ...], gpu: Gpu) -> float:

@@ -1,6 +1,5 @@
 """Work spread over processes, with its results in the order of the work and little of it in memory at a time."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,13 +12,6 @@ Result = TypeVar("Result")
 
 MOST_WORKERS = 1_024
 _AHEAD = 2
-
-
-def available_cores() -> int:
-    """How many cores this process may use; all of the machine where the system does not tell, as macOS."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from d2plm_megatron.runs.overlay import LoggedRun, overlay
+from d2plm_megatron.runs.overlay import WIDE, LoggedRun, overlay
 
 from .outcomes import Outcome, ranked
 
@@ -17,8 +17,6 @@ MOST_CURVES = 12
 """The best ones are drawn: more could not be told apart."""
 MOST_LINES = 8
 """Lines of a panel that are named."""
-WIDE = 10
-"""Values whose highest is at least this many times the lowest are on a log axis."""
 
 Group = tuple[tuple[str, str], ...]
 """The values of all other swept keys, which the points of a line share."""

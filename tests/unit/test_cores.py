@@ -1,10 +1,10 @@
-"""How many processes there are when nobody says."""
+"""How many cores there are to work with when nobody says."""
 
 import os
 
 import pytest
 
-from data_tools.preparation.workers import available_cores
+from d2plm_megatron.cores import available_cores
 
 
 def test_cores_are_those_allowed_or_all(monkeypatch: pytest.MonkeyPatch) -> None:

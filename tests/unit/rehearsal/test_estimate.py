@@ -13,7 +13,7 @@ from d2plm_megatron.rehearsal.estimate import (
     TOUCHES,
     StepTime,
     estimate,
-    seconds_for,
+    seconds_of,
     sent,
     step_time,
 )
@@ -49,7 +49,7 @@ def test_what_a_rank_sends_is_that_of_a_ring(collective: str, num_ranks: int, sh
 )
 def test_a_ring_is_as_fast_as_its_slowest_link(ranks: tuple[int, ...], bandwidth: float) -> None:
     one = traffic("send", ranks, 10 * GIGA, calls=3)
-    assert seconds_for(one, GPU) == pytest.approx(3 * CALL_S + 10 / (bandwidth * LINK_SHARE))
+    assert seconds_of(one, GPU) == pytest.approx(3 * CALL_S + 10 / (bandwidth * LINK_SHARE))
 
 
 def test_computing_is_operations_and_touched_memory() -> None:
