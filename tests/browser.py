@@ -17,7 +17,7 @@ TOO_WIDE = """() => {
     const scrolls = (node) => node && (["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowX)
         || scrolls(node.parentElement))
     return [...document.querySelectorAll("body *")]
-        .filter((node) => node.getBoundingClientRect().right > width + 1 && !scrolls(node.parentElement) && !scrolls(node))
+        .filter((node) => node.getBoundingClientRect().right > width + 1 && !scrolls(node))
         .map((node) => `${node.tagName} of class "${node.className}" is wider than the window`)
         .concat(document.documentElement.scrollWidth > width + 1 ? ["the page scrolls sideways"] : [])
 }"""

@@ -12,7 +12,6 @@ from d2plm_megatron.config import Parallel
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
 
-
 SHARED = ("slurm", "distributed")
 """Folders whose tests share what takes minutes to set up, the slowest first."""
 
