@@ -70,7 +70,7 @@ def pack_sequences(
     proteins = [_shortened(protein, longest, crop) for protein in _proteins(sequences)]
     lengths = [len(protein.residues) + protein.has_begin + protein.has_end for protein in proteins]
     packs, first = [], 0
-    for last in _ends(lengths, tokens_per_pack):
+    for last in pack_ends(lengths, tokens_per_pack):
         packs.append(_pack([protein.tokens for protein in proteins[first:last]], first))
         first = last
     return PackedSequences(tuple(protein.name for protein in proteins), tuple(packs))
@@ -133,8 +133,8 @@ def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:
     return _Protein(protein.name, protein.residues[:longest], protein.has_begin, has_end=False)
 
 
-def _ends(lengths: list[int], capacity: int) -> Iterator[int]:
-    """Where packs end: numbers of the proteins before which the next pack begins, and of all."""
+def pack_ends(lengths: list[int], capacity: int) -> Iterator[int]:
+    """Where packs that are filled in order end: numbers of the proteins before which the next begins, and of all."""
     used = 0
     for number, length in enumerate(lengths):
         if used and used + length > capacity:
