@@ -49,6 +49,15 @@ def pseudo_log_likelihood(
     return [_spread_out(values, where) for values, where in zip(found, scored, strict=True)]
 
 
+def check_reads_masks(model: "TrainedModel") -> None:
+    """Raises ValueError for a model that does not."""
+    if not model.path.source.has_masks:
+        raise ValueError(
+            f"{model.checkpoint.path}: it reads no masks (objective.source=uniform), and a pseudo-likelihood masks "
+            "each residue; what can be had of it is the ELBO"
+        )
+
+
 def masked_once(
     model: "TrainedModel",
     packs: Sequence[TokenBatch],
@@ -59,12 +68,8 @@ def masked_once(
 
     See `pseudo_log_likelihood`, which names the arguments. Every process gets all answers.
     """
+    check_reads_masks(model)
     path = model.path
-    if not path.source.has_masks:
-        raise ValueError(
-            f"{model.checkpoint.path}: it reads no masks (objective.source=uniform), and a pseudo-likelihood masks "
-            "each residue; what can be had of it is the ELBO"
-        )
 
     def ask(pack: TokenBatch) -> np.ndarray:
         masked = replace(pack, tokens_T=pack.tokens_T.masked_fill(pack.scored_T, alphabet.MASK))
