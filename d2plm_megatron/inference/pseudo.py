@@ -13,7 +13,8 @@ import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.data.assembly import assemble
-from d2plm_megatron.data.sequences import TOKENS_PER_PACK, Sequences, pack_ends, pack_sequences
+from d2plm_megatron.data.packing import ends_in_order
+from d2plm_megatron.data.sequences import TOKENS_PER_PACK, Sequences, pack_sequences
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.objectives.objective import canonical_log_posterior, log_probability
@@ -106,7 +107,7 @@ class _Copies(Sequence[TokenBatch]):
         scored = [part.numpy() for pack in packs for part in pack.scored_T.cpu().split(list(pack.lengths_S))]
         proteins = np.repeat(np.arange(len(tokens)), [int(where.sum()) for where in scored])
         places = np.concatenate([np.empty(0, dtype=np.int64), *map(np.flatnonzero, scored)])
-        ends = pack_ends([len(tokens[protein]) for protein in proteins], tokens_per_pack)
+        ends = ends_in_order([len(tokens[protein]) for protein in proteins], tokens_per_pack)
         return cls(tokens, proteins, places, tuple(pairwise([0, *ends])))
 
     @property
