@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "commandline.train",
     "evaluate": "evaluation.__main__",
     "generate": "generation.__main__",
+    "embed": "scoring.__main__:embed",
     "launch": "launchers.__main__",
     "report": "report.__main__",
     "metrics plot": "runs.__main__:plot",
