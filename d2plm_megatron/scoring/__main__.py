@@ -14,9 +14,56 @@ from d2plm_megatron.runs.options import CheckpointPath, Pipeline, Precision, Ten
 from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.scoring import embeddings
 from d2plm_megatron.scoring.given import Given
+from d2plm_megatron.scoring.options import (
+    Draws,
+    Fasta,
+    HeatMap,
+    Methods,
+    Mutants,
+    Offset,
+    ReferenceFile,
+    ScoreColumn,
+    Scored,
+    Seed,
+    TokensPerPack,
+    WildType,
+    Window,
+)
+from d2plm_megatron.scoring.work import METHODS, Work
 
-Fasta = Annotated[Path, typer.Option(help="FASTA file of the proteins, plain or compressed")]
-TokensPerPack = Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")]
+
+def mutations(
+    checkpoint: CheckpointPath,
+    input: Mutants = None,
+    wild_type: WildType = None,
+    output: Scored = None,
+    reference_file: ReferenceFile = None,
+    method: Methods = None,
+    score_column: ScoreColumn = None,
+    offset: Offset = 0,
+    heat_map: HeatMap = None,
+    draws: Draws = 8,
+    seed: Seed = 0,
+    window: Window = None,
+    weights: Weights = EMA,
+    precision: Precision = None,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
+    tokens_per_pack: TokensPerPack = 8192,
+) -> None:
+    """Scores mutants of a protein, ranks them against measured values, and draws all single ones as a heat map."""
+    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
+    for name in method or ():
+        one_of("--method", name, METHODS)
+    longest = window or found.recipe.data.max_length_residues
+    work = Work.of(input, wild_type, output, reference_file, score_column, offset, heat_map)
+    work.check(RunFolder(checkpoint).own_files())
+    # With torch, which takes seconds that nobody should wait for who has mistyped something.
+    from d2plm_megatron.inference.model import TrainedModel
+    from d2plm_megatron.scoring.mutations import Request, perform
+
+    with TrainedModel.open(found, weights, precision, parallel=parallel) as model:
+        perform(model, work, Request(tuple(dict.fromkeys(method or ())), draws, seed, longest, tokens_per_pack))
 
 
 def embed(
@@ -52,4 +99,4 @@ def embed(
 
 
 if __name__ == "__main__":
-    run(embed)
+    run(mutations, embed)

@@ -1,7 +1,7 @@
-"""The perplexity of each protein: exp(negative ELBO per residue), as an evaluation measures it over all of them.
+"""The nats of each protein by a bound on the likelihood: of all that reports a perplexity, the one way to it.
 
-A protein's noise is a function of its residues, the draw and the seed alone, so that its company does not change it.
-Its times are stratified over the draws.
+A protein's noise is a function of its residues, the draw and the seed alone: the same in any pack, layout and company,
+and for every model. Its times, or numbers of masks, are stratified over the draws.
 """
 
 import hashlib
@@ -15,17 +15,19 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.rng import KeyedRng, Stream, hash_integers, seed_for
 
-PER_PROTEIN = 1
-"""Keeps its noise apart from that of an evaluation, whatever their seeds."""
-
 
 def noise_of(seed: int) -> KeyedRng:
-    """All that is drawn for perplexities with a seed of the user's."""
-    return KeyedRng(seed_for(Stream.EVALUATE, seed, PER_PROTEIN), epoch=0)
+    """All that is drawn for a likelihood with a seed of the user's."""
+    return KeyedRng(seed_for(Stream.EVALUATE, seed), epoch=0)
 
 
 def nll_by_protein(
-    logits: Callable[[NoisyBatch], Tensor], measure: Objective, pack: TokenBatch, noise: KeyedRng, draw: int
+    logits: Callable[[NoisyBatch], Tensor],
+    measure: Objective,
+    pack: TokenBatch,
+    noise: KeyedRng,
+    draw: int,
+    key: int | None = None,
 ) -> Tensor:
     """The sum of the measure's "nll" over each protein of a pack, and the number of its residues: float64 [S, 2].
 
@@ -35,8 +37,10 @@ def nll_by_protein(
         pack: the proteins.
         noise: from `noise_of`.
         draw: the number of the draw, from 0.
+        key: of the noise of every protein, from `content_key`, so that mutants have that of their wild type; None for
+            that of each.
     """
-    noisy = measure.corrupt(_keyed_by_content(pack, draw), noise)
+    noisy = measure.corrupt(_keyed(pack, draw, key), noise)
     logits_TV, found, begin = logits(noisy), [], 0
     for number, length in enumerate(pack.lengths_S):
         place = slice(begin, begin + length)
@@ -46,15 +50,17 @@ def nll_by_protein(
     return torch.stack(found)
 
 
-def _keyed_by_content(pack: TokenBatch, draw: int) -> TokenBatch:
-    """The same pack, whose proteins have their noise by what they are and by the draw."""
-    keys = [_key(tokens) for tokens in pack.tokens_T.cpu().split(list(pack.lengths_S))]
-    keys_S = torch.tensor(keys, device=pack.tokens_T.device)
+def _keyed(pack: TokenBatch, draw: int, key: int | None) -> TokenBatch:
+    """The same pack, whose proteins have their noise by a key, or by what they are, and by the draw."""
+    parts = pack.tokens_T.cpu().split(list(pack.lengths_S))
+    keys_S = torch.tensor(
+        [content_key(tokens) if key is None else key for tokens in parts], device=pack.tokens_T.device
+    )
     return replace(pack, sample_ids_S=hash_integers(keys_S, draw), stream_index_S=keys_S + draw)
 
 
-def _key(tokens: Tensor) -> int:
-    """63 bits of a protein's tokens."""
+def content_key(tokens: Tensor) -> int:
+    """63 bits of a protein's tokens, on the CPU."""
     digest = hashlib.blake2b(tokens.numpy().astype("uint8").tobytes(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
