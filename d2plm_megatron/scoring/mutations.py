@@ -173,6 +173,8 @@ def perform(model: TrainedModel, work: Work, request: Request) -> None:
     """Writes all that was asked for, and prints what came of it; without methods, by the one that suits the model."""
     check_methods(model, request.methods)
     request = request if request.methods else replace(request, methods=(methods_of(model)[0],))
+    if work.heat_map and work.wild_type:
+        _draw(model, work.wild_type, work.heat_map, work.offset, request)
     is_main, found = model.processes.is_main, []
     if work.is_folder and work.output:
         found = score_folder(model, work.assays, request, work.output)
@@ -182,8 +184,6 @@ def perform(model: TrainedModel, work: Work, request: Request) -> None:
     if is_main and work.output:
         show_correlations(found)
         print(work.output)
-    if work.heat_map and work.wild_type:
-        _draw(model, work.wild_type, work.heat_map, work.offset, request)
 
 
 def _draw(model: TrainedModel, wild_type: str, path: Path, offset: int, request: Request) -> None:
