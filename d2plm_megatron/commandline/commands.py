@@ -23,6 +23,8 @@ COMMANDS = {
     "train": "commandline.train",
     "evaluate": "evaluation.__main__",
     "generate": "generation.__main__",
+    "mutations": "scoring.__main__:mutations",
+    "embed": "scoring.__main__:embed",
     "launch": "launchers.__main__",
     "report": "report.__main__",
     "metrics plot": "runs.__main__:plot",
