@@ -11,7 +11,7 @@ from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.schedules import Polynomial
 from d2plm_megatron.objectives.source import Mask
 from d2plm_megatron.rng import KeyedRng
@@ -21,7 +21,7 @@ class Process(Protocol):
     """How an encoder turns noise into proteins, and what is reported of it on held-out proteins."""
 
     @property
-    def path(self) -> MixturePath:
+    def path(self) -> Path:
         """The path along which the encoder turns noise into proteins."""
         ...
 
@@ -36,14 +36,14 @@ class Process(Protocol):
 
 @dataclass(frozen=True)
 class PathProcess:
-    """A process that follows a mixture path, whose likelihood is bounded along the same path.
+    """A process that follows a path, whose likelihood is bounded along the same path.
 
     Args:
         path: to generate along.
         likelihoods_before: what is reported before "elbo", the first of which then decides which checkpoint is best.
     """
 
-    path: MixturePath
+    path: Path
     likelihoods_before: Mapping[str, Objective] = field(default_factory=dict)
 
     def likelihoods(self) -> dict[str, Objective]:
@@ -59,7 +59,7 @@ class NegativeELBO:
         path: along which it is taken.
     """
 
-    path: MixturePath
+    path: Path
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws x_t along the path."""
