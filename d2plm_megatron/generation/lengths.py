@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +15,8 @@ from d2plm_megatron.proteins.fasta import read_fasta
 TRAINING = "training"
 """Means the proteins that a model was trained on."""
 
-_LIKE = "like:"
+LIKE = "like:"
+"""Begins a --length that is as in some proteins."""
 
 
 class Lengths(Protocol):
@@ -88,9 +88,9 @@ def read_lengths(text: str, training: Data) -> Lengths:
 
     Raises ValueError or OSError for what is none, what no protein is as long as, or data that are not there.
     """
-    if not text.startswith(_LIKE):
+    if not text.startswith(LIKE):
         return EvenLengths(*length_range("--length", text))
-    if (name := text.removeprefix(_LIKE)) == TRAINING:
+    if (name := text.removeprefix(LIKE)) == TRAINING:
         parts = [(float(source.share), _of_dataset(source.prefix)) for source in trained_on(training).sources]
     else:
         parts = [(1.0, np.array([len(letters) for _, letters in read_fasta(name)]))]

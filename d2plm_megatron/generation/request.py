@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.data.mapped import MappedFile
 from d2plm_megatron.generation.contigs import parse
 from d2plm_megatron.generation.exclusion import KnownProteins, read_known
-from d2plm_megatron.generation.lengths import TRAINING, length_range, read_lengths
+from d2plm_megatron.generation.lengths import LIKE, TRAINING, length_range, read_lengths
 from d2plm_megatron.generation.prompts import (
     FreePrompts,
     GivenPrompts,
@@ -44,7 +44,7 @@ class Request:
     temperature: float = 1.0
     seed: int = 0
     tokens_per_pack: int = 8192
-    sampler: SamplerOptions = SamplerOptions()
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
     weights: str = EMA
     precision: str | None = None
     length: str | None = None
@@ -88,7 +88,7 @@ class Request:
 
     def told(self) -> dict[str, Any]:
         """All that decides what is generated, as JSON, with a checksum of a sample of each file that is read."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         words = {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
         return words | {
             "checkpoint": str(self.checkpoint.path.resolve()),
@@ -104,8 +104,7 @@ class Request:
     def _names(self) -> Iterator[str]:
         """What may name a file, or the prefix of some."""
         yield from (str(path) for path in (self.motif, self.start, self.residues) if path)
-        lengths = (self.length or "").partition(":")[2]
-        for name in (*self.template, *self.exclude, lengths):
+        for name in (*self.template, *self.exclude, (self.length or "").removeprefix(LIKE)):
             if name == TRAINING:
                 yield from (source.prefix for source in self.checkpoint.recipe.data.sources)
             elif name:

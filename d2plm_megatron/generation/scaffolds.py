@@ -1,4 +1,4 @@
-"""Motif scaffolding: parts of given proteins are kept, and what lies between them is found, at lengths that are drawn."""
+"""Motif scaffolding: parts of given proteins are kept, and what lies between them is found, as long as is drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,8 +39,9 @@ class Scaffolds:
         least, most = self._fewest, self._fewest + sum(self._spans)
         low, high = self.total or (1, LONGEST_RESIDUES)
         if not max(least, low) <= min(most, high):
-            asked = f"--total-length {low}:{high}" if self.total else "--contigs"
-            raise ValueError(f"{asked}: the contig {render(self.segments)} has {least:,} to {most:,} residues")
+            has = f"the contig {render(self.segments)} has {least:,} to {most:,} residues"
+            asked = f"--total-length {low}:{high}: {has}" if self.total else f"--contigs: {has}; {high:,} are the most"
+            raise ValueError(asked)
         if not any(isinstance(segment, Linker) for segment in self.segments):
             raise ValueError(f"--contigs {render(self.segments)}: no linker in it, so that there is nothing to find")
 
@@ -114,15 +115,17 @@ def _at(at_most: Sequence[int], n: int) -> int:
     return at_most[min(n, len(at_most) - 1)] if n >= 0 else 0
 
 
-def read_motifs(path: Path, segments: Sequence[Segment]) -> dict[str, str]:
-    """Letters of the proteins of a FASTA file, by the letters that a contig calls them.
+def read_motifs(path: Path | None, segments: Sequence[Segment]) -> dict[str, str]:
+    """Letters of the proteins of a FASTA file, by the letters that a contig calls them; none without a file.
 
     Raises ValueError naming the segment that asks for a protein or residues that are not there, or that has a letter
     that is no canonical residue.
     """
-    records = dict(zip(ascii_uppercase, read_fasta(path), strict=False))
+    records = dict(zip(ascii_uppercase, read_fasta(path), strict=False)) if path else {}
     for segment in (part for part in segments if isinstance(part, Motif)):
         where = f"--contigs: segment {segment}"
+        if not records:
+            raise ValueError(f"{where}: there is no protein {segment.protein} without --motif, a FASTA file of them")
         if segment.protein not in records:
             there = "A alone" if len(records) == 1 else f"A to {max(records)}"
             raise ValueError(f"{where}: there is no protein {segment.protein} in {path}, which has {there}")

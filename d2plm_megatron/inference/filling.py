@@ -163,4 +163,3 @@ def _allowed(prompts: Sequence[Numbered]) -> Tensor:
 @cache
 def _row(letters: str) -> Tensor:
     return torch.tensor([letter in letters for letter in alphabet.CANONICAL_LETTERS])
-
