@@ -141,7 +141,7 @@ def read_templates(given: Sequence[str]) -> list[tuple[str, str]]:
     """
     records = []
     for number, text in enumerate(given, start=1):
-        if Path(text).is_file():
+        if is_file(text):
             records += _records(Path(text))
         elif "/" in text or Path(text).suffix:
             raise FileNotFoundError(f"--template {text}: no such file")
@@ -160,6 +160,14 @@ def read_starts(path: Path) -> list[tuple[str, str]]:
         if BLANK in letters:
             raise ValueError(f"{path}, record {name}: blanks ({BLANK}) in it; give it as --template to fill them")
     return records
+
+
+def is_file(text: str | Path) -> bool:
+    """Whether this names a file. What is too long for a name, as letters of a protein are, does not."""
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False
 
 
 def _records(path: Path) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from d2plm_megatron.generation.prompts import (
     GivenPrompts,
     Prompts,
     RestrictedPrompts,
+    is_file,
     read_starts,
     read_templates,
 )
@@ -99,7 +100,7 @@ class Request:
 
     def files(self) -> list[Path]:
         """All files that are read beside the checkpoint."""
-        return [path for name in self._names() for path in (Path(name), *files_of(name)) if path.is_file()]
+        return [path for name in self._names() for path in (Path(name), *files_of(name)) if is_file(path)]
 
     def _names(self) -> Iterator[str]:
         """What may name a file, or the prefix of some."""
