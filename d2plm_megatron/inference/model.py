@@ -3,6 +3,7 @@
 import time as clock
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +27,8 @@ from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.runs.options import check_model
 from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.sampling.config import Samples, SamplingConfig
-from d2plm_megatron.sampling.sampler import Sampler
+from d2plm_megatron.sampling.options import AUTO, SamplerOptions
+from d2plm_megatron.sampling.walk import walk
 
 
 class TrainedModel:
@@ -217,6 +219,7 @@ class TrainedModel:
         temperature: float = 1.0,
         seed: int = 0,
         tokens_per_pack: int = TOKENS_PER_PACK,
+        sampler: SamplerOptions = AUTO,
     ) -> list[str]:
         """New proteins, of canonical residues.
 
@@ -227,8 +230,9 @@ class TrainedModel:
             temperature: below 1 likelier residues, above 1 more diverse ones.
             seed: the same seed gives the same proteins.
             tokens_per_pack: that go through the model at once.
+            sampler: one of d2plm_megatron.sampling.options, such as P2(eta=0.5); by default the one that suits.
 
-        Raises ValueError naming a number that cannot be meant.
+        Raises ValueError naming a number that cannot be meant, or a sampler that does not fit the model.
         """
         shortest, longest = (length, length) if isinstance(length, int) else length
         config = SamplingConfig(
@@ -239,19 +243,28 @@ class TrainedModel:
             temperature=temperature,
             seed=seed,
             tokens_per_pack=tokens_per_pack,
+            sampler=sampler,
         )
         return self.sample(config).sequences
 
     def sample(self, config: SamplingConfig, advance: Callable[[int], object] = lambda proteins: None) -> Samples:
         """New proteins, with what they took; `advance` is told the number of each pack of them that is done here."""
         packed = pack_sequences(config.lengths(), config.tokens_per_pack, max_residues=config.longest)
-        conditioned = self.checkpoint.recipe.model.time_conditioning
-        sampler = Sampler(self.path, config.num_steps, config.temperature, conditioned)
+        walked = partial(
+            walk,
+            denoiser=self.logits,
+            path=self.path,
+            options=config.sampler,
+            rng=config.noise,
+            num_steps=config.num_steps,
+            temperature=config.temperature,
+            conditioned=self.checkpoint.recipe.model.time_conditioning,
+        )
 
-        def ask(pack: TokenBatch) -> tuple[list[str], int]:
-            tokens_T, num_evaluations = sampler.sample(pack, self.logits, config.noise)
+        def ask(pack: TokenBatch) -> tuple[list[str], float]:
+            tokens_T, evaluations = walked(pack)
             advance(len(pack.lengths_S))
-            return [alphabet.decode(ids) for ids in readouts.by_protein(pack, tokens_T)], num_evaluations
+            return [alphabet.decode(ids) for ids in readouts.by_protein(pack, tokens_T)], evaluations
 
         begin = clock.perf_counter()
         found = answers(packed.packs, ask, self.processes)
