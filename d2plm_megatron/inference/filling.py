@@ -4,6 +4,7 @@ A protein's noise is a function of the seed and of its number alone. So it is th
 processes, and whatever has been generated before it.
 """
 
+import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -18,8 +19,8 @@ from d2plm_megatron.data.sequences import pack_sequences
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.proteins.prompt import Prompt
-from d2plm_megatron.sampling.config import SamplingConfig
+from d2plm_megatron.proteins.prompt import BLANK, Prompt, prompt_letters
+from d2plm_megatron.sampling.config import Samples, SamplingConfig
 from d2plm_megatron.sampling.walk import walk
 
 if TYPE_CHECKING:
@@ -108,6 +109,14 @@ class Filler:
 
             yield answers([_packed(pack) for pack in together], ask, self.model.processes)
 
+    def samples(self, prompts: Sequence[Prompt], advance: Callable[[int], object]) -> Samples:
+        """All proteins, with what they took; what `fill` does and raises."""
+        begin = time.perf_counter()
+        found = [pack for packs in self.fill(self.packs(enumerate(prompts)), advance) for pack in packs]
+        seconds = time.perf_counter() - begin
+        sequences = [protein.letters for pack in found for protein in pack.proteins]
+        return Samples(sequences, sum(pack.nfe * len(pack.proteins) for pack in found) / len(sequences), seconds)
+
     def _filled(self, prompts: Sequence[Numbered]) -> FilledPack:
         """The proteins of a pack, with those that are drawn again."""
         found: dict[int, Filled] = {}
@@ -144,6 +153,25 @@ class Filler:
             begin=begin,
         )
         return [alphabet.decode(ids) for ids in readouts.by_protein(pack, tokens_T)], nfe
+
+
+def read_prompts(texts: Iterable[str], each: int, strength: float | None) -> list[Prompt]:
+    """Prompts as people write them, each so many times: with blanks, or where a strength is given without any.
+
+    Raises ValueError naming a prompt that is none, or a strength that is none.
+    """
+    if strength is not None and not 0 < strength <= 1:
+        raise ValueError(f"strength={strength}: must be above 0, for the same proteins, and at most 1")
+    found: list[Prompt] = []
+    for number, text in enumerate(texts, start=1):
+        letters = prompt_letters(f"prompt {number}", text)
+        if (BLANK in letters) == (strength is not None):
+            advice = f"leave strength out to fill the blanks ({BLANK})" if strength else f"write {BLANK} for blanks"
+            raise ValueError(f"prompt {number}, {text[:20]}: {advice}, or give strength to vary a protein without any")
+        found += [Prompt(letters)] * each
+    if not found:
+        raise ValueError("prompts: there are none; give proteins with blanks, such as MKT____VLA")
+    return found
 
 
 def _packed(prompts: Sequence[Numbered]) -> TokenBatch:

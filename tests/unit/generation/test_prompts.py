@@ -75,12 +75,13 @@ def test_chunks_count_as_one_protein(tmp_path: Path) -> None:
     whole = alphabet.encode("MKTVRQGLLA")
     with IndexedWriter(str(tmp_path / "long")) as writer:
         writer.add(whole[:4])
+        writer.add(whole[4:], continues=True)
         writer.add(alphabet.encode("WW"))
-    assert read_lengths(f"like:{_fasta(tmp_path)}", Data()).longest == 3
-    known = read_known([str(tmp_path / "long"), str(_fasta(tmp_path))], Data(train=str(tmp_path / "long")))
-    assert "MKTV" in known and "WW" in known and "MKV" in known
-    assert "MKTVRQGLLA" not in known and "W" not in known
-    assert "MKTV" in read_known(["training"], Data(train=str(tmp_path / "long")))
+    training = Data(train=str(tmp_path / "long"))
+    assert Counter(map(read_lengths("like:training", training).drawn, [0.25, 0.75])) == {2: 1, 10: 1}
+    known = read_known(["training", str(_fasta(tmp_path))], training)
+    assert "MKTVRQGLLA" in known and "WW" in known and "MKV" in known
+    assert "MKTV" not in known and "RQGLLA" not in known
 
 
 def _fasta(folder: Path) -> Path:
@@ -123,7 +124,7 @@ def test_all_rows_of_a_table_count(tmp_path: Path) -> None:
         ("position,allowed\n9,A\n", "line 2: position 9 lies beyond proteins of 8 residues, the shortest"),
         ("position,allowed\n1-3,A\n2,V\n", "line 2, {}, line 3: at position 2 no residue is allowed"),
         ("position,allowed\n2,B\n", "line 2: 'B' is no canonical residue"),
-        ("position,allowed\n0,A\n", "line 2: position '0' is none; write 7, a range such as 5-10, or * for all, from 1"),
+        ("position,allowed\n0,A\n", "line 2: position '0' is none; write 7, a range such as 5-10, or * for"),
         ("position,allowed\n5-3,A\n", "line 2: position '5-3' is none"),
         ("position,allowed,forbidden\n2,,\n", "line 2: write a position, and the letters"),
         ("place,allowed\n2,A\n", "columns place,allowed; the first line must be position,allowed,forbidden"),
