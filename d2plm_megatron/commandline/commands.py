@@ -22,6 +22,7 @@ COMMANDS = {
     "rehearse": "rehearsal.__main__",
     "train": "commandline.train",
     "evaluate": "evaluation.__main__",
+    "judge": "evaluation.judge",
     "generate": "generation.__main__",
     "mutations": "scoring.__main__:mutations",
     "embed": "scoring.__main__:embed",
