@@ -97,7 +97,7 @@ def test_the_command_writes_what_it_prints_and_refuses_what_cannot_be_before_it_
     assert f"{found['likelihoods']['elbo']['perplexity']:.3f} +- " in capsys.readouterr().out
     with pytest.raises(ValueError, match="draws=0"):
         main(run, "/nowhere", output, draws=0)
-    with pytest.raises(ValueError, match=f"max_length=3: every one of 30 proteins of {proteins} is longer"):
+    with pytest.raises(ValueError, match=f"max_length=3: shorter than all of {proteins}, 30 proteins"):
         main(run, str(proteins), output, max_length=3)
     assert json.loads(output.read_text()) == found
 
