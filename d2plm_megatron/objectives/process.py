@@ -12,7 +12,7 @@ from torch import Tensor
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.any_order import AnyOrder
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.schedules import Polynomial
 from d2plm_megatron.objectives.source import Mask
 from d2plm_megatron.rng import KeyedRng
@@ -22,7 +22,7 @@ class Process(Protocol):
     """How an encoder turns noise into proteins, and what is reported of it on held-out proteins."""
 
     @property
-    def path(self) -> MixturePath:
+    def path(self) -> Path:
         """The path along which the encoder turns noise into proteins."""
         ...
 
@@ -37,20 +37,19 @@ class Process(Protocol):
 
 @dataclass(frozen=True)
 class PathProcess:
-    """A process that follows a mixture path, and is measured by the bound that belongs to it.
+    """A process that follows a path, and is measured by the bound that belongs to it.
 
     Args:
         path: to generate along.
         likelihoods_before: what is reported before "elbo", the first of which then decides which checkpoint is best.
     """
 
-    path: MixturePath
+    path: Path
     likelihoods_before: Mapping[str, Objective] = field(default_factory=dict)
 
     def likelihoods(self) -> dict[str, Objective]:
         """Those given, and the bound: over all orders of filling masks, or along a path that has none."""
-        has_masks = self.path.source.has_masks
-        bound = AnyOrder(self.path.schedule) if has_masks else NegativeELBO(self.path.for_likelihood())
+        bound = AnyOrder(self.path.schedule) if self.path.has_masks else NegativeELBO(self.path.for_likelihood())
         return {**self.likelihoods_before, "elbo": bound}
 
 
@@ -62,7 +61,7 @@ class NegativeELBO:
         path: along which it is taken.
     """
 
-    path: MixturePath
+    path: Path
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws x_t along the path."""
