@@ -119,7 +119,7 @@ def _about(model: TrainedModel) -> dict[str, Any]:
         "checkpoint": str(checkpoint.path),
         "step": checkpoint.state["progress"]["step"],
         "objective": checkpoint.recipe.objective.name,
-        "noise_is": "masks" if model.path.source.has_masks else "random",
+        "noise_is": "masks" if model.path.has_masks else "random",
         "weights": model.weights,
         "precision": model.precision,
         "processes": model.processes.world_size,
