@@ -14,11 +14,11 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import Parallel, at_least, between
 from d2plm_megatron.data.sequences import TOKENS_PER_PACK, PackedSequences, Sequences, pack_sequences
 from d2plm_megatron.inference import encoders, readouts
-from d2plm_megatron.inference.perplexity import nll_by_protein, noise_of
+from d2plm_megatron.inference.nll import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.objectives import Objective, build_process
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import Path as NoisePath
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.runs.checkpoint import Checkpoint
@@ -110,7 +110,7 @@ class TrainedModel:
         return self._encoder
 
     @property
-    def path(self) -> MixturePath:
+    def path(self) -> NoisePath:
         """The way from noise to proteins along which it was trained, and generates."""
         return build_process(self.checkpoint.recipe.objective).path
 
@@ -266,7 +266,7 @@ class TrainedModel:
         if time is not None:
             between("time", time, 0.0, 1.0)
         packed, path = pack_sequences(sequences, tokens_per_pack), self.path
-        if not path.source.has_masks:
+        if not path.has_masks:
             readouts.refuse(packed, readouts.masks, readouts.NO_MASKS)
         return self._of_each(packed, lambda pack: readouts.by_protein(pack, ask(readouts.as_it_is(pack, path, time))))
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.data.sequences import BLANK, PackedSequences
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import Path
 from d2plm_megatron.proteins import alphabet
 
 
-def as_it_is(pack: TokenBatch, path: MixturePath, time: float | None) -> NoisyBatch:
+def as_it_is(pack: TokenBatch, path: Path, time: float | None) -> NoisyBatch:
     """A pack as the model is to see it, at a time at which it has seen the like.
 
     Args:

@@ -1,6 +1,7 @@
-"""The mixture path from noise to data, which corruption, loss and sampler share (arXiv:2407.15595)."""
+"""Paths from noise to data, which corruption, loss and samplers share; and the mixture path (arXiv:2407.15595)."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +14,53 @@ from d2plm_megatron.rng import KeyedRng, Stream
 
 LIKELIHOOD_EPSILON = 1e-6
 """Share of kappa next to 1 that a reported likelihood does not ask the encoder about: see `last_nll`."""
+
+
+class Path(Protocol):
+    """How proteins become noise, residue by residue, and what a posterior says about the way back."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the share of data grows in time."""
+        ...
+
+    @property
+    def has_masks(self) -> bool:
+        """Masks are noise, so that a trained model can read them."""
+        ...
+
+    def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
+        """Draws a time for each protein, and x_t; every residue that may be noise is predicted."""
+        ...
+
+    def sample(self, batch: TokenBatch, times_S: Tensor, rng: KeyedRng) -> Tensor:
+        """x_t, [T], int64, of each protein at its own time; tokens that are not scored stay. At t = 0 it is noise."""
+        ...
+
+    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
+        """The tokens of x_t that may be noise, bool [T]: what they were is asked of the encoder, and they may jump."""
+        ...
+
+    def rates(self, log_posterior_TV: Tensor, tokens_T: Tensor, t: Tensor, until: Tensor | None = None) -> Tensor:
+        """The rates at which tokens jump to each canonical residue, float64 [T, 20]; 0 to what already stands there.
+
+        Args:
+            log_posterior_TV: log p(x1 | x_t), over the whole alphabet.
+            tokens_T: x_t. Of what is neither a residue nor a mask the rates are 0.
+            t: the time, float64, of all tokens or of each.
+            until: the end of a step, below 1, over which the mean of the rates is wanted, with x_t and posterior held.
+
+        Raises ValueError where a rate is infinite: at t = 1, and for some schedules at t = 0, where no mean is.
+        """
+        ...
+
+    def nll(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> tuple[Tensor, Tensor]:
+        """(negative ELBO of the pack's proteins to its end, in nats, float64; their residues). Without gradients."""
+        ...
+
+    def for_likelihood(self) -> "Path":
+        """The same path, with times drawn so that bounds on the likelihood spread little, and up to nearly 1."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,12 +80,21 @@ class MixturePath:
     time_epsilon: float
     even_in_kappa: bool = False
 
+    @property
+    def has_masks(self) -> bool:
+        """As the source has."""
+        return self.source.has_masks
+
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws a time for each protein, and x_t; every residue that may be noise is predicted."""
         times_S = self.times(batch, rng)
         tokens_T = self.sample(batch, times_S, rng)
-        predicted_T = batch.scored_T & self.source.candidates(tokens_T, batch)
+        predicted_T = self.candidates(tokens_T, batch)
         return NoisyBatch(clean=batch, tokens_T=tokens_T, times_S=times_S, predicted_T=predicted_T)
+
+    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
+        """The scored tokens that may be noise, bool [T]: masks, or with the uniform source all."""
+        return pack.scored_T & self.source.may_be_noise(tokens_T)
 
     def times(self, batch: TokenBatch, rng: KeyedRng) -> Tensor:
         """One t per protein, [S], float64, stratified over the global batch."""
@@ -64,6 +121,15 @@ class MixturePath:
         """kappa' / (1 - kappa) over the density of the drawn times; see `importance`."""
         return self.importance(times) / (1 - self.schedule.kappa(times))
 
+    def rates(self, log_posterior_TV: Tensor, tokens_T: Tensor, t: Tensor, until: Tensor | None = None) -> Tensor:
+        """kappa' / (1 - kappa) p(y | x_t), float64 [T, 20], and over a step the mean of kappa' in place of kappa'."""
+        kappa = self.schedule.kappa(t)
+        slope = self.schedule.derivative(t) if until is None else (self.schedule.kappa(until) - kappa) / (until - t)
+        factor = finite(slope / (1 - kappa), t).expand(tokens_T.shape)
+        posterior_TV = log_posterior_TV[:, alphabet.CANONICAL].double().exp()
+        rates_TV = torch.where(self.source.may_be_noise(tokens_T), factor, 0.0)[:, None] * posterior_TV
+        return rates_TV.masked_fill(stands_at(tokens_T), 0.0)
+
     def nll(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> tuple[Tensor, Tensor]:
         """(negative ELBO of the pack's proteins to its end, in nats, float64; their residues). Without gradients."""
         num_residues = noisy.clean.scored_T.sum()
@@ -89,6 +155,21 @@ class MixturePath:
     def for_likelihood(self) -> "MixturePath":
         """The same path, with times drawn so that bounds on the likelihood spread little, and up to nearly 1."""
         return replace(self, time_epsilon=LIKELIHOOD_EPSILON, even_in_kappa=True)
+
+
+def stands_at(tokens_T: Tensor) -> Tensor:
+    """Which canonical residue each token is, bool [T, 20]; none for a mask and for special tokens."""
+    return tokens_T[:, None] == torch.arange(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, device=tokens_T.device)
+
+
+def finite(rate: Tensor, t: Tensor) -> Tensor:
+    """A rate of the path at t. Raises ValueError where it is not finite."""
+    if not rate.isfinite().all():
+        raise ValueError(
+            f"the path's rate is infinite at t={float(t.max()):g}: take a sampler that knows the chance of a whole "
+            "step, or ask for the mean over the step"
+        )
+    return rate
 
 
 def at_predicted(noisy: NoisyBatch) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,9 @@ from typing import Protocol
 from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.objectives.any_order import AnyOrder
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.schedules import Polynomial
 from d2plm_megatron.objectives.source import Mask
 from d2plm_megatron.rng import KeyedRng
@@ -21,7 +22,7 @@ class Process(Protocol):
     """How an encoder turns noise into proteins, and what is reported of it on held-out proteins."""
 
     @property
-    def path(self) -> MixturePath:
+    def path(self) -> Path:
         """The path along which the encoder turns noise into proteins."""
         ...
 
@@ -36,30 +37,31 @@ class Process(Protocol):
 
 @dataclass(frozen=True)
 class PathProcess:
-    """A process that follows a mixture path, whose likelihood is bounded along the same path.
+    """A process that follows a path, and is measured by the bound that belongs to it.
 
     Args:
         path: to generate along.
         likelihoods_before: what is reported before "elbo", the first of which then decides which checkpoint is best.
     """
 
-    path: MixturePath
+    path: Path
     likelihoods_before: Mapping[str, Objective] = field(default_factory=dict)
 
     def likelihoods(self) -> dict[str, Objective]:
-        """Those given, and the bound along the path."""
-        return {**self.likelihoods_before, "elbo": NegativeELBO(self.path.for_likelihood())}
+        """Those given, and the bound: over all orders of filling masks, or along a path that has none."""
+        bound = AnyOrder(self.path.schedule) if self.path.has_masks else NegativeELBO(self.path.for_likelihood())
+        return {**self.likelihoods_before, "elbo": bound}
 
 
 @dataclass(frozen=True)
 class NegativeELBO:
-    """The bound itself as an objective: what is reported, and nothing to weigh.
+    """The bound along a path as an objective: what is reported, and nothing to weigh.
 
     Args:
         path: along which it is taken.
     """
 
-    path: MixturePath
+    path: Path
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws x_t along the path."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.special import entr
 
-from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.objectives.uniform_bound import markov_bound
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
@@ -27,8 +26,8 @@ class Source(Protocol):
         """x0, int64, of the shape of the keys."""
         ...
 
-    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
-        """The tokens of x_t that may be noise, bool [T]: what they were is asked of the encoder, and they may jump."""
+    def may_be_noise(self, tokens_T: Tensor) -> Tensor:
+        """Which tokens of x_t may be noise, bool [T], by what they are."""
         ...
 
     def bound(
@@ -60,7 +59,7 @@ class Mask:
         """Masks."""
         return torch.full_like(keys[0], alphabet.MASK)
 
-    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
+    def may_be_noise(self, tokens_T: Tensor) -> Tensor:
         """The masks."""
         return tokens_T == alphabet.MASK
 
@@ -86,9 +85,9 @@ class Uniform:
         """Random residues."""
         return alphabet.FIRST_CANONICAL + rng.integers(Stream.REPLACE, alphabet.NUM_CANONICAL, *keys)
 
-    def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
-        """All residues that are scored."""
-        return pack.scored_T
+    def may_be_noise(self, tokens_T: Tensor) -> Tensor:
+        """All canonical residues."""
+        return is_residue(tokens_T)
 
     def bound(
         self, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor, kappa_T: Tensor, importance_T: Tensor
@@ -102,6 +101,11 @@ class Uniform:
         others = alphabet.NUM_CANONICAL - 1
         wrong = torch.tensor(left * others / alphabet.NUM_CANONICAL, dtype=torch.float64)
         return float(entr(wrong) + entr(1 - wrong) + wrong * math.log(others))
+
+
+def is_residue(tokens_T: Tensor) -> Tensor:
+    """Where canonical residues stand, bool [T]."""
+    return (tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop)
 
 
 SOURCES: dict[str, Source] = {"mask": Mask(), "uniform": Uniform()}

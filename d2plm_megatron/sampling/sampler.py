@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import Path
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 
@@ -35,7 +35,7 @@ class Sampler:
         depends_on_time: the encoder sees t, so that its answer ages even when no residue has changed.
     """
 
-    path: MixturePath
+    path: Path
     num_steps: int
     temperature: float
     depends_on_time: bool
@@ -43,11 +43,11 @@ class Sampler:
     def sample(self, pack: TokenBatch, denoiser: Denoiser, rng: KeyedRng) -> tuple[Tensor, int]:
         """Fills the scored tokens of a pack; (ids [T], number of evaluations of the encoder)."""
         keys = pack.sample_ids_S[pack.sequence_T], pack.positions_T
-        tokens_T = torch.where(pack.scored_T, self.path.source.draw(rng, *keys), pack.tokens_T)
+        tokens_T = self.path.sample(pack, torch.zeros_like(pack.stream_index_S, dtype=torch.float64), rng)
         grid = torch.linspace(0, 1, self.num_steps + 1, dtype=torch.float64)
         posterior_TV, num_evaluations = None, 0
         for step, (t, s) in enumerate(pairwise(grid)):
-            jumps_T = self.path.source.candidates(tokens_T, pack) & (
+            jumps_T = self.path.candidates(tokens_T, pack) & (
                 rng.uniform(Stream.REVEAL, step, *keys) < self._jump_probability(t, s)
             )
             if not jumps_T.any():

@@ -136,3 +136,49 @@ def test_last_stretch_is_guessed_without_the_encoder(schedule, left):
     assert replace(path, source=Uniform()).last_nll() == pytest.approx(entropy, rel=1e-12)
     even = replace(path, even_in_kappa=True)  # where the share of data, too, is drawn up to 0.7
     assert even.last_nll() == pytest.approx(0.3 * math.log(20), rel=1e-12)
+
+
+def log_posterior_of(shares: list[float], count: int) -> torch.Tensor:
+    """The same answer for each token: these shares of the first residues."""
+    answer = torch.full((count, alphabet.SIZE), -torch.inf)
+    answer[:, alphabet.FIRST_CANONICAL : alphabet.FIRST_CANONICAL + len(shares)] = torch.tensor(shares).log()
+    return answer
+
+
+@pytest.mark.parametrize("source", ["mask", "uniform"])
+def test_rates_by_hand(source):
+    """<cls> L A <mask>, at t = 0.5 of t^2: kappa' / (1 - kappa) = 4/3; over (0.5, 0.75) the mean of kappa' is 5/4."""
+    tokens_T = torch.tensor([alphabet.CLS, 4, 5, alphabet.MASK])
+    path = MixturePath(Polynomial(2), SOURCES[source], 1e-3)
+    shares = [0.5, 0.3, 0.2]
+    half, later = (torch.tensor(t, dtype=torch.float64) for t in (0.5, 0.75))
+    for found, factor in (
+        (path.rates(log_posterior_of(shares, 4), tokens_T, half), 4 / 3),
+        (path.rates(log_posterior_of(shares, 4), tokens_T, half, until=later), 5 / 3),
+    ):
+        expected = torch.zeros(4, 20, dtype=torch.float64)
+        if source == "mask":
+            expected[3, :3] = factor * torch.tensor(shares)
+        else:
+            expected[1, :3] = factor * torch.tensor([0, 0.3, 0.2])
+            expected[2, :3] = factor * torch.tensor([0.5, 0, 0.2])
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
+def test_rates_of_an_infinite_slope_are_refused_but_not_their_mean():
+    path, tokens_T = MixturePath(Polynomial(0.5), Mask(), 1e-3), torch.tensor([alphabet.MASK])
+    zero, one, step = (torch.tensor(t, dtype=torch.float64) for t in (0.0, 1.0, 0.25))
+    answer = log_posterior_of([0.75, 0.25], 1)
+    for t in (zero, one):
+        with pytest.raises(ValueError, match=rf"the path's rate is infinite at t={float(t):g}: "):
+            path.rates(answer, tokens_T, t)
+    found = path.rates(answer, tokens_T, zero, until=step) * step  # half of the masks go in a quarter of the time
+    torch.testing.assert_close(found[0, :2], torch.tensor([0.375, 0.125], dtype=torch.float64))
+
+
+def test_who_may_jump_is_scored_and_may_be_noise(pack_of):
+    pack = pack_of("LAX", ends=True)
+    tokens_T = torch.tensor([alphabet.CLS, alphabet.MASK, 5, alphabet.MASK, alphabet.EOS])
+    assert MASKS.candidates(tokens_T, pack).tolist() == [False, True, False, False, False]
+    assert RESIDUES.candidates(pack.tokens_T, pack).tolist() == [False, True, True, False, False]
