@@ -16,6 +16,9 @@ from d2plm_megatron.runs.tensor_index import EMA
 
 Until = Annotated[float | None, typer.Option(help="draw on until the perplexity's error of draws is not above this")]
 Window = Annotated[int | None, typer.Option(help="residues at once; default those that the model was trained on")]
+Train = Annotated[
+    str | None, typer.Option(help="training proteins, to fit n-grams to, as data.train; default those of the run")
+]
 MaxLength = Annotated[
     int | None, typer.Option(help="leave out proteins of more residues; the same for all you compare")
 ]
@@ -30,6 +33,7 @@ def main(
     seed: Annotated[int, typer.Option(help="of the noise")] = 0,
     max_length: MaxLength = None,
     window: Window = None,
+    train: Train = None,
     max_proteins: Annotated[int, typer.Option(help="proteins to look at, a fixed sample")] = 1_000_000,
     weights: Weights = EMA,
     precision: Precision = None,
@@ -39,7 +43,13 @@ def main(
     """Measures the perplexity of held-out proteins, as a table and as JSON."""
     found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
     config = EvaluationConfig(
-        num_draws=draws, until=until, seed=seed, window=window, max_length=max_length, max_proteins=max_proteins
+        num_draws=draws,
+        until=until,
+        seed=seed,
+        window=window,
+        max_length=max_length,
+        max_proteins=max_proteins,
+        train=train,
     )
     path = output or RunFolder(checkpoint).evaluation
     check_outputs([path], [*RunFolder(checkpoint).own_files(), *files_of(data), Path(data)])

@@ -19,6 +19,7 @@ class EvaluationConfig:
         window: residues that go through the model as one; None for those that it was trained on.
         max_length: proteins of more residues are left out; None for none.
         max_proteins: that are looked at, a fixed sample of those there are.
+        train: what n-grams are fitted to, as data.train; None for what the model was trained on.
 
     Raises ValueError naming a number that cannot be meant.
     """
@@ -29,6 +30,7 @@ class EvaluationConfig:
     window: int | None = None
     max_length: int | None = None
     max_proteins: int = 1_000_000
+    train: str | None = None
 
     def __post_init__(self) -> None:
         for key, least in (("num_draws", 1), ("window", 2), ("max_length", 1), ("max_proteins", 1)):

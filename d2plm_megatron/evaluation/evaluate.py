@@ -15,6 +15,7 @@ from rich.table import Table
 from d2plm_megatron.console import counted, note, show
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.draws import Draws, measure
+from d2plm_megatron.evaluation.floors import Floors, floors_or_why_none
 from d2plm_megatron.evaluation.held_out import HeldOut, read_held_out, unigram_perplexity
 from d2plm_megatron.files import write_text
 from d2plm_megatron.inference.model import TrainedModel
@@ -33,12 +34,14 @@ class Evaluation:
         held_out: the proteins.
         likelihoods: by the names that the model's process gives them; "elbo" is among them.
         seconds: that the measuring took.
+        floors: what n-grams of the training proteins reach on them, or why that is not known.
     """
 
     about: dict[str, Any]
     held_out: HeldOut
     likelihoods: dict[str, Draws]
     seconds: float
+    floors: Floors | str
 
     def numbers(self) -> dict[str, Any]:
         """As JSON, without what is only known of single proteins. Errors are standard errors."""
@@ -50,6 +53,7 @@ class Evaluation:
             "draws": self.likelihoods["elbo"].num_draws,
             "likelihoods": {name: _as_json(found) for name, found in self.likelihoods.items()},
             "unigram_perplexity": unigram_perplexity(self.held_out.packs),
+            **_floors_as_json(self.floors),
             "seconds": self.seconds,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -80,7 +84,9 @@ def evaluate(model: TrainedModel, data: str, config: EvaluationConfig) -> Evalua
         for name, likelihood in model.likelihoods.items()
     }
     about = {**_about(model), "data": data, **config.numbers(), "window": window, "windows": WINDOWS, "noise": NOISE}
-    return Evaluation(about, held_out, likelihoods, time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    floors = floors_or_why_none(config.train, options.train, held_out.sequences)
+    return Evaluation(about, held_out, likelihoods, seconds, floors)
 
 
 def _about(model: TrainedModel) -> dict[str, Any]:
@@ -109,6 +115,13 @@ def _as_json(found: Draws) -> dict[str, float | int | None]:
     }
 
 
+def _floors_as_json(floors: Floors | str) -> dict[str, Any]:
+    """Their numbers and what they were fitted to; neither where they are not known."""
+    if isinstance(floors, str):
+        return {"floors": None, "floors_of": None}
+    return {"floors": {name: _as_json(found) for name, found in floors.by_name.items()}, "floors_of": floors.about()}
+
+
 def print_evaluation(result: Evaluation) -> None:
     """Prints the perplexities, with both parts of their errors, beside what a context-free model reaches."""
     about, unigram = result.about, unigram_perplexity(result.held_out.packs)
@@ -116,15 +129,23 @@ def print_evaluation(result: Evaluation) -> None:
     for column in ("measure", "perplexity", "of draws", "of proteins", "draws", "nats per residue"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for name, found in result.likelihoods.items():
-        whole, draws, proteins = _errors(found)
-        shown = f"{found.perplexity:.3f}{whole and f' +- {whole}'}"
-        table.add_row(name, shown, draws, proteins, f"{found.num_draws:,}", f"{found.nats_per_residue:.4f}")
-    table.add_row("unigram (no context)", f"{unigram:.3f}", *[""] * 4)
+        table.add_row(name, *_shown(found), f"{found.num_draws:,}", f"{found.nats_per_residue:.4f}")
+    if isinstance(result.floors, str):
+        table.add_row("unigram (no context)", f"{unigram:.3f}", *[""] * 4)
+    else:
+        for name, found in result.floors.by_name.items():
+            table.add_row(f"{name} of training", *_shown(found), "", f"{found.nats_per_residue:.4f}")
     show(table, width=100)
     held_out = result.held_out
     print(f"{counted(len(held_out.ids), 'protein')}, {held_out.num_residues:,} residues, {result.seconds:.1f} s")
     for text in _notes(result):
         note(text)
+
+
+def _shown(found: Draws) -> list[str]:
+    """The perplexity with its error, and the two parts of that."""
+    whole, draws, proteins = _errors(found)
+    return [f"{found.perplexity:.3f}{whole and f' +- {whole}'}", draws, proteins]
 
 
 def _errors(found: Draws) -> list[str]:
@@ -141,6 +162,10 @@ def _notes(result: Evaluation) -> Iterator[str]:
     if held_out.num_unscored:
         yield f"left out {counted(held_out.num_unscored, 'protein')} without a canonical residue"
     elbo, until = result.likelihoods["elbo"], about["until"]
+    if isinstance(result.floors, str):
+        yield f"no n-gram floors: {result.floors}; name the training proteins by --train PREFIX"
+    elif elbo.nats_per_residue >= result.floors.by_name[result.floors.best].nats_per_residue:
+        yield f"not below the {result.floors.best} of the training proteins: the model tells no more than counting does"
     if elbo.error_of_draws is None:
         yield "one draw: its error cannot be told from that of the proteins; take --draws 2 or more"
     elif until is not None:

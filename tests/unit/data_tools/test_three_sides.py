@@ -68,7 +68,7 @@ def test_no_side_has_homologs_of_one_held_out_from_it_even_after_a_kill(command,
     monkeypatch.setattr(raw_blocks, "_BLOCK_BYTES", 20_000)
     groups = families(120)
     write_fasta(tmp_path / "x.fasta", [record for members in groups for record in members])
-    more = ("--validation", 0.2, "--test", 0.2)
+    more = ("--validation", 0.2, "--test", 0.2, "--sensitivity", 1)
     assert command(*words(tmp_path, "out", *more))[0] == 0
     ends = {name: end for members in groups for name, end in expected(members, HoldOut(0.2, test=0.2)).items()}
     found = sides(tmp_path / "out")
