@@ -21,6 +21,7 @@ from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.rng import Stream
 from d2plm_megatron.runs.folder import RunFolder
+from d2plm_megatron.sampling.options import Exact
 from d2plm_megatron.training.trainer import Trainer
 
 
@@ -94,9 +95,7 @@ def test_no_two_uses_draw_the_same_number(
         with record.of("scoring"):
             model.perplexity(["MKTVRQGLLA" * 3, "LAGVSERTIDPKQNFYMHWC"], num_draws=2)
         with record.of("generation"):
-            request = Request(
-                checkpoint=model.checkpoint, num_sequences=5, length="20:40", steps=6, tokens_per_pack=100
-            )
+            request = Request(checkpoint=model.checkpoint, num_sequences=5, length="20:40", steps=6, sampler=Exact())
             generate(model, request, tmp_path / "new.fasta")
     uses = record.uses()
     for doing, expected in {
