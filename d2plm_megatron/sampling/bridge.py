@@ -10,8 +10,8 @@ Summed over x1 with Z(x1) = q(x_t | x1) = kappa_t 1{x1 = x_t} + (1 - kappa_t) / 
 
     P(y) = [ r 1{y = x_t} + (1 - r) / V ]  [ kappa_s p(y) / Z(y) + (1 - kappa_s) / V  sum_x1 p(x1) / Z(x1) ].
 
-As steps shrink it becomes the reverse jump process, whose likelihood the bound of uniform_bound.py is; what jumps at a
-rate that is held, `exact`, has the same marginals in the limit but forgets more on the way. With masks both are one.
+As steps shrink it becomes the reverse of noising, whose likelihood the bound of uniform_bound.py is. `exact` follows
+another process with the same marginals; for an exact posterior the error of both falls alike. With masks they are one.
 """
 
 import torch

@@ -120,7 +120,7 @@ class Corrector(SamplerOptions):
 
     fits: ClassVar[tuple[str, ...]] = (MASK, UNIFORM, MIXTURE)
     name: str = option("corrector", "which sampler this is", ("corrector",))
-    strength: float = option(10.0, "a in the backward velocity a t^(1/4) (1 - t)^(1/4)", (0.0, 1e3))
+    strength: float = option(1.0, "a in the backward velocity a t^(1/4) (1 - t)^(1/4)", (0.0, 1e3))
 
 
 @dataclass(frozen=True, kw_only=True)

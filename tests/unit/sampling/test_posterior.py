@@ -33,8 +33,8 @@ def test_quadratic_schedule_cools_as_it_goes(walks, bare_pack, constant):
     tokens_T, _ = walks(bare_pack(8000, 1), constant, 2, "sampler.temperature_schedule=quadratic")
     expected = (SHARES + SHARES**4 / (SHARES**4).sum()) / 2
     assert chi_square(shares_of(tokens_T), expected, 8000) < 16.3
-    last, _ = walks(bare_pack(100, 1), constant, 10_000, "sampler.temperature_schedule=quadratic", begin=0.9999)
-    assert set(last.tolist()) == {4}  # the likeliest alone
+    last, _ = walks(bare_pack(100, 1), constant, 2, "sampler.temperature_schedule=quadratic", begin=0.99)
+    assert set(last.tolist()) == {4}  # the likeliest alone, at T = 1e-4
 
 
 @pytest.mark.parametrize(
