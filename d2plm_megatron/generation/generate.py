@@ -19,7 +19,7 @@ from d2plm_megatron.inference.spread import shared_progress
 from d2plm_megatron.proteins.fasta import read_records
 from d2plm_megatron.rng import KeyedRng, Stream
 from d2plm_megatron.runs.folder import is_checkpoint
-from d2plm_megatron.sampling.config import SamplingConfig
+from d2plm_megatron.sampling.config import COLD, SamplingConfig
 from d2plm_megatron.sampling.walk import fitting
 
 _PERPLEXITY = re.compile(r" perplexity=(\S+)")
@@ -76,6 +76,10 @@ def _warn(model: TrainedModel, request: Request) -> None:
     seen, longest = model.checkpoint.recipe.data.max_length_residues, request.prompts.longest
     if longest > seen and model.processes.is_main:
         note(f"{longest:,} residues were asked for, and training saw proteins of {seen:,} at most")
+    if request.temperature < COLD and model.processes.is_main:
+        note(
+            f"--temperature {request.temperature:g}: nearly always the likeliest residue, so that proteins are repeats"
+        )
 
 
 def _filler(model: TrainedModel, request: Request) -> Filler:

@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
+from d2plm_megatron.sampling.options import described
+
 MOST = 10**9
 """Proteins, or steps: more cannot be meant."""
 
 Sampler = Annotated[
-    list[str] | None, typer.Argument(help="sampler=NAME sampler.OPTION=VALUE; default: the one that suits the model")
+    list[str] | None,
+    typer.Argument(
+        help=f"sampler=NAME sampler.OPTION=VALUE; default: the one that suits the model. NAME is one of {described()}"
+    ),
 ]
 Output = Annotated[Path | None, typer.Option(help="FASTA file to write; default CHECKPOINT/samples.fasta")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the output, and what of it is unfinished")]

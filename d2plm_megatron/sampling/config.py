@@ -9,6 +9,9 @@ from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.rng import KeyedRng, Stream, seed_for
 from d2plm_megatron.sampling.options import AUTO, SamplerOptions
 
+COLD = 0.3
+"""A temperature below which generated proteins degenerate."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:

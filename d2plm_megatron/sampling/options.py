@@ -155,7 +155,11 @@ def sampler_options(overrides: Sequence[str]) -> SamplerOptions:
 
     Raises ValueError naming what is no override, an unknown sampler or option, or a value that is not allowed.
     """
-    typed = dict(_split(override) for override in overrides)
+    typed: dict[str, str] = {}
+    for key, text in map(_split, overrides):
+        if key in typed:
+            raise ValueError(f"{key}={text}: {key} is given twice")
+        typed[key] = text
     name = typed.pop("sampler", "auto")
     one_of("sampler", name, tuple(SAMPLERS))
     kinds = {f"sampler.{item.name}": item.type for item in options_of(SAMPLERS[name])}
@@ -163,6 +167,22 @@ def sampler_options(overrides: Sequence[str]) -> SamplerOptions:
         if key not in kinds:
             raise ValueError(_unknown(key, name, kinds))
     return SAMPLERS[name](**{key.partition(".")[2]: typed_value(key, text, kinds[key]) for key, text in typed.items()})
+
+
+def described() -> str:
+    """All samplers and their options, for --help."""
+    shared = {item.name for item in options_of(SamplerOptions)}
+    own = {
+        name: [_described(item) for item in options_of(kind) if item.name not in shared]
+        for name, kind in SAMPLERS.items()
+        if name != "auto"
+    }
+    samplers = [f"{name} ({'; '.join(texts)})" if texts else name for name, texts in own.items()]
+    return f"{', '.join(samplers)}; of all: {'; '.join(map(_described, options_of(SamplerOptions)))}"
+
+
+def _described(item: dataclasses.Field) -> str:
+    return f"sampler.{item.name}={item.default}: {item.metadata['help']}"
 
 
 def options_of(kind: type[SamplerOptions]) -> Iterator[dataclasses.Field]:
