@@ -210,18 +210,10 @@ class TrainedModel:
         return self._read(sequences, ask, time, tokens_per_pack)
 
     def generate(
-        self,
-        num_sequences: int = 1,
-        length: int | tuple[int, int] = (100, 200),
-        *,
-        prompts: Iterable[str] | None = None,
-        strength: float | None = None,
-        num_steps: int = 64,
-        temperature: float = 1.0,
-        seed: int = 0,
-        tokens_per_pack: int = TOKENS_PER_PACK,
-        sampler: SamplerOptions = AUTO,
-    ) -> list[str]:
+        self, num_sequences: int = 1, length: int | tuple[int, int] = (100, 200), *,
+        prompts: Iterable[str] | None = None, strength: float | None = None, num_steps: int = 64,
+        temperature: float = 1.0, seed: int = 0, tokens_per_pack: int = TOKENS_PER_PACK, sampler: SamplerOptions = AUTO,
+    ) -> list[str]:  # fmt: skip
         """New proteins, of canonical residues.
 
         Args:
