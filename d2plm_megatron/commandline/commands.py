@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "commandline.train",
     "evaluate": "evaluation.__main__",
     "generate": "generation.__main__",
+    "score": "scoring.__main__:score",
     "mutations": "scoring.__main__:mutations",
     "embed": "scoring.__main__:embed",
     "launch": "launchers.__main__",

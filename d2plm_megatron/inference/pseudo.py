@@ -52,7 +52,7 @@ def pseudo_log_likelihood(
 
 def check_reads_masks(model: "TrainedModel") -> None:
     """Raises ValueError for a model that does not."""
-    if not model.path.source.has_masks:
+    if not model.path.has_masks:
         raise ValueError(
             f"{model.checkpoint.path}: it reads no masks (objective.source=uniform), and a pseudo-likelihood masks "
             "each residue; what can be had of it is the ELBO"
