@@ -19,6 +19,7 @@ class EvaluationConfig:
         window: residues that go through the model as one; None for those that it was trained on.
         max_length: proteins of more residues are left out; None for none.
         max_proteins: that are looked at, a fixed sample of those there are.
+        pseudo: proteins of which each residue is masked once, a fixed sample of those; None for no pseudo-perplexity.
 
     Raises ValueError naming a number that cannot be meant.
     """
@@ -29,9 +30,10 @@ class EvaluationConfig:
     window: int | None = None
     max_length: int | None = None
     max_proteins: int = 1_000_000
+    pseudo: int | None = None
 
     def __post_init__(self) -> None:
-        for key, least in (("num_draws", 1), ("window", 2), ("max_length", 1), ("max_proteins", 1)):
+        for key, least in (("num_draws", 1), ("window", 2), ("max_length", 1), ("max_proteins", 1), ("pseudo", 1)):
             at_least(key, getattr(self, key), least)
         if self.num_draws > MOST_DRAWS:
             raise ValueError(f"num_draws={self.num_draws}: must be at most {MOST_DRAWS:,}")

@@ -1,7 +1,8 @@
 """How a model's guesses turn out: by how much of a protein is noise, by how sure the model is, and by residue.
 
 All is counted while the likelihood is measured. A guess weighs as in the likelihood: those of a protein of L residues,
-n of which are noise, by L / n. For masks the nats of all bins together are therefore the negative ELBO.
+n of which are predicted, by L / n. For masks the nats of all bins together are therefore the negative ELBO. The share of
+noise is n / L for masks, and 1 - kappa at the time of the protein where noise does not show.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.inference.spread import summed
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import Path
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
@@ -33,7 +34,7 @@ class Counting:
         path: that says what noise is.
     """
 
-    def __init__(self, objective: Objective, path: MixturePath) -> None:
+    def __init__(self, objective: Objective, path: Path) -> None:
         self._objective, self._path = objective, path
         self._cells = torch.zeros(NOISE_BINS * CONFIDENCE_BINS, 4, dtype=torch.float64)
         self._residues = torch.zeros(alphabet.NUM_CANONICAL, 4, dtype=torch.float64)
@@ -51,7 +52,7 @@ class Counting:
         nats = -log_posterior.gather(-1, truth[:, None])[:, 0]
         scored_S, noise_S = (_count(counted_T, noisy) for counted_T in (noisy.clean.scored_T, where_T))
         weight = (scored_S / noise_S)[sequence_T[where_T]]
-        share_S = noise_S / scored_S if self._path.source.has_masks else 1 - self._path.schedule.kappa(noisy.times_S)
+        share_S = noise_S / scored_S if self._path.has_masks else 1 - self._path.schedule.kappa(noisy.times_S)
         values = weight[:, None] * torch.stack([torch.ones_like(nats), highest.exp(), guess == truth, nats], -1)
         cells = _bins(share_S, NOISE_BINS)[sequence_T[where_T]] * CONFIDENCE_BINS
         self._cells.index_add_(0, (cells + _bins(highest.exp(), CONFIDENCE_BINS)).cpu(), values.cpu())

@@ -24,6 +24,9 @@ from d2plm_megatron.runs.metrics import perplexity
 REPLICATES = 1000
 """Of the bootstrap: its error is within 2.2% of that of infinitely many."""
 
+_MOST_NUMBERS = 1 << 20
+"""That the bootstrap holds at once."""
+
 MOST_AT_ONCE = 4
 """Times as many draws as there are, that a step towards a given error may bring: its guess of how many it takes is one
 from few."""
@@ -91,6 +94,14 @@ class Draws:
         """Standard error of the perplexity, to first order."""
         return None if self.standard_error is None else self.perplexity * self.standard_error
 
+    def of(self, protein: int) -> "Draws":
+        """What was found of one protein, by its number."""
+        return Draws(self.nats[protein : protein + 1], self.residues[protein : protein + 1])
+
+    def first(self, number: int) -> "Draws":
+        """So many of the draws, from the first on."""
+        return Draws(self.nats[:, :number], self.residues[:, :number])
+
     def and_then(self, more: "Draws") -> "Draws":
         """With further draws of the same proteins."""
         return Draws(np.hstack([self.nats, more.nats]), np.hstack([self.residues, more.residues]))
@@ -104,8 +115,11 @@ class Draws:
         """Standard deviation over sets of as many proteins, drawn from these. It holds the error of the draws, too."""
         number, generator = len(self.nats), np.random.default_rng(0)
         sums = np.stack([self.nats.mean(1), self.residues.mean(1)])
-        resampled = [sums[:, generator.integers(number, size=number)].sum(1) for _ in range(REPLICATES)]
-        found = np.array([nats / residues for nats, residues in resampled if residues])
+        at_once = max(1, _MOST_NUMBERS // number)
+        sizes = [min(at_once, REPLICATES - done) for done in range(0, REPLICATES, at_once)]
+        resampled = [sums[:, generator.integers(number, size=(size, number))].sum(-1) for size in sizes]
+        nats, residues = np.concatenate(resampled, axis=1)
+        found = nats[residues > 0] / residues[residues > 0]
         return float(found.std() * math.sqrt(number / (number - 1)))
 
 

@@ -16,7 +16,7 @@ from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.mlm import MaskedLanguageModel
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import Path
 from d2plm_megatron.rng import KeyedRng
 
 PUBLISHED = config.MaskedLM(mask_probability=0.15, mask_fraction=0.8, random_fraction=0.1)
@@ -24,9 +24,9 @@ ALL_MASKED = config.MaskedLM(mask_probability=0.15, mask_fraction=1.0, random_fr
 AS_PUBLISHED_NAME, ALL_MASKED_NAME = "masked_15_80_10_10", "masked_15"
 
 
-def masked_perplexity(options: config.Objective, path: MixturePath) -> Mapping[str, Objective]:
+def masked_perplexity(options: config.Objective, path: Path) -> Mapping[str, Objective]:
     """What measures it for a model that was trained so, by its name; nothing for a model that reads no masks."""
-    if not path.source.has_masks:
+    if not path.has_masks:
         return {}
     if isinstance(options, config.MaskedLM) and options.random_fraction:
         return {AS_PUBLISHED_NAME: MaskedLanguageModel(PUBLISHED)}
@@ -41,7 +41,7 @@ class AllMasked:
         path: of the model, which is told the time at which as large a part is masked on average.
     """
 
-    path: MixturePath
+    path: Path
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Chooses residues and masks them."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import canonical_log_posterior, log_probability
 from d2plm_megatron.objectives.schedules import Schedule
+from d2plm_megatron.objectives.source import is_residue
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 
@@ -37,7 +38,7 @@ class AnyOrder:
         Of a protein whose residues are not all scored, such as a window of one, the others are seen, and count for the
         time.
         """
-        scored_S, canonical_S = count(batch.scored_T, batch), count(_is_canonical(batch.tokens_T), batch)
+        scored_S, canonical_S = count(batch.scored_T, batch), count(is_residue(batch.tokens_T), batch)
         masks_S = 1 + (rng.stratified(Stream.TIME, batch.stream_index_S) * scored_S).long()
         masked_T = batch.scored_T & (_rank(batch, rng) < masks_S[batch.sequence_T])
         visible_S = 1 - masks_S.double() / torch.maximum(canonical_S, masks_S)
@@ -61,10 +62,6 @@ def count(where_T: Tensor, batch: TokenBatch) -> Tensor:
     """How many tokens of each protein are true, float64 [S]."""
     numbers_S = torch.zeros(batch.stream_index_S.shape, dtype=torch.float64, device=where_T.device)
     return numbers_S.index_add_(0, batch.sequence_T, where_T.double())
-
-
-def _is_canonical(ids_T: Tensor) -> Tensor:
-    return (ids_T >= alphabet.CANONICAL.start) & (ids_T < alphabet.CANONICAL.stop)
 
 
 def _rank(batch: TokenBatch, rng: KeyedRng) -> Tensor:

@@ -49,8 +49,7 @@ class PathProcess:
 
     def likelihoods(self) -> dict[str, Objective]:
         """Those given, and the bound: over all orders of filling masks, or along a path that has none."""
-        has_masks = self.path.has_masks
-        bound = AnyOrder(self.path.schedule) if has_masks else NegativeELBO(self.path.for_likelihood())
+        bound = AnyOrder(self.path.schedule) if self.path.has_masks else NegativeELBO(self.path.for_likelihood())
         return {**self.likelihoods_before, "elbo": bound}
 
 

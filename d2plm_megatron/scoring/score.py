@@ -22,7 +22,7 @@ from d2plm_megatron.scoring.given import Given, read_given
 from d2plm_megatron.scoring.likelihoods import Sums, asking_for_nats
 from d2plm_megatron.scoring.stream import Part, in_chunks
 
-ELBO_COLUMNS = {"nats_per_residue": float, "standard_error": float, "perplexity": float, "perplexity_error": float}
+ELBO_COLUMNS = {"nats_per_residue": float, "error_of_draws": float, "perplexity": float, "perplexity_error": float}
 PSEUDO_COLUMNS = {"pseudo_log_likelihood": float, "pseudo_perplexity": float}
 DIGITS = 6
 """Behind the point, in tables."""

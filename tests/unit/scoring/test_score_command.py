@@ -61,7 +61,7 @@ def test_ranks(fasta: Path, trained: Callable[[str], Path]) -> None:
         score(trained("mlm"), fasta, output, draws=1, pseudo=True, rank=rank)
         rows = parquet.read_table(output).to_pylist()
         orders[rank] = [row["id"] for row in rows]
-        assert all(row["standard_error"] is None for row in rows)
+        assert all(row["error_of_draws"] is None for row in rows)
     assert orders["none"] == [*PROTEINS]
     assert orders["pseudo"] == [row["id"] for row in sorted(rows, key=lambda row: row["pseudo_perplexity"])]
 
@@ -74,7 +74,7 @@ def test_the_error_is_that_of_draws(fasta: Path, trained: Callable[[str], Path])
         score(trained("uniform"), fasta, draws=8, seed=seed)
         rows.append(read(fasta.parent / "x.scores.csv")["one"])
     spread = np.std([row["nats_per_residue"] for row in rows], ddof=1)
-    told = np.mean([row["standard_error"] for row in rows])
+    told = np.mean([row["error_of_draws"] for row in rows])
     assert 0 < spread < 1.5 * told < 30 * spread
 
 
