@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "evaluation.__main__",
     "judge": "evaluation.judge",
     "generate": "generation.__main__",
+    "score": "scoring.__main__:score",
     "mutations": "scoring.__main__:mutations",
     "embed": "scoring.__main__:embed",
     "launch": "launchers.__main__",

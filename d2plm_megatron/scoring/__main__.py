@@ -21,15 +21,52 @@ from d2plm_megatron.scoring.options import (
     Methods,
     Mutants,
     Offset,
+    Pseudo,
+    Rank,
     ReferenceFile,
     ScoreColumn,
     Scored,
+    Scores,
     Seed,
     TokensPerPack,
     WildType,
     Window,
 )
 from d2plm_megatron.scoring.work import METHODS, Work
+
+
+def score(
+    checkpoint: CheckpointPath,
+    input: Fasta,
+    output: Scores = None,
+    draws: Draws = 8,
+    pseudo: Pseudo = False,
+    rank: Rank = "elbo",
+    seed: Seed = 0,
+    window: Window = None,
+    weights: Weights = EMA,
+    precision: Precision = None,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
+    tokens_per_pack: TokensPerPack = 8192,
+) -> None:
+    """Tells how likely a model finds given proteins, one by one, as a table, the likeliest first."""
+    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
+    one_of("--rank", rank, ("elbo", "pseudo", "none"))
+    if rank == "pseudo" and not pseudo:
+        raise ValueError("--rank pseudo: needs --pseudo, which is what it ranks by")
+    path = output or input.with_name(f"{input.name.split('.')[0]}.scores.csv")
+    check_suffix(path)
+    check_outputs([path], [*RunFolder(checkpoint).own_files(), input])
+    given = Given.look_through(input, scored=True)
+    # With torch, which takes seconds that nobody should wait for who has mistyped something.
+    from d2plm_megatron.inference.model import TrainedModel
+    from d2plm_megatron.scoring.score import Request
+    from d2plm_megatron.scoring.score import score as write
+
+    longest = window or found.recipe.data.max_length_residues
+    with TrainedModel.open(found, weights, precision, parallel=parallel) as model:
+        write(model, given, Request(draws, seed, pseudo, rank, longest, tokens_per_pack), path)
 
 
 def mutations(
@@ -99,4 +136,4 @@ def embed(
 
 
 if __name__ == "__main__":
-    run(mutations, embed)
+    run(score, mutations, embed)

@@ -6,7 +6,7 @@ answers, are the same on any number of processes.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,15 +41,16 @@ class Part:
     scored: np.ndarray
 
     @classmethod
-    def of(cls, label: Any, residues: np.ndarray, window: slice | None = None) -> "Part":
-        """A protein, or its residues in a window, of which the canonical ones are scored.
+    def of(cls, label: Any, residues: np.ndarray, window: slice | None = None, scored_from: int = 0) -> "Part":
+        """A protein, or its residues in a window, of which the canonical ones from `scored_from` on are scored.
 
         Where a window cuts there is no end token, as in training.
         """
         window = window or slice(0, len(residues))
         begin, end = [alphabet.CLS] * (window.start == 0), [alphabet.EOS] * (window.stop == len(residues))
         tokens = np.array([*begin, *residues[window], *end], dtype=np.int64)
-        return cls(label, tokens, is_canonical(tokens))
+        place = np.arange(len(tokens)) - len(begin) + window.start
+        return cls(label, tokens, is_canonical(tokens) & (place >= scored_from))
 
 
 def ask_each(
@@ -74,11 +75,18 @@ def ask_each(
         advance(len(pack.lengths_S))
         return found
 
+    for some, packs in in_chunks(model, parts, tokens_per_pack):
+        found = answers(packs, told, model.processes)
+        yield from zip((part.label for part in some), chain.from_iterable(found), strict=True)
+
+
+def in_chunks(
+    model: TrainedModel, parts: Iterable[Part], tokens_per_pack: int
+) -> Iterator[tuple[list[Part], list[TokenBatch]]]:
+    """Yields (parts, their packs) some at a time, as many as the model's processes are to be handed at once."""
     groups = _in_groups(parts, tokens_per_pack)
     while some := list(islice(groups, PACKS_OF_EACH * model.processes.data_size)):
-        found = answers([_pack(group) for group in some], told, model.processes)
-        for group, of_group in zip(some, found, strict=True):
-            yield from zip((part.label for part in group), of_group, strict=True)
+        yield list(chain.from_iterable(some)), [_pack(group) for group in some]
 
 
 def _in_groups(parts: Iterable[Part], tokens_per_pack: int) -> Iterator[list[Part]]:
