@@ -1,6 +1,6 @@
 """Pictures of a judgement, each drawn on axes that it is given, so that a page can have them, too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,36 +43,37 @@ def ngram_divergences(axes: Axes, judgement: Judgement) -> None:
         at = [order + 0.12 * (place - 1) for order in shown]
         axes.errorbar(at, values, errors, fmt="o", markersize=5, capsize=3, color=COLOURS[name], label=name)
     axes.set(xlabel="n-grams", ylabel="divergence (nats)", xticks=ORDERS, yscale="log")
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def lengths(axes: Axes, judgement: Judgement) -> None:
     """Share of the proteins up to each length."""
-    for name in (SAMPLES, NATURAL):
-        _steps(axes, [len(sequence) for sequence in judgement.panel.columns[name]], name)
-    axes.set(xlabel="length (residues)", ylabel="proteins up to it (%)", ylim=(0, 101))
+    columns = judgement.panel.columns
+    _steps(axes, {name: [len(sequence) for sequence in columns[name]] for name in (SAMPLES, NATURAL)})
+    axes.set_xlabel("length (residues)")
 
 
 def complexities(axes: Axes, judgement: Judgement) -> None:
     """Share of the proteins up to each share of residues of low complexity."""
-    for name in COLUMNS:
-        _steps(axes, [100 * low_complexity(sequence).mean() for sequence in judgement.panel.columns[name]], name)
-    axes.set(xlabel="residues of low complexity (%)", ylabel="proteins up to it (%)", ylim=(0, 101), xlim=(-1, 101))
+    columns = judgement.panel.columns
+    _steps(axes, {name: [100 * low_complexity(sequence).mean() for sequence in columns[name]] for name in COLUMNS})
+    axes.set_xlabel("residues of low complexity (%)")
 
 
 def identities(axes: Axes, judgement: Judgement) -> None:
-    """Identity of each protein to the nearest that is known, or a word where MMseqs2 was not there."""
+    """Share of the proteins up to each identity to the nearest known one, or a word where MMseqs2 was not there."""
     if judgement.homology is None:
         axes.text(0.5, 0.5, "without MMseqs2", ha="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
-    for name in COLUMNS:
-        found = 100 * judgement.homology.identities[name]
-        weights = np.full(len(found), 100 / len(found))
-        bins = np.arange(0, 101, 4).tolist()
-        axes.hist(found, bins, weights=weights, histtype="step", color=COLOURS[name], linewidth=1.5)
-    axes.set(xlabel="identity to the nearest known protein (%), 0 without one", ylabel="proteins (%)", xlim=(0, 100))
+    _steps(axes, {name: 100 * judgement.homology.identities[name] for name in COLUMNS})
+    axes.set(xlabel="identity to the nearest known (%)", xlim=(-1, 101))
 
 
-def _steps(axes: Axes, values: Sequence[float], name: str) -> None:
-    ordered = np.sort(values)
-    axes.step(ordered, 100 * np.arange(1, len(ordered) + 1) / len(ordered), where="post", color=COLOURS[name])
+def _steps(axes: Axes, values: Mapping[str, Sequence[float] | np.ndarray]) -> None:
+    """The cumulative distribution of each column."""
+    for name, of_column in values.items():
+        ordered = np.sort(of_column)
+        heights = 100 * np.arange(len(ordered) + 1) / len(ordered)
+        axes.step(np.concatenate([ordered[:1], ordered]), heights, where="post", color=COLOURS[name])
+    axes.set(ylabel="proteins up to it (%)", ylim=(0, 101))

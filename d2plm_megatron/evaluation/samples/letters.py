@@ -36,14 +36,23 @@ class Divergences:
     def of(self, sequences: list[str]) -> dict[str, Interval]:
         """Of 1- to 4-grams by key, ngram_1_divergence and so on; without one that all are too short for."""
         drawn, found = resamples(len(sequences)), {}
-        for order, shares in self._shares.items():
+        for order, expected in self._shares.items():
             words, owners = _pooled(sequences, order)
-            if not len(words) or not shares.any():
+            if not len(words) or not expected.any():
                 continue
-            value = divergence(_shares(words, order), shares)
-            replicates = np.array([divergence(_shares(words, order, times[owners]), shares) for times in drawn])
-            found[f"ngram_{order}_divergence"] = interval(value, replicates[np.isfinite(replicates)])
+            there, cells = np.unique(words, return_inverse=True)
+            # what none of the sequences has counts by its share alone, so that it can be one cell
+            natural = np.append(expected[there], 1 - expected[there].sum())
+            replicates = [_divergence(cells, times[owners], natural) for times in drawn if times[owners].any()]
+            value = _divergence(cells, np.ones(len(words)), natural)
+            found[f"ngram_{order}_divergence"] = interval(value, np.array(replicates))
         return found
+
+
+def _divergence(cells: np.ndarray, weights: np.ndarray, natural: np.ndarray) -> float:
+    """Of n-grams that lie in these cells and have these weights from the shares that the cells have in nature."""
+    counts = np.bincount(cells, weights, minlength=len(natural))
+    return divergence(counts / counts.sum(), natural)
 
 
 def _pooled(sequences: list[str], order: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,11 +61,10 @@ def _pooled(sequences: list[str], order: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(words), np.repeat(np.arange(len(words)), [len(found) for found in words])
 
 
-def _shares(words: np.ndarray, order: int, weights: np.ndarray | None = None) -> np.ndarray:
-    counts = np.bincount(words, weights, minlength=alphabet.NUM_CANONICAL**order)
-    total = counts.sum()
-    shares: np.ndarray = counts / total if total else counts
-    return shares
+def _shares(words: np.ndarray, order: int) -> np.ndarray:
+    """Of each of the 20^n n-grams, float64; zeros where there is none."""
+    counts = np.bincount(words, minlength=alphabet.NUM_CANONICAL**order)
+    return counts / max(1, len(words))
 
 
 def length_distance(lengths: np.ndarray, reference: np.ndarray) -> Interval:

@@ -15,7 +15,8 @@ FEW = 50
 """Fewer proteins than this tell little."""
 
 HIGHER, LOWER = 1, -1
-SHARE, NUMBER, FINE = "share", "number", "fine"
+SHARE, WHOLE, NUMBER, FINE = "share", "whole", "number", "fine"
+_DIGITS = {WHOLE: 0, NUMBER: 2, FINE: 4}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Measure:
     Attributes:
         key: in judge.json.
         label: in the table.
-        kind: SHARE, of 1, shown as a percentage; NUMBER with two digits; FINE with four.
+        kind: SHARE, of 1, shown as a percentage; WHOLE without digits; NUMBER with two; FINE with four.
         worse: HIGHER or LOWER; None for what is told and not judged.
         margin: by how much the samples must be worse than natural proteins to be at fault.
         relative: likewise, as a share of the natural proteins' value; both together count.
@@ -42,7 +43,7 @@ class Measure:
 
     def shown(self, value: float) -> str:
         """A value as people read it."""
-        return f"{100 * value:.1f}%" if self.kind == SHARE else f"{value:.{2 if self.kind == NUMBER else 4}f}"
+        return f"{100 * value:.1f}%" if self.kind == SHARE else f"{value:.{_DIGITS[self.kind]}f}"
 
 
 MEASURES = (
@@ -67,23 +68,23 @@ MEASURES = (
         for order in (2, 3, 4)
     ),
     Measure(
-        "order_information", "told by order, nats", FINE, LOWER, 0, 0.5, "their residues stand in no natural order"
+        "order_information", "told by order (nats)", FINE, LOWER, 0, 0.5, "their residues stand in no natural order"
     ),
-    Measure("token_entropy", "entropy of residues, nats", FINE, LOWER, 0.05, 0, "few residues make up most of them"),
+    Measure("token_entropy", "entropy of residues (nats)", FINE, LOWER, 0.05, 0, "few residues make up most of them"),
     Measure(
-        "entropy_within", "entropy within a protein, nats", FINE, LOWER, 0.1, 0, "few residues make up each of them"
+        "entropy_within", "entropy within a protein (nats)", FINE, LOWER, 0.1, 0, "few residues make up each of them"
     ),
     Measure("recognised", "members of a family", SHARE, LOWER, 0.2, 0, "few belong to a family of the reference"),
-    Measure("families", "families", NUMBER),
+    Measure("families", "families", WHOLE),
     Measure("homologs", "with a known homolog", SHARE, LOWER, 0.2, 0, "they resemble nothing that is known"),
     Measure("nearest_identity", "identity to the nearest known", SHARE),
-    Measure("ngram_perplexity", "perplexity, n-gram", NUMBER, HIGHER, 0, 0.02, "an n-gram finds them unlikely"),
+    Measure("ngram_perplexity", "perplexity (n-gram)", NUMBER, HIGHER, 0, 0.02, "an n-gram finds them unlikely"),
     Measure(
-        "model_perplexity", "perplexity, other model", NUMBER, HIGHER, 0, 0.02, "another model finds them unlikely"
+        "model_perplexity", "perplexity (other model)", NUMBER, HIGHER, 0, 0.02, "another model finds them unlikely"
     ),
     Measure("frechet", "Fréchet distance", FINE, HIGHER, 0, 0.5, "another model sees other proteins in them"),
     Measure("plddt", "pLDDT", NUMBER, LOWER, 5, 0, "they are not predicted to fold as natural ones"),
-    Measure("length", "length, median", NUMBER),
+    Measure("length", "median length", WHOLE),
     Measure(
         "length_distance", "distance of lengths", FINE, HIGHER, 0.1, 0, "their lengths are not those of natural ones"
     ),
