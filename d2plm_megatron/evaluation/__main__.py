@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.options import Pipeline, Precision, Tensor, Weights, opened
 from d2plm_megatron.runs.tensor_index import EMA
+
+if TYPE_CHECKING:
+    from d2plm_megatron.evaluation.evaluate import Evaluation
 
 Checkpoints = Annotated[
     list[Path],
@@ -71,26 +74,44 @@ def main(
         train=train,
     )
     path = output or (RunFolder(checkpoints[0]).evaluation if len(found) == 1 else Path("comparison.json"))
-    if table is not None:
-        check_suffix(table)
-    read = [path for checkpoint in checkpoints for path in RunFolder(checkpoint).own_files()]
-    picture = path.with_suffix(".png")
-    outputs = [path, picture, *filter(None, [table])]
-    check_outputs(outputs, [*read, *files_of(data), Path(data)])
+    outputs = [path, picture := path.with_suffix(".png"), *filter(None, [table])]
+    _check(outputs, table, checkpoints, data)
+    parallel = Parallel(tensor=tensor, pipeline=pipeline)
+    evaluations, is_main = _evaluated(found, data, config, weights, precision, parallel)
+    if is_main:
+        from d2plm_megatron.evaluation.outputs import report, told_apart
+
+        report(told_apart(checkpoints), evaluations, path, picture, table)
+        print(*outputs, sep="\n")
+
+
+def _evaluated(
+    checkpoints: Sequence[Checkpoint],
+    data: str,
+    config: EvaluationConfig,
+    weights: str,
+    precision: str | None,
+    parallel: Parallel,
+) -> tuple[list["Evaluation"], bool]:
+    """Of each model in turn, and whether this is the process that tells it."""
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
-    from d2plm_megatron.evaluation.compare import told_apart
     from d2plm_megatron.evaluation.evaluate import evaluate
-    from d2plm_megatron.evaluation.outputs import report
     from d2plm_megatron.inference.model import TrainedModel
 
-    evaluations, parallel = [], Parallel(tensor=tensor, pipeline=pipeline)
-    for checkpoint in found:
+    evaluations, is_main = [], True
+    for checkpoint in checkpoints:
         with TrainedModel.open(checkpoint, weights, precision, parallel=parallel) as model:
             evaluations.append(evaluate(model, data, config))
             is_main = model.processes.is_main
-    if is_main:
-        report(told_apart(checkpoints), evaluations, path, picture, table)
-        print(*outputs, sep="\n")
+    return evaluations, is_main
+
+
+def _check(outputs: Sequence[Path], table: Path | None, checkpoints: Sequence[Path], data: str) -> None:
+    """Raises ValueError for what cannot be written, or would replace what is read."""
+    if table is not None:
+        check_suffix(table)
+    own = [path for checkpoint in checkpoints for path in RunFolder(checkpoint).own_files()]
+    check_outputs(outputs, [*own, *files_of(data), Path(data)])
 
 
 def _common_window(checkpoints: Sequence[Checkpoint]) -> int:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -11,14 +9,6 @@ from rich.table import Table
 from d2plm_megatron.console import counted, show
 from d2plm_megatron.evaluation.evaluate import Evaluation
 from d2plm_megatron.evaluation.pairs import Difference
-
-
-def told_apart(folders: Sequence[Path]) -> list[str]:
-    """The paths of models without what they all begin with: runs/a and runs/b are a and b."""
-    parts = [folder.parts for folder in folders]
-    columns = zip(*(found[:-1] for found in parts), strict=False)
-    alike = len(list(takewhile(lambda column: len(set(column)) == 1, columns)))
-    return [str(Path(*found[alike:])) for found in parts]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Where what was measured goes: the screen, JSON, a picture, and a table of proteins."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from d2plm_megatron.evaluation.charts import draw_evaluations
@@ -8,6 +9,14 @@ from d2plm_megatron.evaluation.compare import Comparison
 from d2plm_megatron.evaluation.details import print_details
 from d2plm_megatron.evaluation.evaluate import Evaluation, print_evaluation, write_evaluation
 from d2plm_megatron.evaluation.table import write_proteins
+
+
+def told_apart(folders: Sequence[Path]) -> list[str]:
+    """The paths of models without what they all begin with: runs/a and runs/b are a and b."""
+    parts = [folder.parts for folder in folders]
+    columns = zip(*(found[:-1] for found in parts), strict=False)
+    alike = len(list(takewhile(lambda column: len(set(column)) == 1, columns)))
+    return [str(Path(*found[alike:])) for found in parts]
 
 
 def report(
