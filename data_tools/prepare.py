@@ -7,7 +7,6 @@ with --test 0.01 also a third side, test, that resembles neither. Memory does no
 same command goes on. The same input and parameters give the same bytes on any number of workers.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from .formats.proteins_lmdb import data_file
 from .preparation import options
 from .preparation.clean_blocks import Rules
 from .preparation.cleaning import check_gaps
-from .preparation.hold_out import DEFAULT_FRACTION, MANY_RECORDS, HoldOut, check_enough, fraction_to_hold_out
+from .preparation.hold_out import DEFAULT_FRACTION, MANY_RECORDS, HoldOut
 from .preparation.homologs import comparisons
 from .preparation.plan import Plan
 from .preparation.stages import FILES, Preparation
@@ -69,9 +68,7 @@ def main(
     hold_out = HoldOut(
         DEFAULT_FRACTION if validation is None else validation, split_by, clusters, options.of_test(test)
     )
-    num_records = count_records(sources, layout, MANY_RECORDS)
-    check_enough("--test", hold_out.test, num_records, "leave it away")
-    hold_out = replace(hold_out, fraction=fraction_to_hold_out(validation, num_records))
+    hold_out = hold_out.suited(validation, count_records(sources, layout, MANY_RECORDS))
     rules = Rules(min_length, drop_above, gaps, hold_out)
     searched = similar if homology and comparisons(hold_out) else None
     plan = Plan(inputs=tuple(sources), layout=layout, rules=rules, cut_at=cut_at, homology=searched)

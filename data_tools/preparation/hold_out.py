@@ -8,7 +8,7 @@ so are all members of a cluster.
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 DEFAULT_FRACTION, LARGEST_DEFAULT, ENOUGH = 0.005, 0.1, 100
@@ -46,11 +46,11 @@ def fraction_to_hold_out(asked: float | None, num_records: int) -> float:
     """
     suitable = min(LARGEST_DEFAULT, max(DEFAULT_FRACTION, ENOUGH / num_records))
     fraction = suitable if asked is None else asked
-    check_enough("--validation", fraction, num_records, "0 for none")
+    _check_enough("--validation", fraction, num_records, "0 for none")
     return float(f"{fraction:.3g}") if asked is None else fraction
 
 
-def check_enough(option: str, fraction: float, num_records: int, none: str) -> None:
+def _check_enough(option: str, fraction: float, num_records: int, none: str) -> None:
     """Raises ValueError if a fraction of the records, exact below MANY_RECORDS, is less than one; `none` asks for 0."""
     if 0 < fraction * num_records < 1 and num_records < MANY_RECORDS:
         more = f"{option} {5 / num_records:.2g}, for about 5" if num_records >= 10 else "10 records or more"
@@ -85,6 +85,14 @@ class HoldOut:
             raise ValueError(f"--split-by {self.by}: expected {', '.join(BY)}")
         if self.clusters and self.by != "cluster":
             raise ValueError("--clusters is the table for --split-by cluster; say that too")
+
+    def suited(self, asked: float | None, num_records: int) -> "HoldOut":
+        """With the fraction that is asked for, or one that suits the number of records; see `fraction_to_hold_out`.
+
+        Raises ValueError if less than one record would be on a side on average.
+        """
+        _check_enough("--test", self.test, num_records, "leave it away")
+        return replace(self, fraction=fraction_to_hold_out(asked, num_records))
 
     def side(self, header: str, sequence: str) -> int:
         """The side of a protein: TRAINING, VALIDATION or TEST. With a table of clusters it is TRAINING.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_tools import download
+from data_tools import server as server_side
 from data_tools.download import DATABASES, main
 
 NAME = "uniprot_sprot.fasta.gz"
@@ -94,7 +94,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(server_side.time, "sleep", lambda seconds: None)
 
 
 def arguments(server: Server, folder: Path) -> tuple[object, ...]:
@@ -208,6 +208,64 @@ def test_a_server_that_lies_is_refused(command, tmp_path, server, lie, message):
     code, _, err = command(*arguments(server, tmp_path))
     assert code == 2 and message in err and err.count("\n") == 1 and len(err) < 600
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) in (0, 50_000)
+
+
+PART = "uniprot_sprot.first30000.fasta.gz"
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_the_first_records_come_over_broken_connections_and_nothing_after_them(command, tmp_path, server, knows_ranges):
+    server.knows_ranges = knows_ranges
+    server.breaks.extend([1000, 170_000, 0, 100_000, 0] if knows_ranges else [1000, 170_000, 0, 250_000, 0])
+    code, out, err = command(*arguments(server, tmp_path), "--first", 30_000)
+    assert (code, err) == (0, "") and "the first records, without a checksum of UniProt's" in out
+    assert gzip.decompress((tmp_path / PART).read_bytes()) == b">a\nMKT\n" * 30_000
+    second = 171_000 if knows_ranges else 170_000
+    assert server.ranges == [None, "bytes=1000-", f"bytes={second}-", f"bytes={second}-"]  # the last had enough
+    note = json.loads((tmp_path / "uniprot_sprot.first30000.json").read_text())
+    assert (note["records"], note["release"]) == (30_000, "2026_01") and "cannot be checked" in note["checked"]
+    assert note["sha256"] == hashlib.sha256((tmp_path / PART).read_bytes()).hexdigest()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PART, "uniprot_sprot.first30000.json"]
+
+
+def test_a_part_is_not_fetched_again_and_a_changed_one_is_named(command, tmp_path, server):
+    words = (*arguments(server, tmp_path), "--first", 30_000)
+    assert command(*words)[0] == 0
+    before = (tmp_path / PART).read_bytes()
+    server.ranges.clear()
+    assert command(*words)[0] == 0 and server.ranges == []
+    (tmp_path / PART).write_bytes(b"other")
+    code, _, err = command(*words)
+    assert code == 2 and "not as it was fetched" in err and (tmp_path / PART).read_bytes() == b"other"
+    (tmp_path / PART).unlink()
+    assert command(*words)[0] == 0 and (tmp_path / PART).read_bytes() == before
+
+
+def test_more_records_than_there_are_are_all(command, tmp_path, server):
+    assert command(*arguments(server, tmp_path), "--first", 10**9)[0] == 0
+    assert gzip.decompress((tmp_path / f"uniprot_sprot.first{10**9}.fasta.gz").read_bytes()) == gzip.decompress(CONTENT)
+    assert json.loads((tmp_path / f"uniprot_sprot.first{10**9}.json").read_text())["records"] == 40_000
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"<html>" * 999, "no whole file of gzip"),
+        (gzip.compress(b"MKT\n" * 99), "does not begin with a record of FASTA"),
+        (CONTENT[:100_000], "no whole file of gzip"),
+        (CONTENT[:50_000] + b"\xff" * 70_000, "no whole file of gzip"),
+    ],
+)
+def test_what_is_no_part_leaves_nothing(refused, tmp_path, server, body, message):
+    server.body = lambda start: body[start:]
+    server.metalink = metalink(len(body), "0" * 32)
+    assert message in refused(*arguments(server, tmp_path), "--first", 30_000)
+
+
+def test_a_part_that_breaks_off_leaves_nothing(refused, tmp_path, server):
+    server.breaks.extend([50_000] + [0] * 20)
+    assert "8 failures in a row" in refused(*arguments(server, tmp_path), "--first", 30_000)
+    assert "--first 0: expected 1 or more records" in refused(*arguments(server, tmp_path), "--first", 0)
 
 
 def test_refuses_unknown_databases_and_mirrors(refused, tmp_path, server):
