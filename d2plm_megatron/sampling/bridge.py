@@ -19,7 +19,7 @@ from torch import Tensor
 
 from d2plm_megatron.objectives.path import stands_at
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.sampling.grid import kappa_at
+from d2plm_megatron.sampling.grid import kappa_at, kept_by_noising
 from d2plm_megatron.sampling.step import Step
 
 
@@ -44,7 +44,7 @@ def bridge(posterior_TV: Tensor, is_xt_TV: Tensor, kappa_t: float, kappa_s: floa
         kappa_t: share of data at t.
         kappa_s: at s, greater.
     """
-    even, kept = 1 / alphabet.NUM_CANONICAL, kappa_t / kappa_s
+    even, kept = 1 / alphabet.NUM_CANONICAL, kept_by_noising(kappa_t, kappa_s)
     weights_TV = posterior_TV / (kappa_t * is_xt_TV + (1 - kappa_t) * even)
     from_data_TV = kappa_s * weights_TV + (1 - kappa_s) * even * weights_TV.sum(-1, keepdim=True)
     return (kept * is_xt_TV + (1 - kept) * even) * from_data_TV

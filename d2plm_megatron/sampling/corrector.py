@@ -15,7 +15,7 @@ from torch import Tensor
 
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.rng import Stream
-from d2plm_megatron.sampling.grid import jump_chance, kappa_at
+from d2plm_megatron.sampling.grid import jump_chance, kappa_at, kept_by_noising
 from d2plm_megatron.sampling.step import Step
 
 
@@ -39,6 +39,6 @@ class Corrector:
         tokens_T = here.redrawn(jumps_T)
         if here.is_last or u == here.s:
             return tokens_T
-        kept = kappa_at(here.path, here.s) / kappa_at(here.path, u)
+        kept = kept_by_noising(kappa_at(here.path, here.s), kappa_at(here.path, u))
         noised_T = here.pack.scored_T & (here.uniform(Stream.CORRUPT) >= kept)
         return torch.where(noised_T, self._source.draw(here.rng, *here.keys, torch.tensor(here.number)), tokens_T)

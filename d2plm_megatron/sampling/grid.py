@@ -30,3 +30,8 @@ def jump_chance(path: Path, t: float, s: float) -> float:
         return 1.0  # whatever rounding makes of kappa
     here, there = kappa_at(path, t), kappa_at(path, s)
     return (there - here) / (1 - here)
+
+
+def kept_by_noising(kappa_t: float, kappa_s: float) -> float:
+    """That a residue at s, where the share of data is kappa_s, is kept by noising back to t; 1 where all is noise."""
+    return kappa_t / kappa_s if kappa_s else 1.0

@@ -124,6 +124,12 @@ def test_bridge_is_the_sum_over_what_the_residue_was(k_t, k_s):
         torch.testing.assert_close(found, row)
 
 
+def test_nothing_moves_where_rounding_leaves_no_data():
+    """As at the beginning of kappa = t^100."""
+    row = torch.full((20, 20), 0.05, dtype=torch.float64)
+    torch.testing.assert_close(bridge(row, EYE.bool(), 0.0, 0.0), EYE)
+
+
 def test_bridges_keep_the_marginals_of_the_path():
     """x1 is known: noise at t becomes what the path is at s."""
     x1 = EYE[[7]]

@@ -20,8 +20,15 @@ from d2plm_megatron.sampling.options import (
 PAGE = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("text", ["sampler=p2 sampler.eta=0.5", "sampler=auto", "sampler=auto sampler.top_k=3",
-                                  "sampler=remdm sampler.grid=kappa sampler.strategy=rescale sampler.eta=0.3"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sampler=auto",
+        "sampler=auto sampler.top_k=3",
+        "sampler=p2 sampler.eta=0.5",
+        "sampler=remdm sampler.grid=kappa sampler.strategy=rescale sampler.eta=0.3",
+    ],
+)
 def test_options_are_written_as_they_are_typed(text):
     assert str(sampler_options(text.split())) == text
     assert sampler_options(text.split()[::-1]) == sampler_options(text.split())
