@@ -14,7 +14,7 @@ from d2plm_megatron.config import Parallel, at_least, between
 from d2plm_megatron.data.sequences import TOKENS_PER_PACK, PackedSequences, Sequences, pack_sequences
 from d2plm_megatron.inference import encoders, readouts
 from d2plm_megatron.inference.filling import Filler, read_prompts
-from d2plm_megatron.inference.perplexity import nll_by_protein, noise_of
+from d2plm_megatron.inference.nll import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.objectives import Objective, build_process

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 FIRST_BETA = 1e-3
 """Where a likelihood begins to ask the encoder; distances have the mean 1. Before it, x_t knows next to nothing."""
-LAST_UNKNOWN = 1e-4
+LAST_UNKNOWN = 1e-5
 """Where it ends: the share of the information on x1 that x_t lacks, residues being alike in number."""
 GRID = 512
 NEGLIGIBLE = 1e-9

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.special import entr
@@ -33,7 +34,8 @@ class MetricPath:
         schedule: kappa, of which beta is the odds, kappa / (1 - kappa).
         distance: d, with the mean 1.
         time_epsilon: t is drawn from (0, 1 - time_epsilon).
-        even_in_information: drawn evenly instead is how much x_t knows of x1, between the two betas.
+        even_in_information: drawn evenly instead is how much x_t knows of x1, between the two betas. A bound on the
+            likelihood then has a small spread.
     """
 
     schedule: Schedule
@@ -59,7 +61,7 @@ class MetricPath:
         even_S = rng.stratified(Stream.TIME, batch.stream_index_S)
         if not self.even_in_information:
             return even_S * (1 - self.time_epsilon)
-        beta_S = self._noising(even_S.device).beta_at(even_S)
+        beta_S = self._noising(even_S.device).beta_at(even_S * most_known(self))
         return self.schedule.inverse(beta_S / (1 + beta_S))
 
     def sample(self, batch: TokenBatch, times_S: Tensor, rng: KeyedRng) -> Tensor:
@@ -122,12 +124,12 @@ class MetricPath:
     def importance(self, times: Tensor) -> Tensor:
         """beta' over the density of the drawn times: the mean of it times a function is the function's integral."""
         if self.even_in_information:
-            return 1 / self._noising(times.device).density(self.beta(times))
+            return most_known(self) / self._noising(times.device).density(self.beta(times))
         return self._slope(times) * (1 - self.time_epsilon)
 
     def for_likelihood(self) -> "MetricPath":
-        """The same path, with times drawn as a likelihood spreads least, and up to the last beta."""
-        return replace(self, even_in_information=True)
+        """The same path, with times drawn so that bounds on the likelihood spread little, and up to nearly 1."""
+        return replace(self, time_epsilon=0.0, even_in_information=True)
 
     def _slope(self, times: Tensor) -> Tensor:
         """beta'."""
@@ -155,10 +157,16 @@ def _part(num_tokens: int) -> int:
 @cache
 def asked_betas(path: MetricPath) -> tuple[float, float]:
     """Between which the encoder is asked for a likelihood."""
-    last = math.exp(arrays(path.distance)[1][-1])
-    if not path.even_in_information:
-        last = min(last, apart(lambda: float(path.beta(torch.tensor(1 - path.time_epsilon, dtype=torch.float64)))))
+    reached = apart(lambda: float(path.beta(torch.tensor(1 - path.time_epsilon, dtype=torch.float64))))
+    last = min(reached, math.exp(arrays(path.distance)[1][-1]))
     return min(FIRST_BETA, last), last
+
+
+@cache
+def most_known(path: MetricPath) -> float:
+    """How much is known at the last beta; see Noising."""
+    _, log_beta_G, known_G, _ = arrays(path.distance)
+    return float(np.interp(math.log(asked_betas(path)[1]), log_beta_G, known_G))
 
 
 @cache
@@ -173,7 +181,7 @@ def ends_nll(path: MetricPath) -> tuple[float, ...]:
     def computed() -> tuple[float, ...]:
         distance_VV = torch.tensor(path.distance, dtype=torch.float64)
         begin, end = metric_velocity.log_chances(torch.tensor(betas, dtype=torch.float64), distance_VV)
-        begin_V = math.log(alphabet.NUM_CANONICAL) - entr(begin.exp()).sum(-1)
+        begin_V = math.log(len(distance_VV)) - entr(begin.exp()).sum(-1)
         return tuple((begin_V - (end.exp() * end.log_softmax(0)).sum(-1)).tolist())
 
     return apart(computed)
