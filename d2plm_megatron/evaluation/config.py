@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from d2plm_megatron.config import at_least
+from d2plm_megatron.config import at_least, between
 
 MOST_DRAWS = 10_000
 
@@ -33,10 +33,9 @@ class EvaluationConfig:
     pseudo: int | None = None
 
     def __post_init__(self) -> None:
-        for key, least in (("num_draws", 1), ("window", 2), ("max_length", 1), ("max_proteins", 1), ("pseudo", 1)):
+        between("draws", self.num_draws, 1, MOST_DRAWS)
+        for key, least in (("window", 2), ("max_length", 1), ("max_proteins", 1), ("pseudo", 1)):
             at_least(key, getattr(self, key), least)
-        if self.num_draws > MOST_DRAWS:
-            raise ValueError(f"num_draws={self.num_draws}: must be at most {MOST_DRAWS:,}")
         if self.until is not None and not self.until > 0:
             raise ValueError(f"until={self.until}: must be above 0, an error of the perplexity, such as 0.01")
 

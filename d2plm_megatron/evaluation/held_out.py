@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.console import counted
 from d2plm_megatron.data.assembly import is_canonical
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.order import permuted
@@ -66,10 +67,10 @@ def read_held_out(
     proteins = _from_fasta(data, max_proteins) if is_fasta(data) else _from_dataset(data, max_proteins)
     short = [protein for protein in proteins if max_length is None or len(protein[1]) <= max_length]
     if not short:
-        raise ValueError(f"max_length={max_length}: every one of {len(proteins):,} proteins of {data} is longer")
+        raise ValueError(f"max_length={max_length}: shorter than all of {data}, {counted(len(proteins), 'protein')}")
     kept = [(name, residues) for name, residues in short if is_canonical(residues).any()]
     if not kept:
-        raise ValueError(f"{data}: nothing to score: no canonical residue in {len(short):,} proteins of it")
+        raise ValueError(f"{data}: nothing to score: no canonical residue in {counted(len(short), 'protein')} of it")
     packs, protein_of_part = pack_windows([residues for _, residues in kept], window, tokens_per_pack)
     return HeldOut(
         ids=tuple(name for name, _ in kept),

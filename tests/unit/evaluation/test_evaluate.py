@@ -1,5 +1,6 @@
 """Evaluations of a trained model, from datasets and from FASTA."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from d2plm_megatron import Recipe, TrainedModel, train
 from d2plm_megatron.config import Data, MaskedLM, Model, Train
 from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.evaluation.__main__ import main
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation
 from d2plm_megatron.proteins import alphabet
@@ -85,12 +87,27 @@ def test_a_draw_that_chooses_no_residue_is_refused(model: TrainedModel, tmp_path
         evaluate(model, str(tmp_path / "x.fasta"), EvaluationConfig(num_draws=1))
 
 
+def test_the_command_writes_what_it_prints_and_refuses_what_cannot_be_before_it_reads(
+    model: TrainedModel, proteins: Path, tmp_path: Path, capsys
+) -> None:
+    run, output = model.checkpoint.path, tmp_path / "found.json"
+    main(run, str(proteins), output, draws=2, max_proteins=5, seed=1)
+    found = json.loads(output.read_text())
+    assert (found["draws"], found["proteins"], found["seed"]) == (2, 5, 1)
+    assert f"{found['likelihoods']['elbo']['perplexity']:.3f} +- " in capsys.readouterr().out
+    with pytest.raises(ValueError, match="draws=0"):
+        main(run, "/nowhere", output, draws=0)
+    with pytest.raises(ValueError, match=f"max_length=3: shorter than all of {proteins}, 30 proteins"):
+        main(run, str(proteins), output, max_length=3)
+    assert json.loads(output.read_text()) == found
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
-    [({"num_draws": 0}, "num_draws=0: must be at least 1"), ({"until": 0.0}, r"until=0\.0: must be above 0"),
+    [({"num_draws": 0}, "draws=0: must lie between 1 and 10,000"), ({"until": 0.0}, r"until=0\.0: must be above 0"),
      ({"until": -1.0}, "must be above 0"), ({"until": float("nan")}, "must be above 0"),
      ({"window": 1}, "window=1: must be at least 2"), ({"max_length": 0}, "max_length=0: must be at least 1"),
-     ({"num_draws": 10**6}, "must be at most 10,000")],
+     ({"num_draws": 10**6}, "draws=1000000: must lie between")],
 )  # fmt: skip
 def test_what_cannot_be_meant(wrong: dict[str, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):

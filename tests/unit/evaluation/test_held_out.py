@@ -58,8 +58,8 @@ def test_a_sample_is_always_the_same_and_in_order(write_proteins, fasta) -> None
     [
         (">good\nMKT\n>masked\nM_T\n", {}, r"x\.fasta, masked: has masks \(_\)"),
         (">good\nMKT\n>odd\nM?T\n", {}, r"x\.fasta, odd: '\?' at position 2 is no residue"),
-        (">a\nMKTV\n>b\nMKTVL\n", {"max_length": 3}, r"max_length=3: every one of 2 proteins of .*x\.fasta is longer"),
-        (">a\nXX\n", {}, r"x\.fasta: nothing to score: no canonical residue in 1 protein"),
+        (">a\nMKTV\n>b\nMKTVL\n", {"max_length": 3}, r"max_length=3: shorter than all of .*x\.fasta, 2 proteins"),
+        (">a\nXX\n", {}, r"x\.fasta: nothing to score: no canonical residue in 1 protein of it"),
         ("", {}, "empty, no record in it"),
     ],
 )
