@@ -28,7 +28,9 @@ Output = Annotated[
 ]
 Table = Annotated[Path | None, typer.Option(help="a row for each protein, too: .csv or .parquet to write")]
 Pseudo = Annotated[int | None, typer.Option(help="pseudo-perplexity, too, of so many proteins, a fixed sample")]
-Until = Annotated[float | None, typer.Option(help="draw on until the perplexity's error of draws is not above this")]
+Until = Annotated[
+    float | None, typer.Option(help="draw on until the ELBO perplexity's error of draws is not above this")
+]
 Window = Annotated[int | None, typer.Option(help="residues at once; default those that the model was trained on")]
 MaxLength = Annotated[
     int | None, typer.Option(help="leave out proteins of more residues; the same for all you compare")
@@ -58,7 +60,7 @@ def main(
         num_draws=draws,
         until=until,
         seed=seed,
-        window=window or _common_window(found),
+        window=_common_window(found) if window is None else window,
         max_length=max_length,
         max_proteins=max_proteins,
         pseudo=pseudo,

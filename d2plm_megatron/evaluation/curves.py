@@ -1,8 +1,8 @@
 """How a model's guesses turn out: by how much of a protein is noise, by how sure the model is, and by residue.
 
 All is counted while the likelihood is measured. A guess weighs as in the likelihood: those of a protein of L residues,
-n of which are predicted, by L / n. For masks the nats of all bins together are therefore the negative ELBO. The share of
-noise is n / L for masks, and 1 - kappa at the time of the protein where noise does not show.
+n of which are predicted, by L / n. For masks the nats of all bins together are therefore the negative ELBO. The share
+of noise is n / L for masks, and 1 - kappa at the time of the protein where noise does not show.
 """
 
 from dataclasses import dataclass
