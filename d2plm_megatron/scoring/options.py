@@ -15,7 +15,7 @@ Window = Annotated[
 
 Scores = Annotated[Path | None, typer.Option(help="table to write, .csv or .parquet; default beside the input")]
 Pseudo = Annotated[bool, typer.Option("--pseudo", help="mask each residue once, too: a pass for every residue")]
-Rank = Annotated[str, typer.Option(help="elbo, pseudo, or none: in the order given, and in constant memory")]
+Rank = Annotated[str, typer.Option(help="elbo, pseudo, or none: in the order given, and written as it goes")]
 
 Mutants = Annotated[
     Path | None, typer.Option(help="table of mutants (column mutant), or a folder of them, as ProteinGym has it")
