@@ -56,6 +56,9 @@ MEASURES = (
     Measure("clusters_90", "clusters at 90%", SHARE, LOWER, 0.1, 0, "many of them are nearly the same"),
     Measure("clusters_50", "clusters at 50%", SHARE, LOWER, 0.2, 0, "they are of few kinds"),
     Measure("ngram_1_divergence", "divergence of residues", FINE, HIGHER, 0.002, 0, "their residues have other shares"),
+    Measure(
+        "order_information", "told by order (nats)", FINE, LOWER, 0, 0.5, "their residues stand in no natural order"
+    ),
     *(
         Measure(
             f"ngram_{order}_divergence",
@@ -66,9 +69,6 @@ MEASURES = (
             fault=f"their residues do not follow one another as in nature ({order}-grams)",
         )
         for order in (2, 3, 4)
-    ),
-    Measure(
-        "order_information", "told by order (nats)", FINE, LOWER, 0, 0.5, "their residues stand in no natural order"
     ),
     Measure("token_entropy", "entropy of residues (nats)", FINE, LOWER, 0.05, 0, "few residues make up most of them"),
     Measure(

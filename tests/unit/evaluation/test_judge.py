@@ -88,12 +88,12 @@ def test_near_copies_of_what_was_trained_on_are_found_and_shown(natural: list[st
 @pytest.mark.parametrize(
     ("made", "fault"),
     [
-        (lambda natural: shuffled(natural[:FEW]), "ngram_2_divergence"),
+        (lambda natural: shuffled(natural[:FEW]), "order_information"),
         (lambda natural: ["A" * len(sequence) for sequence in natural[:FEW]], "low_complexity"),
         (lambda natural: natural[FEW : 2 * FEW], "copies"),
         (lambda natural: natural[:6] * (FEW // 6), "distinct"),
-        (lambda natural: [sequence.replace("L", "A") for sequence in natural[:FEW]], "ngram_1_divergence"),
-        (lambda natural: [sequence[:40] for sequence in natural[:FEW]], "length_distance"),
+        (lambda natural: [sequence.replace("L", "I") for sequence in natural[:FEW]], "ngram_1_divergence"),
+        (lambda natural: [a + b for a, b in zip(natural[:FEW], natural[FEW:], strict=False)], "length_distance"),
         (lambda natural: [f"{sequence}.M" for sequence in natural[:FEW]], "canonical"),
     ],
 )
