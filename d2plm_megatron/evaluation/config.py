@@ -14,7 +14,8 @@ class EvaluationConfig:
 
     Attributes:
         num_draws: of noise for each protein.
-        until: draws go on until the error of draws of the ELBO perplexity is not above; None for `num_draws` alone.
+        until: draws go on until the error of draws of the ELBO's perplexity is not above this; None for `num_draws`
+            alone.
         seed: of the noise.
         window: residues that go through the model as one; None for those that it was trained on.
         max_length: proteins of more residues are left out; None for none.
