@@ -130,7 +130,7 @@ class MetricFlow(Timed):
             return distances.as_text(distances.between_embeddings(Path(self.distance)))
         except OSError as error:
             raise ValueError(
-                f"objective.distance={self.distance}: cannot be read ({error.strerror}); give blosum62, "
+                f"objective.distance={self.distance}: cannot be read ({error.strerror or error}); give blosum62, "
                 "or a file of 20 embeddings"
             ) from None
         except ValueError as error:

@@ -35,6 +35,9 @@ Until = Annotated[
     float | None, typer.Option(help="draw on until the ELBO perplexity's error of draws is not above this")
 ]
 Window = Annotated[int | None, typer.Option(help="residues at once; default those that the model was trained on")]
+Train = Annotated[
+    str | None, typer.Option(help="training proteins, to fit n-grams to, as data.train; default those of the run")
+]
 MaxLength = Annotated[
     int | None, typer.Option(help="leave out proteins of more residues; the same for all you compare")
 ]
@@ -51,6 +54,7 @@ def main(
     seed: Annotated[int, typer.Option(help="of the noise")] = 0,
     max_length: MaxLength = None,
     window: Window = None,
+    train: Train = None,
     max_proteins: Annotated[int, typer.Option(help="proteins to look at, a fixed sample")] = 1_000_000,
     weights: Weights = EMA,
     precision: Precision = None,
@@ -67,6 +71,7 @@ def main(
         max_length=max_length,
         max_proteins=max_proteins,
         pseudo=pseudo,
+        train=train,
     )
     path = output or (RunFolder(checkpoints[0]).evaluation if len(found) == 1 else Path("comparison.json"))
     outputs = [path, picture := path.with_suffix(".png"), *filter(None, [table])]

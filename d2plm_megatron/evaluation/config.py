@@ -20,6 +20,7 @@ class EvaluationConfig:
         max_length: proteins of more residues are left out; None for none.
         max_proteins: that are looked at, a fixed sample of those there are.
         pseudo: proteins of which each residue is masked once, a fixed sample of those; None for no pseudo-perplexity.
+        train: what n-grams are fitted to, as data.train; None for what the model was trained on.
 
     Raises ValueError naming a number that cannot be meant.
     """
@@ -31,6 +32,7 @@ class EvaluationConfig:
     max_length: int | None = None
     max_proteins: int = 1_000_000
     pseudo: int | None = None
+    train: str | None = None
 
     def __post_init__(self) -> None:
         between("draws", self.num_draws, 1, MOST_DRAWS)

@@ -6,19 +6,24 @@ they are left out, which leaves a remainder (see metric_velocity.py), or R is 0 
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
-from typing import Self
+from typing import Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from d2plm_megatron.objectives.metric_velocity import even_bound, log_chances
 from d2plm_megatron.proteins.distances import Distance
 
+Result = TypeVar("Result")
+
 FIRST_BETA = 1e-3
 """Where a likelihood begins to ask the encoder; distances have the mean 1. Before it, x_t knows next to nothing."""
-LAST_UNKNOWN = 1e-4
+LAST_UNKNOWN = 1e-5
 """Where it ends: the share of the information on x1 that x_t lacks, residues being alike in number."""
 GRID = 512
 NEGLIGIBLE = 1e-9
@@ -41,9 +46,10 @@ class Noising:
     known_G: Tensor
     rates_GVV: Tensor
 
-    def on(self, device: torch.device) -> Self:
-        """The same on another device."""
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+    @classmethod
+    def of(cls, distance: Distance, device: torch.device) -> Self:
+        """What there is to know of a distance, on a device."""
+        return cls(*(torch.tensor(array).to(device, non_blocking=True) for array in arrays(distance)))
 
     def beta_at(self, known: Tensor) -> Tensor:
         """The beta at which so much is known, of the shape of `known`."""
@@ -71,16 +77,24 @@ class Noising:
 
 
 @cache
-def noising(distance: Distance, device: torch.device = torch.device("cpu")) -> Noising:  # noqa: B008  (immutable)
-    """What there is to know of a distance, computed once."""
-    if device.type != "cpu":
-        return noising(distance).on(device)
+def arrays(distance: Distance) -> tuple[np.ndarray, ...]:
+    """The attributes of Noising, computed once, with true numbers even where the tensors of a rehearsal have none."""
+    return apart(lambda: tuple(values.numpy() for values in _computed(distance)))
+
+
+def apart(compute: Callable[[], Result]) -> Result:
+    """What is computed in a thread of its own: the modes that put stand-ins in place of tensors end with the thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(compute).result()
+
+
+def _computed(distance: Distance) -> tuple[Tensor, ...]:
     distance_VV = torch.tensor(distance, dtype=torch.float64)
     log_beta_G = _log_betas(distance_VV)
     known_G = information(log_beta_G.exp(), distance_VV)
     known_G = (known_G - known_G[0]) / (known_G[-1] - known_G[0])
     rates_GVV = torch.stack([_noising_rates(beta, distance_VV) for beta in log_beta_G.exp()])
-    return Noising(distance_VV, log_beta_G, known_G, rates_GVV)
+    return distance_VV, log_beta_G, known_G, rates_GVV
 
 
 def information(beta: Tensor, distance_VV: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
 """Metric-induced paths (arXiv:2412.03487): noise passes through similar residues."""
 
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from math import log
+import math
+from dataclasses import dataclass, field, replace
+from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.special import entr
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.objectives import metric_velocity
-from d2plm_megatron.objectives.metric_noising import FIRST_BETA, Noising, noising
+from d2plm_megatron.objectives.metric_noising import FIRST_BETA, Noising, apart, arrays
 from d2plm_megatron.objectives.path import at_predicted, finite
 from d2plm_megatron.objectives.schedules import Schedule
 from d2plm_megatron.objectives.source import is_residue
@@ -33,13 +34,16 @@ class MetricPath:
         schedule: kappa, of which beta is the odds, kappa / (1 - kappa).
         distance: d, with the mean 1.
         time_epsilon: t is drawn from (0, 1 - time_epsilon).
-        even_in_information: drawn evenly instead is how much x_t knows of x1, between the two betas.
+        even_in_information: drawn evenly instead is how much x_t knows of x1, between the two betas. A bound on the
+            likelihood then has a small spread.
     """
 
     schedule: Schedule
     distance: Distance
     time_epsilon: float
     even_in_information: bool = False
+    _made: dict[torch.device, Noising] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _made_ends: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def has_masks(self) -> bool:
@@ -57,7 +61,7 @@ class MetricPath:
         even_S = rng.stratified(Stream.TIME, batch.stream_index_S)
         if not self.even_in_information:
             return even_S * (1 - self.time_epsilon)
-        beta_S = self._noising(even_S.device).beta_at(even_S)
+        beta_S = self._noising(even_S.device).beta_at(even_S * most_known(self))
         return self.schedule.inverse(beta_S / (1 + beta_S))
 
     def sample(self, batch: TokenBatch, times_S: Tensor, rng: KeyedRng) -> Tensor:
@@ -93,7 +97,7 @@ class MetricPath:
     def nll(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> tuple[Tensor, Tensor]:
         """(negative ELBO of the pack's proteins to its end, in nats, float64; their residues). Without gradients."""
         x1_T, _ = at_predicted(noisy)
-        ends_T = ends_nll(self, x1_T.device)[x1_T - alphabet.FIRST_CANONICAL]
+        ends_T = self._ends_nll(x1_T.device)[x1_T - alphabet.FIRST_CANONICAL]
         elbo_T = self.elbo(log_posterior_TV.detach(), noisy) + torch.where(noisy.predicted_T, ends_T, 0.0)
         return elbo_T.sum(), noisy.clean.scored_T.sum()
 
@@ -102,34 +106,30 @@ class MetricPath:
         known, sequence_T = self._noising(noisy.times_S.device), noisy.clean.sequence_T
         x1_T, xt_T = (ids_T - alphabet.FIRST_CANONICAL for ids_T in at_predicted(noisy))
         beta_S = self.beta(noisy.times_S)
-        first, last = self.asked_betas
+        first, last = asked_betas(self)
         asked_S, inside_S = (beta_S >= first) & (beta_S <= last), beta_S.clamp(first, last)
         log_p_SVV, noising_SVV = self._log_chances(inside_S), known.rates(inside_S)
         drift_SVV = metric_velocity.drift(log_p_SVV, known.distance_VV, noising_SVV)
-        rates_TVV = metric_velocity.rates_of_bound(
-            log_p_SVV[sequence_T], drift_SVV[sequence_T], noising_SVV[sequence_T], xt_T
-        )
-        elbo_T = metric_velocity.bound(log_posterior_TV[:, alphabet.CANONICAL], rates_TVV, x1_T)
+
+        def lost(some: Tensor, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor) -> Tensor:
+            rates_TVV = metric_velocity.rates_of_bound(log_p_SVV[some], drift_SVV[some], noising_SVV[some], xt_T)
+            return metric_velocity.bound(log_posterior_TV, rates_TVV, x1_T)
+
+        of_tokens = sequence_T, log_posterior_TV[:, alphabet.CANONICAL], x1_T, xt_T
+        parts = zip(*(values.split(_part(len(x1_T))) for values in of_tokens), strict=True)
         weight_S = torch.where(asked_S, self.importance(noisy.times_S), 0.0)
-        return torch.where(noisy.predicted_T, weight_S[sequence_T] * elbo_T, 0.0)
+        elbo_T = weight_S[sequence_T] * torch.cat([lost(*part) for part in parts])
+        return torch.where(noisy.predicted_T, elbo_T, 0.0)
 
     def importance(self, times: Tensor) -> Tensor:
         """beta' over the density of the drawn times: the mean of it times a function is the function's integral."""
         if self.even_in_information:
-            return 1 / self._noising(times.device).density(self.beta(times))
+            return most_known(self) / self._noising(times.device).density(self.beta(times))
         return self._slope(times) * (1 - self.time_epsilon)
 
     def for_likelihood(self) -> "MetricPath":
-        """The same path, with times drawn as a likelihood spreads least, and up to the last beta."""
-        return replace(self, even_in_information=True)
-
-    @cached_property
-    def asked_betas(self) -> tuple[float, float]:
-        """Between which the encoder is asked for a likelihood."""
-        last = float(noising(self.distance).log_beta_G[-1].exp())
-        if not self.even_in_information:
-            last = min(last, float(self.beta(torch.tensor(1 - self.time_epsilon, dtype=torch.float64))))
-        return min(FIRST_BETA, last), last
+        """The same path, with times drawn so that bounds on the likelihood spread little, and up to nearly 1."""
+        return replace(self, time_epsilon=0.0, even_in_information=True)
 
     def _slope(self, times: Tensor) -> Tensor:
         """beta'."""
@@ -139,18 +139,49 @@ class MetricPath:
         return metric_velocity.log_chances(beta, self._noising(beta.device).distance_VV)
 
     def _noising(self, device: torch.device) -> Noising:
-        return noising(self.distance, device)
+        if device not in self._made:
+            self._made[device] = Noising.of(self.distance, device)
+        return self._made[device]
+
+    def _ends_nll(self, device: torch.device) -> Tensor:
+        if device not in self._made_ends:
+            self._made_ends[device] = torch.tensor(ends_nll(self), dtype=torch.float64).to(device, non_blocking=True)
+        return self._made_ends[device]
+
+
+def _part(num_tokens: int) -> int:
+    """Tokens that are looked at together. Each takes 20 x 20 rates, and that many times all would be felt as memory."""
+    return max(64, -(-num_tokens // 16))
 
 
 @cache
-def ends_nll(path: MetricPath, device: torch.device) -> Tensor:
-    """What a likelihood costs for each x1 where the encoder is not asked, [V], nats, float64.
+def asked_betas(path: MetricPath) -> tuple[float, float]:
+    """Between which the encoder is asked for a likelihood."""
+    reached = apart(lambda: float(path.beta(torch.tensor(1 - path.time_epsilon, dtype=torch.float64))))
+    last = min(reached, math.exp(arrays(path.distance)[1][-1]))
+    return min(FIRST_BETA, last), last
+
+
+@cache
+def most_known(path: MetricPath) -> float:
+    """How much is known at the last beta; see Noising."""
+    _, log_beta_G, known_G, _ = arrays(path.distance)
+    return float(np.interp(math.log(asked_betas(path)[1]), log_beta_G, known_G))
+
+
+@cache
+def ends_nll(path: MetricPath) -> tuple[float, ...]:
+    """What a likelihood costs for each x1 where the encoder is not asked, nats.
 
     It begins with random residues instead of those of the first beta, and from those of the last beta it guesses x1 as
     if all residues were equally many.
     """
-    distance_VV = noising(path.distance).distance_VV
-    begin, end = metric_velocity.log_chances(torch.tensor(path.asked_betas, dtype=torch.float64), distance_VV)
-    begin_V = log(alphabet.NUM_CANONICAL) - entr(begin.exp()).sum(-1)
-    end_V = -(end.exp() * end.log_softmax(0)).sum(-1)
-    return (begin_V + end_V).to(device, non_blocking=True)
+    betas = asked_betas(path)
+
+    def computed() -> tuple[float, ...]:
+        distance_VV = torch.tensor(path.distance, dtype=torch.float64)
+        begin, end = metric_velocity.log_chances(torch.tensor(betas, dtype=torch.float64), distance_VV)
+        begin_V = math.log(len(distance_VV)) - entr(begin.exp()).sum(-1)
+        return tuple((begin_V - (end.exp() * end.log_softmax(0)).sum(-1)).tolist())
+
+    return apart(computed)

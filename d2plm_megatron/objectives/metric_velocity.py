@@ -72,13 +72,11 @@ def rates_of_bound(log_chances: Tensor, potential: Tensor, noising: Tensor, xt: 
 
 def even_bound(beta: Tensor, distance_VV: Tensor, noising_VV: Tensor) -> float:
     """What the exact posterior of evenly drawn residues loses at a beta, in nats per unit of beta."""
-    size = len(distance_VV)
-    x1, xt = torch.arange(size).repeat_interleave(size), torch.arange(size).repeat(size)
-    log_p_VV = log_chances(beta, distance_VV)
-    log_p = log_p_VV.expand(size * size, size, size)
-    rates = rates_of_bound(log_p, drift(log_p_VV, distance_VV, noising_VV), noising_VV.expand_as(log_p), xt)
-    lost = bound(log_p_VV.log_softmax(0).T[xt], rates, x1)
-    return float((log_p_VV[x1, xt].exp() * lost).sum() / size)
+    log_p_VV, each = log_chances(beta, distance_VV), torch.arange(len(distance_VV))
+    log_p_VVV, noising_VVV = (values_VV.expand(len(each), -1, -1) for values_VV in (log_p_VV, noising_VV))
+    rates_VVV = rates_of_bound(log_p_VVV, drift(log_p_VV, distance_VV, noising_VV), noising_VVV, each)
+    model_VV = (log_p_VV.softmax(0).T[:, None] @ rates_VVV)[:, 0]
+    return float((log_p_VV.exp().T * divergence(model_VV[:, None], rates_VVV)).sum() / len(each))
 
 
 def bound(log_posterior: Tensor, rates: Tensor, x1: Tensor) -> Tensor:
@@ -91,6 +89,11 @@ def bound(log_posterior: Tensor, rates: Tensor, x1: Tensor) -> Tensor:
     """
     model = (log_posterior.double().exp()[..., None, :] @ rates)[..., 0, :]
     truth = rates.gather(-2, x1[..., None, None].expand(*x1.shape, 1, rates.shape[-1]))[..., 0, :]
+    return divergence(model, truth)
+
+
+def divergence(model: Tensor, truth: Tensor) -> Tensor:
+    """sum_y u_m - u + u log(u / u_m) of rates [..., y]."""
     log_model = model.clamp(min=torch.finfo(model.dtype).tiny).log()
     return (model - truth + xlogy(truth, truth) - truth * log_model).sum(-1)
 

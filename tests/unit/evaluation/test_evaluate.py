@@ -61,6 +61,10 @@ def test_numbers_tell_what_a_comparison_needs(model: TrainedModel, proteins: Pat
     shown = capsys.readouterr()
     assert f"{elbo.perplexity:.3f} +- {elbo.perplexity_error:.3f}" in shown.out
     assert "left out 4 proteins of more than 80 residues" in shown.err
+    floor = result.floors.by_name["5-gram"]
+    assert found["floors"]["5-gram"]["perplexity"] == floor.perplexity and found["floors_of"]["train"] == str(proteins)
+    assert "5-gram of training" in shown.out and f"{floor.perplexity:.3f} +- {floor.perplexity_error:.3f}" in shown.out
+    assert "not below the 5-gram of the training proteins" in shown.err  # which these are
     other = evaluate(model, str(proteins), EvaluationConfig(num_draws=2, seed=4, max_length=80))
     assert other.likelihoods["elbo"].nats_per_residue != elbo.nats_per_residue
 
