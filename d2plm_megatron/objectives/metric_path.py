@@ -65,11 +65,13 @@ class MetricPath:
         return self.schedule.inverse(beta_S / (1 + beta_S))
 
     def sample(self, batch: TokenBatch, times_S: Tensor, rng: KeyedRng) -> Tensor:
-        """x_t, [T], int64: each scored token on its own, at random by p_t."""
+        """x_t, [T], int64: each scored token on its own, at random by p_t; of a blank it is noise."""
         keys = batch.sample_ids_S[batch.sequence_T], batch.positions_T
         log_p_SVV = self._log_chances(self.beta(times_S))
-        x1_T = torch.where(batch.scored_T, batch.tokens_T - alphabet.FIRST_CANONICAL, 0)
-        reached_TV = log_p_SVV[batch.sequence_T, x1_T].exp().cumsum(-1)
+        known_T = is_residue(batch.tokens_T)
+        x1_T = torch.where(known_T, batch.tokens_T - alphabet.FIRST_CANONICAL, 0)
+        chances_TV = log_p_SVV[batch.sequence_T, x1_T].exp()
+        reached_TV = torch.where(known_T[:, None], chances_TV, 1 / alphabet.NUM_CANONICAL).cumsum(-1)
         place_T = (reached_TV <= rng.uniform(Stream.CORRUPT, *keys)[:, None] * reached_TV[:, -1:]).sum(-1)
         return torch.where(batch.scored_T, alphabet.FIRST_CANONICAL + place_T, batch.tokens_T)
 

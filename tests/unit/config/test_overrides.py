@@ -18,6 +18,7 @@ from d2plm_megatron.config import (
     Data,
     FlowMatching,
     MaskedLM,
+    MetricFlow,
     Model,
     Optimizer,
     Recipe,
@@ -221,6 +222,12 @@ def test_yaml_brings_back_the_recipe(recipe):
         path = Path(folder, "recipe.yaml")
         path.write_text(to_yaml(recipe), encoding="utf-8")
         assert from_yaml(path) == recipe
+
+
+def test_yaml_brings_back_an_objective_that_the_default_model_cannot_learn(tmp_path):
+    recipe = Recipe(objective=MetricFlow(power=2.0), model=MODEL_SIZES["450m_time"])
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+    assert from_yaml(tmp_path / "recipe.yaml") == recipe
 
 
 @pytest.mark.parametrize("name", ["450m_time", "esm2_15b"])

@@ -60,6 +60,14 @@ def test_only_canonical_residues_are_ever_noised(pack_of, sequences: list[str], 
         assert torch.equal(noisy_T, pack.tokens_T)
 
 
+def test_blanks_are_filled_with_random_residues(pack_of) -> None:
+    pack = pack_of("L" * 10_000, ends=True)
+    blank = replace(pack, tokens_T=torch.where(pack.scored_T, alphabet.MASK, pack.tokens_T))
+    for t in (0.0, 0.6):
+        counts = PATH.sample(blank, at(blank, t), RNG)[1:-1].bincount(minlength=alphabet.SIZE)[alphabet.CANONICAL]
+        assert float(((counts - 500) ** 2 / 500).sum()) < 43.8  # 19 degrees of freedom, p = 0.001
+
+
 def test_noise_of_a_protein_does_not_depend_on_its_neighbours(pack_of) -> None:
     together = pack_of("MKTAYIAKQR", "LLLVVVAAA", "WY")
     noisy = PATH.for_likelihood().corrupt(together, RNG)
