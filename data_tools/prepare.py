@@ -1,10 +1,10 @@
-"""Raw proteins to training data in one command: cleaned, without duplicates, split, without homologs of validation.
+"""Raw proteins to training data in one command: cleaned, without duplicates, split, without homologs across the split.
 
     d2plm prepare --input uniref50.fasta.gz --output data/uniref50
 
-writes train and validation as .lmdb and as .bin/.idx, manifest.json (what was done), histograms.png and rejected.tsv.
-Memory does not grow with the input. After a kill the same command goes on. The same input and parameters give the same
-bytes on any number of workers.
+writes train and validation as .lmdb and as .bin/.idx, manifest.json (what was done), histograms.png and rejected.tsv;
+with --test 0.01 also a third side, test, that resembles neither. Memory does not grow with the input. After a kill the
+same command goes on. The same input and parameters give the same bytes on any number of workers.
 """
 
 from dataclasses import replace
@@ -27,7 +27,8 @@ from .formats.proteins_lmdb import data_file
 from .preparation import options
 from .preparation.clean_blocks import Rules
 from .preparation.cleaning import check_gaps
-from .preparation.hold_out import DEFAULT_FRACTION, MANY_RECORDS, HoldOut, fraction_to_hold_out
+from .preparation.hold_out import DEFAULT_FRACTION, MANY_RECORDS, HoldOut, check_enough, fraction_to_hold_out
+from .preparation.homologs import comparisons
 from .preparation.plan import Plan
 from .preparation.stages import FILES, Preparation
 
@@ -37,6 +38,7 @@ def main(
     output: options.Output,
     gaps: Gaps = "skip",
     validation: options.Validation = None,
+    test: options.Test = None,
     split_by: options.SplitBy = "sequence",
     clusters: options.ClusterTable = None,
     homology: options.SearchHomologs = True,
@@ -64,10 +66,14 @@ def main(
     )
     layout, sources = Layout(values, field, keys), expand(inputs)
     check_outputs([output / name for name in FILES], [*map(data_file, sources), *filter(None, [clusters])])
-    hold_out = HoldOut(DEFAULT_FRACTION if validation is None else validation, split_by, clusters)
-    fraction = fraction_to_hold_out(validation, count_records(sources, layout, MANY_RECORDS))
-    rules = Rules(min_length, drop_above, gaps, replace(hold_out, fraction=fraction))
-    searched = similar if homology and fraction else None
+    hold_out = HoldOut(
+        DEFAULT_FRACTION if validation is None else validation, split_by, clusters, options.of_test(test)
+    )
+    num_records = count_records(sources, layout, MANY_RECORDS)
+    check_enough("--test", hold_out.test, num_records, "leave it away")
+    hold_out = replace(hold_out, fraction=fraction_to_hold_out(validation, num_records))
+    rules = Rules(min_length, drop_above, gaps, hold_out)
+    searched = similar if homology and comparisons(hold_out) else None
     plan = Plan(inputs=tuple(sources), layout=layout, rules=rules, cut_at=cut_at, homology=searched)
     print_outcomes(output, Preparation(plan, output, workers or available_cores()).run())
 
@@ -91,17 +97,21 @@ def print_outcomes(output: Path, manifest: dict[str, Any]) -> None:
 
 
 def describe_split(parameters: dict[str, Any]) -> str:
-    """A sentence about how validation was chosen and what it took out of training, from a manifest's parameters."""
+    """A sentence about what was held out and what that took out of the other sides, from a manifest's parameters."""
     hold_out, homology = parameters["rules"]["hold_out"], parameters["homology"]
-    if not hold_out["fraction"]:
+    shares = {"validation": hold_out["fraction"], "test": hold_out.get("test", 0)}
+    sides = [name for name, share in shares.items() if share]
+    if not sides:
         return "nothing held out for validation"
     relatives = (
-        f"training proteins at least {homology['min_sequence_identity']:.0%} identical to one of these over at least "
+        f"{'training and validation' if sides[1:] else 'training'} proteins at least "
+        f"{homology['min_sequence_identity']:.0%} identical to one of these over at least "
         f"{homology['min_coverage']:.0%} of both are removed"
         if homology
-        else "relatives of validation stay in training (--no-homology)"
+        else f"relatives of {' and '.join(sides)} stay in training (--no-homology)"
     )
-    return f"{100 * hold_out['fraction']:.3g}% held out by a hash of the {hold_out['by']}; {relatives}"
+    shown = " and ".join(f"{100 * shares[name]:.3g}%" + f" for {name}" * ("test" in sides) for name in sides)
+    return f"{shown} held out by a hash of the {hold_out['by']}; {relatives}"
 
 
 if __name__ == "__main__":

@@ -1,58 +1,125 @@
-"""d2plm evaluate CHECKPOINT --data PREFIX_OR_FASTA"""
+"""d2plm evaluate CHECKPOINT [CHECKPOINT ...] --data PREFIX_OR_FASTA"""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from d2plm_megatron.config import Parallel
-from d2plm_megatron.console import run
+from d2plm_megatron.console import note, run
 from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.files import check_outputs
+from d2plm_megatron.proteins.tables import check_suffix
+from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.options import CheckpointPath, Pipeline, Precision, Tensor, Weights, opened
+from d2plm_megatron.runs.options import Pipeline, Precision, Tensor, Weights, opened
 from d2plm_megatron.runs.tensor_index import EMA
 
-Until = Annotated[float | None, typer.Option(help="draw on until the perplexity's error of draws is not above this")]
+if TYPE_CHECKING:
+    from d2plm_megatron.evaluation.evaluate import Evaluation
+
+Checkpoints = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CHECKPOINT", help="folders of checkpoints or runs; of several, each is compared with the first"
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option(help="JSON to write; default CHECKPOINT/evaluation.json, of several comparison.json")
+]
+Table = Annotated[Path | None, typer.Option(help="a row for each protein, too: .csv or .parquet to write")]
+Pseudo = Annotated[int | None, typer.Option(help="pseudo-perplexity, too, of so many proteins, a fixed sample")]
+Until = Annotated[
+    float | None, typer.Option(help="draw on until the ELBO perplexity's error of draws is not above this")
+]
 Window = Annotated[int | None, typer.Option(help="residues at once; default those that the model was trained on")]
+Train = Annotated[
+    str | None, typer.Option(help="training proteins, to fit n-grams to, as data.train; default those of the run")
+]
 MaxLength = Annotated[
     int | None, typer.Option(help="leave out proteins of more residues; the same for all you compare")
 ]
 
 
 def main(
-    checkpoint: CheckpointPath,
+    checkpoints: Checkpoints,
     data: Annotated[str, typer.Option(help="held-out proteins: a FASTA file, or PREFIX of PREFIX.bin and PREFIX.idx")],
-    output: Annotated[Path | None, typer.Option(help="JSON file to write; default CHECKPOINT/evaluation.json")] = None,
+    output: Output = None,
+    table: Table = None,
+    pseudo: Pseudo = None,
     draws: Annotated[int, typer.Option(help="of noise for each protein; more shrink the error")] = 8,
     until: Until = None,
     seed: Annotated[int, typer.Option(help="of the noise")] = 0,
     max_length: MaxLength = None,
     window: Window = None,
+    train: Train = None,
     max_proteins: Annotated[int, typer.Option(help="proteins to look at, a fixed sample")] = 1_000_000,
     weights: Weights = EMA,
     precision: Precision = None,
     tensor: Tensor = 1,
     pipeline: Pipeline = 1,
 ) -> None:
-    """Measures the perplexity of held-out proteins, as a table and as JSON."""
-    found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
+    """Measures the perplexity of held-out proteins, as tables, a picture and JSON; compares models with the first."""
+    found = [opened(checkpoint, weights, precision) for checkpoint in checkpoints]
     config = EvaluationConfig(
-        num_draws=draws, until=until, seed=seed, window=window, max_length=max_length, max_proteins=max_proteins
+        num_draws=draws,
+        until=until,
+        seed=seed,
+        window=_common_window(found) if window is None else window,
+        max_length=max_length,
+        max_proteins=max_proteins,
+        pseudo=pseudo,
+        train=train,
     )
-    path = output or RunFolder(checkpoint).evaluation
-    check_outputs([path], [*RunFolder(checkpoint).own_files(), *files_of(data), Path(data)])
+    path = output or (RunFolder(checkpoints[0]).evaluation if len(found) == 1 else Path("comparison.json"))
+    outputs = [path, picture := path.with_suffix(".png"), *filter(None, [table])]
+    _check(outputs, table, checkpoints, data)
+    parallel = Parallel(tensor=tensor, pipeline=pipeline)
+    evaluations, is_main = _evaluated(found, data, config, weights, precision, parallel)
+    if is_main:
+        from d2plm_megatron.evaluation.outputs import report, told_apart
+
+        report(told_apart(checkpoints), evaluations, path, picture, table)
+        print(*outputs, sep="\n")
+
+
+def _evaluated(
+    checkpoints: Sequence[Checkpoint],
+    data: str,
+    config: EvaluationConfig,
+    weights: str,
+    precision: str | None,
+    parallel: Parallel,
+) -> tuple[list["Evaluation"], bool]:
+    """Of each model in turn, and whether this is the process that tells it."""
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
-    from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation, write_evaluation
+    from d2plm_megatron.evaluation.evaluate import evaluate
     from d2plm_megatron.inference.model import TrainedModel
 
-    with TrainedModel.open(found, weights, precision, parallel=parallel) as model:
-        result = evaluate(model, data, config)
-        if model.processes.is_main:
-            print_evaluation(result)
-            write_evaluation(result.numbers(), path)
-            print(path)
+    evaluations, is_main = [], True
+    for checkpoint in checkpoints:
+        with TrainedModel.open(checkpoint, weights, precision, parallel=parallel) as model:
+            evaluations.append(evaluate(model, data, config))
+            is_main = model.processes.is_main
+    return evaluations, is_main
+
+
+def _check(outputs: Sequence[Path], table: Path | None, checkpoints: Sequence[Path], data: str) -> None:
+    """Raises ValueError for what cannot be written, or would replace what is read."""
+    if table is not None:
+        check_suffix(table)
+    own = [path for checkpoint in checkpoints for path in RunFolder(checkpoint).own_files()]
+    check_outputs(outputs, [*own, *files_of(data), Path(data)])
+
+
+def _common_window(checkpoints: Sequence[Checkpoint]) -> int:
+    """The least of what the models were trained on, so that all see the same parts of long proteins."""
+    trained = [checkpoint.recipe.data.max_length_residues for checkpoint in checkpoints]
+    if len(set(trained)) > 1:
+        note(f"windows of {min(trained):,} residues for all, the least that a model here was trained on; see --window")
+    return min(trained)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The file is a .npz of arrays, about the n proteins that passed the cleaning policy and the rules:
 
     ids        uint8 [residues of all]    lengths    int32 [n]         names   their ids, UTF-8, a line each
-    digests    uint8 [n, 16]              held_out   bool [n]          records int64 [n], numbers in the input, from 1
+    digests    uint8 [n, 16]              held_out   uint8 [n], sides  records int64 [n], numbers in the input, from 1
     rejected   lines for rejected.tsv     tally      JSON, see cleaning.Tally     origin  which records of which input
 """
 
@@ -37,7 +37,7 @@ class Rules:
         min_length: proteins of fewer residues are rejected.
         max_length: proteins of more residues are rejected; None is no limit.
         gaps: one of cleaning.GAPS.
-        hold_out: how the proteins of validation are chosen.
+        hold_out: how the proteins that are held out are chosen.
     """
 
     min_length: int
@@ -152,7 +152,7 @@ def _arrays(kept: list[tuple[str, str, int]], hold_out: HoldOut) -> dict[str, np
         "lengths": np.array([len(sequence) for sequence in sequences], dtype=np.int32),
         "names": _bytes("\n".join(header.split()[0] for header, _, _ in kept)),
         "digests": np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
-        "held_out": np.array([hold_out.holds_out(header, sequence) for header, sequence, _ in kept], dtype=bool),
+        "held_out": np.array([hold_out.side(header, sequence) for header, sequence, _ in kept], dtype=np.uint8),
         "records": np.array([record for _, _, record in kept], dtype=np.int64),
     }
 

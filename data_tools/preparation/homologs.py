@@ -1,13 +1,15 @@
-"""Homologs: training proteins that resemble a validation protein, and are left out of training.
+"""Homologs: training proteins that resemble a held-out protein, and validation proteins that resemble a test protein.
 
-With them validation would measure memory as much as understanding. The validation proteins are the targets of the
-search and the training proteins its queries, as for ESM-2 (Lin et al., Science 379:1123, 2023): sensitivity 7, at most
-300 candidates, coverage of both proteins. One match is enough to leave a protein out, so that its search ends there.
+They are left out; with them an evaluation would measure memory as much as understanding. The held-out proteins are the
+targets of the search and the others its queries, as for ESM-2 (Lin et al., Science 379:1123, 2023): sensitivity 7, at
+most 300 candidates, coverage of both proteins. One match is enough to leave a protein out, so that its search ends
+there. The test side comes first, so that a validation protein that is left out takes no training protein with it.
 Groups of clean blocks are searched one after the other, and the hits of each group stay in a file of their own, so that
 a kill costs one group.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +19,50 @@ from d2plm_megatron.proteins.alphabet import LETTER_OF_ID
 from d2plm_megatron.proteins.mmseqs import SearchOptions, search, write_numbered
 
 from .clean_blocks import read_block
-from .outcomes import read_outcomes
+from .hold_out import TEST, TRAINING, VALIDATION, HoldOut
+from .outcomes import HOMOLOG, HOMOLOG_OF_TEST, read_outcomes
 
 _HIT = np.dtype([("number", "<i8"), ("target", "<i8"), ("identity", "<f4")])
 
 
-def numbers_with(outcome: int, outcomes: Path, start: int, stop: int) -> np.ndarray:
-    """The numbers, from `start` up to `stop`, of the proteins that have this outcome, int64."""
-    numbers: np.ndarray = np.flatnonzero(read_outcomes(outcomes, start, stop - start) == outcome) + start
+@dataclass(frozen=True)
+class Comparison:
+    """A search for homologs.
+
+    Attributes:
+        name: of the side that they may not resemble.
+        targets: that side.
+        queries: the sides that they are looked for on.
+        outcome: what becomes of them.
+    """
+
+    name: str
+    targets: int
+    queries: tuple[int, ...]
+    outcome: int
+
+
+_WITH_TEST = Comparison("test", TEST, (TRAINING, VALIDATION), HOMOLOG_OF_TEST)
+_WITH_VALIDATION = Comparison("validation", VALIDATION, (TRAINING,), HOMOLOG)
+
+
+def comparisons(hold_out: HoldOut) -> list[Comparison]:
+    """The searches that make each side free of homologs of the sides held out from it, in their order."""
+    return [_WITH_TEST] * bool(hold_out.test) + [_WITH_VALIDATION] * bool(hold_out.fraction)
+
+
+def numbers_with(wanted: Collection[int], outcomes: Path, start: int, stop: int) -> np.ndarray:
+    """The numbers, from `start` up to `stop`, of the proteins that have one of these outcomes, int64."""
+    numbers: np.ndarray = np.flatnonzero(np.isin(read_outcomes(outcomes, start, stop - start), list(wanted))) + start
     return numbers
 
 
-def sequences_with(outcome: int, outcomes: Path, blocks: Iterable[Path], start: int) -> Iterator[str]:
-    """Yields the sequences of the proteins in clean blocks that have this outcome; the first protein is `start`."""
+def sequences_with(wanted: Collection[int], outcomes: Path, blocks: Iterable[Path], start: int) -> Iterator[str]:
+    """Yields the sequences of the proteins in clean blocks with one of these outcomes; the first protein is `start`."""
     for block in blocks:
         ids, lengths = read_block(block, "ids", "lengths")
         bounds = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-        for number in numbers_with(outcome, outcomes, start, start + len(lengths)) - start:
+        for number in numbers_with(wanted, outcomes, start, start + len(lengths)) - start:
             yield ids[bounds[number] : bounds[number + 1]].tobytes().translate(LETTER_OF_ID).decode()
         start += len(lengths)
 

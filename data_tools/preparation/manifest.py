@@ -15,14 +15,15 @@ from d2plm_megatron.proteins.alphabet import RESIDUES, TOKENS
 
 from ..formats.proteins_lmdb import data_file
 from .cleaning import Tally
-from .outcomes import DUPLICATE, HOMOLOG
+from .homologs import comparisons
+from .outcomes import DUPLICATE
 from .plan import Plan
 from .raw_blocks import left_out
 from .splits import SplitCounts
 from .workers import ordered_map
 
 _BIN_RESIDUES = 50
-_COLORS = ("tab:blue", "tab:orange")
+_COLORS = ("tab:blue", "tab:orange", "tab:green")
 
 
 def checksum(path: Path) -> str:
@@ -57,6 +58,7 @@ def manifest(
     `mmseqs` is the version of MMseqs2, None without it. Checksums are taken by `workers` processes.
     """
     sources, files = [data_file(path) for path in plan.inputs], sorted(results.iterdir())
+    searched = comparisons(plan.rules.hold_out)
     sums = list(ordered_map(checksum, [*sources, *files], min(workers, len(sources) + len(files))))
     return {
         "inputs": [
@@ -69,7 +71,7 @@ def manifest(
             "read": sum(tally.read for tally in tallies.values()),
             "rejected": sum(tally.skipped.total() for tally in tallies.values()),
             "duplicates": int(removed[DUPLICATE]),
-            **({"homologs of validation": int(removed[HOMOLOG])} if plan.homology else {}),
+            **({f"homologs of {one.name}": int(removed[one.outcome]) for one in searched} if plan.homology else {}),
             **{name: counts.proteins for name, counts in splits.items()},
         },
         "splits": {name: _describe_split(counts) for name, counts in splits.items()},

@@ -23,6 +23,12 @@ Validation = Annotated[
         f"{MANY_RECORDS:,} records more, so that about {ENOUGH} are held out, but no more than {LARGEST_DEFAULT}."
     ),
 ]
+Test = Annotated[
+    float | None,
+    typer.Option(
+        help="Fraction held out as a third side, more than 0 and less than 1, for the last evaluation. Default: none."
+    ),
+]
 SplitBy = Annotated[
     str,
     typer.Option(help="What the split hashes: sequence, id, or cluster (whose members are held out all or none)."),
@@ -35,7 +41,11 @@ ClusterTable = Annotated[
     ),
 ]
 SearchHomologs = Annotated[
-    bool, typer.Option(help="Remove training proteins that resemble a validation protein, by MMseqs2.")
+    bool,
+    typer.Option(
+        help="Remove training proteins that resemble a validation or test protein, and validation proteins that "
+        "resemble a test protein, by MMseqs2."
+    ),
 ]
 MinSequenceIdentity = Annotated[float, typer.Option(help="Fraction of identical residues from which on they do.")]
 MinCoverage = Annotated[float, typer.Option(help="Fraction of both proteins that must be aligned for that.")]
@@ -76,3 +86,10 @@ def limits(long: str, max_length: int | None) -> tuple[int | None, int | None]:
         )
     longest = max_length or MAX_LENGTH
     return longest if long == "drop" else None, longest if long == "split" else None
+
+
+def of_test(test: float | None) -> float:
+    """The fraction held out for the test, 0 for none. Raises ValueError if none of it is asked for in a number."""
+    if test == 0:
+        raise ValueError("--test 0: expected more than 0 and less than 1, as 0.01 for 1%; leave it away for none")
+    return test or 0.0

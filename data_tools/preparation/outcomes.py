@@ -17,13 +17,14 @@ from d2plm_megatron.files import atomic
 
 from ..formats.cluster_table import check_one_cluster_each, key, pairs
 from .clean_blocks import block_names, read_block
-from .hold_out import HoldOut, is_held_out
+from .hold_out import TEST, VALIDATION, HoldOut
 
-_NUM_OUTCOMES = 4
-TRAINING, VALIDATION, DUPLICATE, HOMOLOG = range(_NUM_OUTCOMES)
+DUPLICATE, HOMOLOG, HOMOLOG_OF_TEST = 2, 3, 5
+"""What becomes of proteins that are on no side: copies, and those that resemble a validation or test protein."""
+_NUM_OUTCOMES = 6
 
 _DIGEST = np.dtype([("key", ">u8"), ("rest", ">u8"), ("number", "<i8")])
-_MEMBER = np.dtype([("key", ">u8"), ("cluster", ">u8"), ("held_out", "u1")])
+_MEMBER = np.dtype([("key", ">u8"), ("cluster", ">u8"), ("side", "u1")])
 _ROWS_PER_FILE = 2_000_000
 _MOST_FILES = 512
 _WINDOW = 1 << 26
@@ -32,7 +33,7 @@ _SEAL_BYTES = 16
 
 
 def write_outcomes(path: Path, blocks: Sequence[Path], sizes: Sequence[int], hold_out: HoldOut) -> None:
-    """Writes for each protein of the clean blocks whether it is TRAINING, VALIDATION or DUPLICATE.
+    """Writes for each protein of the clean blocks its side, or that it is a DUPLICATE.
 
     `sizes` says how many proteins each block has. Raises ValueError naming a protein that is in no cluster of the table
     or in two, and what reading the table raises.
@@ -44,8 +45,8 @@ def write_outcomes(path: Path, blocks: Sequence[Path], sizes: Sequence[int], hol
                 [held_out] = read_block(block, "held_out")
                 file.write(held_out.astype(np.uint8).tobytes())
         if hold_out.clusters:
-            for numbers in _held_out_members(path.parent, blocks, sizes, hold_out):
-                _set(temporary, numbers, VALIDATION)
+            for side, numbers in _held_out_members(path.parent, blocks, sizes, hold_out):
+                _set(temporary, numbers, side)
         for numbers in _duplicates(path.parent, blocks, total):
             _set(temporary, numbers, DUPLICATE)
         _seal(temporary)
@@ -57,7 +58,7 @@ def read_outcomes(path: Path, start: int, count: int) -> np.ndarray:
 
 
 def count_outcomes(path: Path) -> np.ndarray:
-    """How many proteins have which outcome, int64 [4]."""
+    """How many proteins have which outcome, int64 [6]."""
     counts = np.zeros(_NUM_OUTCOMES, dtype=np.int64)
     for window in _windows(path, path.stat().st_size - _SEAL_BYTES):
         counts += np.bincount(np.frombuffer(window, dtype=np.uint8), minlength=_NUM_OUTCOMES)
@@ -76,13 +77,13 @@ def are_outcomes(path: Path, total: int) -> bool:
         return False
 
 
-def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray]) -> None:
-    """Writes the outcomes in the file `before` to `path`, with HOMOLOG for the proteins of these numbers."""
+def mark_homologs(path: Path, before: Path, numbers: Iterable[np.ndarray], outcome: int = HOMOLOG) -> None:
+    """Writes the outcomes in the file `before` to `path`, with this one for the proteins of these numbers."""
     with atomic(path) as (temporary,):
         with temporary.open("wb") as target:
             target.writelines(_windows(before, before.stat().st_size - _SEAL_BYTES))
         for homologs in numbers:
-            _set(temporary, homologs, HOMOLOG)
+            _set(temporary, homologs, outcome)
         _seal(temporary)
 
 
@@ -140,8 +141,8 @@ def _duplicates(folder: Path, blocks: Sequence[Path], total: int) -> Iterator[np
 
 def _held_out_members(
     folder: Path, blocks: Sequence[Path], sizes: Sequence[int], hold_out: HoldOut
-) -> Iterator[np.ndarray]:
-    """Yields the numbers of proteins whose cluster is held out by the table, group by group."""
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields sides and the numbers of proteins whose clusters the table puts there, group by group."""
     clusters = hold_out.clusters
     assert clusters
 
@@ -156,7 +157,7 @@ def _held_out_members(
             yield table
 
     def members() -> Iterator[np.ndarray]:
-        return _read_clusters(clusters, hold_out.fraction)
+        return _read_clusters(clusters, hold_out)
 
     for ours, known in _grouped(folder, sum(sizes), [(_DIGEST, proteins), (_MEMBER, members)]):
         known = known[np.argsort(known["key"], kind="stable")]
@@ -166,7 +167,8 @@ def _held_out_members(
         if not found.all():
             name = _name_of(int(ours["number"][~found].min()), blocks, sizes)
             raise ValueError(f"{clusters}: protein {name} is in no cluster; make the table from all of the input")
-        yield ours["number"][known["held_out"][places] == 1]
+        sides = known["side"][places]
+        yield from ((side, ours["number"][sides == side]) for side in (VALIDATION, TEST))
 
 
 def _grouped(
@@ -190,10 +192,10 @@ def _grouped(
             path.unlink(missing_ok=True)
 
 
-def _read_clusters(path: Path, fraction: float) -> Iterator[np.ndarray]:
+def _read_clusters(path: Path, hold_out: HoldOut) -> Iterator[np.ndarray]:
     rows = pairs(path)
     while some := list(islice(rows, _LINES_AT_ONCE)):
-        members = [(key(member), key(cluster), is_held_out(cluster, fraction)) for cluster, member in some]
+        members = [(key(member), key(cluster), hold_out.side_of(cluster)) for cluster, member in some]
         yield np.array(members, dtype=_MEMBER)
 
 

@@ -26,7 +26,7 @@ class Plan:
         layout: how inputs that are databases are laid out.
         rules: which proteins stay, and which of them are held out.
         cut_at: proteins of more residues than this are cut into chunks; None cuts none.
-        homology: which training proteins are too similar to a validation protein; None searches for none.
+        homology: which proteins are too similar to one held out from them; None searches for none.
     """
 
     inputs: tuple[Path, ...]
@@ -38,6 +38,8 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """The plan as JSON, without the inputs."""
         fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        if not self.rules.hold_out.test:
+            del fields["rules"]["hold_out"]["test"]  # a preparation without a third side says nothing of it
         return {key: value for key, value in fields.items() if key != "inputs"}
 
 
@@ -60,7 +62,7 @@ def begin_or_resume(work: Path, plan: Plan, mmseqs: str | None) -> None:
         names = ", ".join(changed)
         raise ValueError(f"{work}: begun with other {names}; give the same to go on, or remove that folder")
     if not _OF_HOMOLOGS.isdisjoint(changed):
-        for path in (work / "outcomes-final", *work.glob("hits-*.npy")):
+        for path in (*work.glob("outcomes-*"), *work.glob("hits-*.npy")):
             path.unlink(missing_ok=True)
     write_text(note, json.dumps(now))
 

@@ -1,4 +1,4 @@
-"""The two splits of prepared data, training and validation: which part of a clean block goes to each, and its files."""
+"""The splits of prepared data, train, validation and test: which part of a clean block goes to each, and its files."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,10 +14,17 @@ from d2plm_megatron.proteins.alphabet import LETTER_OF_ID, SIZE
 from ..formats.lmdb_writer import LmdbWriter, to_value
 from .chunks import chunk_bounds, chunk_lengths, chunk_name
 from .clean_blocks import block_names, read_block, rejected_line
-from .homologs import read_hits
-from .outcomes import DUPLICATE, HOMOLOG, TRAINING, VALIDATION, read_outcomes
+from .hold_out import TEST, TRAINING, VALIDATION, HoldOut
+from .homologs import Comparison, read_hits
+from .outcomes import DUPLICATE, read_outcomes
 
-SPLITS = {"train": TRAINING, "validation": VALIDATION}
+SPLITS = {"train": TRAINING, "validation": VALIDATION, "test": TEST}
+
+
+def splits_of(hold_out: HoldOut) -> dict[str, int]:
+    """The splits that are wanted, by name, and the outcome of the proteins in each."""
+    wanted = {"train": True, "validation": bool(hold_out.fraction), "test": bool(hold_out.test)}
+    return {name: outcome for name, outcome in SPLITS.items() if wanted[name]}
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class SplitTask:
         source: the input that it was made from.
         outcomes: the file with the outcomes of all proteins.
         start: the number of its first protein.
-        hits: the file with its homologs, if any were searched for.
+        hits: the searches for homologs and the files with what they found in it.
         cut_at: residues above which proteins are cut into chunks; None cuts none.
     """
 
@@ -37,7 +44,7 @@ class SplitTask:
     source: str
     outcomes: Path
     start: int
-    hits: Path | None
+    hits: tuple[tuple[Comparison, Path], ...]
     cut_at: int | None
 
 
@@ -115,7 +122,7 @@ class SplitWriter:
 
 
 def split_block(task: SplitTask) -> tuple[dict[str, SplitPart], str]:
-    """The part of a clean block for each split, and the lines of rejected.tsv for the proteins that go to neither."""
+    """The part of a clean block for each split, and the lines of rejected.tsv for the proteins that go to none."""
     names = block_names(task.block)
     outcomes = read_outcomes(task.outcomes, task.start, len(names))
     ids, lengths, records, rejected = read_block(task.block, "ids", "lengths", "records", "rejected")
@@ -152,9 +159,8 @@ def _removed(task: SplitTask, outcomes: np.ndarray) -> Iterator[tuple[int, tuple
     """Yields for each protein removed after cleaning its number in the block, and the reason with details."""
     for number in np.flatnonzero(outcomes == DUPLICATE).tolist():
         yield number, ("duplicate", "the same sequence came before")
-    if task.hits is None:
-        return
-    hits = read_hits(task.hits)
-    for number in np.flatnonzero(outcomes == HOMOLOG).tolist():
-        hit = hits[np.searchsorted(hits["number"], task.start + number)]
-        yield number, ("homolog", f"{hit['identity']:.0%} identical to validation protein {hit['target']}")
+    for comparison, path in task.hits:
+        hits = read_hits(path)
+        for number in np.flatnonzero(outcomes == comparison.outcome).tolist():
+            hit = hits[np.searchsorted(hits["number"], task.start + number)]
+            yield number, ("homolog", f"{hit['identity']:.0%} identical to {comparison.name} protein {hit['target']}")

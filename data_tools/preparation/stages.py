@@ -2,8 +2,8 @@
 
     clean       each raw block of the inputs becomes a clean block, in a file of its own, by any process
     outcomes    duplicates and held-out proteins are marked, in a byte per protein
-    homologs    MMseqs2 compares training proteins with validation, one group of blocks at a time
-    write       each block's parts of the two splits are appended to the final files, in the order of the blocks
+    homologs    MMseqs2 compares proteins with those that are held out from them, one group of blocks at a time
+    write       each block's parts of the splits are appended to the final files, in the order of the blocks
 
 The work is in OUTPUT/.work until all is done. Nothing depends on how many processes there are.
 """
@@ -24,12 +24,13 @@ from d2plm_megatron.proteins import mmseqs
 from ..formats.proteins_lmdb import data_file
 from .clean_blocks import Cleaned, CleanTask, clean_block
 from .cleaning import Tally
-from .homologs import are_hits, find_homologs, numbers_with, read_hits, sequences_with
+from .hold_out import TRAINING
+from .homologs import Comparison, are_hits, comparisons, find_homologs, numbers_with, read_hits, sequences_with
 from .manifest import manifest, plot_splits, write_manifest
-from .outcomes import HOMOLOG, TRAINING, VALIDATION, are_outcomes, count_outcomes, mark_homologs, write_outcomes
+from .outcomes import are_outcomes, count_outcomes, mark_homologs, write_outcomes
 from .plan import Plan, begin_or_resume
 from .raw_blocks import blocks_of
-from .splits import SPLITS, SplitCounts, SplitTask, SplitWriter, split_block
+from .splits import SPLITS, SplitCounts, SplitTask, SplitWriter, split_block, splits_of
 from .workers import ordered_map
 
 _BLOCKS_PER_GROUP = 128
@@ -52,6 +53,7 @@ class Preparation:
         self.plan, self.output, self.workers = plan, output, workers
         self.work = output / ".work"
         self._mmseqs = _mmseqs_version() if plan.homology else None
+        self._comparisons = comparisons(plan.rules.hold_out) if plan.homology else []
         if (output / "manifest.json").exists():
             raise ValueError(f"{output} holds prepared data already; remove it, or name another --output")
         begin_or_resume(self.work, plan, self._mmseqs)
@@ -106,61 +108,67 @@ class Preparation:
             return
         with self._given_up():
             self._check_splits(outcomes, f"by chance, of so few; {self._advice_for_few()}")
-        if self.plan.homology is None:
+        if not self._comparisons:
             mark_homologs(final, outcomes, [])
             return
-        hits = self._find_homologs(outcomes, blocks, starts, self.plan.homology)
-        mark_homologs(final, outcomes, (read_hits(path)["number"] for path in hits))
+        for one in self._comparisons:
+            marked = final if one is self._comparisons[-1] else self.work / f"outcomes-{one.name}"
+            if not are_outcomes(marked, starts[-1]):
+                hits = self._find_homologs(one, outcomes, blocks, starts)
+                mark_homologs(marked, outcomes, (read_hits(path)["number"] for path in hits), one.outcome)
+            outcomes = marked
         self._point_out_homologs(final)
         try:
+            names = " or ".join(one.name for one in reversed(self._comparisons))
             self._check_splits(
                 final,
-                "that resembles no validation protein; are they one family? try --no-homology (the cleaned proteins "
+                f"that resembles no {names} protein; are they one family? try --no-homology (the cleaned proteins "
                 f"are kept for it in {self.work}; to give up, remove that folder)",
             )
         except ValueError:
             final.unlink()
             raise
 
-    def _find_homologs(
-        self, outcomes: Path, blocks: list[Path], starts: list[int], options: mmseqs.SearchOptions
-    ) -> list[Path]:
+    def _find_homologs(self, one: Comparison, outcomes: Path, blocks: list[Path], starts: list[int]) -> list[Path]:
         """The files of hits, one of each group of blocks."""
-        targets = self.work / "validation.fasta"
-        mmseqs.write_numbered(targets, sequences_with(VALIDATION, outcomes, blocks, 0))
+        targets, options = self.work / f"{one.name}.fasta", self.plan.homology
+        assert options
+        mmseqs.write_numbered(targets, sequences_with([one.targets], outcomes, blocks, 0))
         groups = range(0, len(blocks), _BLOCKS_PER_GROUP)
-        with progress("MMseqs2", total=len(groups), unit="groups") as advance:
+        with progress(f"MMseqs2, {one.name}", total=len(groups), unit="groups") as advance:
             for group in groups:
                 stop = min(group + _BLOCKS_PER_GROUP, len(blocks))
-                if not are_hits(self._hits(group), starts[group], starts[stop]):
-                    numbers = numbers_with(TRAINING, outcomes, starts[group], starts[stop])
-                    sequences = sequences_with(TRAINING, outcomes, blocks[group:stop], starts[group])
-                    find_homologs(self._hits(group), numbers, sequences, targets, options, self.workers)
+                if not are_hits(self._hits(one, group), starts[group], starts[stop]):
+                    numbers = numbers_with(one.queries, outcomes, starts[group], starts[stop])
+                    sequences = sequences_with(one.queries, outcomes, blocks[group:stop], starts[group])
+                    find_homologs(self._hits(one, group), numbers, sequences, targets, options, self.workers)
                 advance(1)
-        return [self._hits(group) for group in groups]
+        return [self._hits(one, group) for group in groups]
 
     def _point_out_homologs(self, outcomes: Path) -> None:
-        """Tells when validation takes most of training away, as it does from few families."""
+        """Tells when held-out proteins take most of the others away, as they do from few families."""
         found = count_outcomes(outcomes)
-        homologs, compared = int(found[HOMOLOG]), int(found[HOMOLOG] + found[TRAINING])
-        if 2 * homologs > compared:
+        homologs = sum(int(found[one.outcome]) for one in self._comparisons)
+        if homologs > found[TRAINING]:
             note(
-                f"{homologs:,} of {compared:,} training proteins resemble a validation protein and are left out; for a "
-                "few families give a higher --min-sequence-identity, --split-by cluster, or --no-homology"
+                f"{homologs:,} of {homologs + found[TRAINING]:,} training proteins resemble a held-out protein and "
+                "are left out; for a few families give a higher --min-sequence-identity, --split-by cluster, or "
+                "--no-homology"
             )
 
     def _check_splits(self, outcomes: Path, why: str) -> None:
         """Raises ValueError if a split that is wanted is empty."""
         found = count_outcomes(outcomes)
-        for name, outcome in SPLITS.items():
-            if not found[outcome] and (outcome == TRAINING or self.plan.rules.hold_out.fraction):
+        for name, outcome in splits_of(self.plan.rules.hold_out).items():
+            if not found[outcome]:
                 raise ValueError(f"no protein is left for {name}, of {int(found.sum()):,}: none {why}")
 
     def _advice_for_few(self) -> str:
         """What to change when a split is empty by chance; with so many proteins it is in less than 1% of all cases."""
-        smaller = min(self.plan.rules.hold_out.fraction, 1 - self.plan.rules.hold_out.fraction)
-        enough = f" ({math.ceil(5 / smaller):,} different ones are enough)" if smaller else ""
-        return f"give another --validation, or more proteins{enough}"
+        hold_out = self.plan.rules.hold_out
+        smallest = min(filter(None, (hold_out.fraction, hold_out.test, 1 - hold_out.fraction - hold_out.test)))
+        enough = f" ({math.ceil(5 / smallest):,} different ones are enough)" if smallest < 1 else ""
+        return f"give another --validation{' or --test' * bool(hold_out.test)}, or more proteins{enough}"
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:
@@ -173,8 +181,8 @@ class Preparation:
                 self.output.rmdir()  # if nothing else is in it
             raise
 
-    def _hits(self, block_number: int) -> Path:
-        return self.work / f"hits-{block_number // _BLOCKS_PER_GROUP:06d}.npy"
+    def _hits(self, one: Comparison, block_number: int) -> Path:
+        return self.work / f"hits-{one.name}-{block_number // _BLOCKS_PER_GROUP:06d}.npy"
 
     def _write(
         self, folder: Path, blocks: list[Path], cleaned: list[Cleaned], starts: list[int]
@@ -185,19 +193,19 @@ class Preparation:
                 source=str(one.source),
                 outcomes=self.work / "outcomes-final",
                 start=start,
-                hits=self._hits(number) if self.plan.homology else None,
+                hits=tuple((one, self._hits(one, number)) for one in self._comparisons),
                 cut_at=self.plan.cut_at,
             )
             for number, (block, one, start) in enumerate(zip(blocks, cleaned, starts, strict=False))
         )
-        names = list(SPLITS) if self.plan.rules.hold_out.fraction else ["train"]
         with (
             ExitStack() as stack,
             (folder / "rejected.tsv").open("w", encoding="utf-8") as rejected,
             progress("writing", total=starts[-1], unit="proteins") as advance,
         ):
             rejected.write("input\trecord\tid\treason\tdetail\n")
-            writers = {name: stack.enter_context(SplitWriter(folder, name)) for name in names}
+            wanted = splits_of(self.plan.rules.hold_out)
+            writers = {name: stack.enter_context(SplitWriter(folder, name)) for name in wanted}
             for (parts, lines), one in zip(ordered_map(split_block, tasks, self.workers), cleaned, strict=True):
                 for name, writer in writers.items():
                     writer.add(parts[name])

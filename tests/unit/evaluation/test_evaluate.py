@@ -61,6 +61,10 @@ def test_numbers_tell_what_a_comparison_needs(model: TrainedModel, proteins: Pat
     shown = capsys.readouterr()
     assert f"{elbo.perplexity:.3f} +- {elbo.perplexity_error:.3f}" in shown.out
     assert "left out 4 proteins of more than 80 residues" in shown.err
+    floor = result.floors.by_name["5-gram"]
+    assert found["floors"]["5-gram"]["perplexity"] == floor.perplexity and found["floors_of"]["train"] == str(proteins)
+    assert "5-gram of training" in shown.out and f"{floor.perplexity:.3f} +- {floor.perplexity_error:.3f}" in shown.out
+    assert "not below the 5-gram of the training proteins" in shown.err  # which these are
     other = evaluate(model, str(proteins), EvaluationConfig(num_draws=2, seed=4, max_length=80))
     assert other.likelihoods["elbo"].nats_per_residue != elbo.nats_per_residue
 
@@ -91,14 +95,14 @@ def test_the_command_writes_what_it_prints_and_refuses_what_cannot_be_before_it_
     model: TrainedModel, proteins: Path, tmp_path: Path, capsys
 ) -> None:
     run, output = model.checkpoint.path, tmp_path / "found.json"
-    main(run, str(proteins), output, draws=2, max_proteins=5, seed=1)
+    main([run], str(proteins), output, draws=2, max_proteins=5, seed=1)
     found = json.loads(output.read_text())
     assert (found["draws"], found["proteins"], found["seed"]) == (2, 5, 1)
     assert f"{found['likelihoods']['elbo']['perplexity']:.3f} +- " in capsys.readouterr().out
     with pytest.raises(ValueError, match="draws=0"):
-        main(run, "/nowhere", output, draws=0)
+        main([run], "/nowhere", output, draws=0)
     with pytest.raises(ValueError, match=f"max_length=3: shorter than all of {proteins}, 30 proteins"):
-        main(run, str(proteins), output, max_length=3)
+        main([run], str(proteins), output, max_length=3)
     assert json.loads(output.read_text()) == found
 
 

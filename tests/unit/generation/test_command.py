@@ -50,10 +50,9 @@ assert "torch" not in sys.modules
 def test_files_of_the_run_are_not_replaced(tmp_path, write_checkpoint):
     run = RunFolder(tmp_path / "run")
     state = write_checkpoint(run, 1) / "state.json"
-    for main in (generation.main, evaluation.main):
-        arguments = {"data": "none"} if main is evaluation.main else {}
+    for main, model, arguments in ((generation.main, run.path, {}), (evaluation.main, [run.path], {"data": "none"})):
         with pytest.raises(ValueError, match="read or written by this command, too"):
-            main(run.path, output=run.path / ".." / "run" / state.relative_to(run.path), **arguments)
+            main(model, output=run.path / ".." / "run" / state.relative_to(run.path), **arguments)
     assert state.read_bytes().startswith(b"{")
 
 
