@@ -101,7 +101,7 @@ def test_no_two_uses_draw_the_same_number(
         "training": streams | {Stream.ORDER, Stream.CROP, Stream.PACKS},
         "validation": streams | {Stream.TIME, Stream.CORRUPT},
         "evaluation": streams | {Stream.TIME, Stream.CORRUPT, Stream.ORDER},
-        "generation": {Stream.LENGTH, Stream.RESIDUE},
+        "generation": {Stream.LENGTH, Stream.REVEAL, Stream.RESIDUE},
     }.items():
         assert expected <= {stream for done, stream in uses if done == doing}
     for (use, numbers), (other, more) in combinations(uses.items(), 2):
