@@ -39,6 +39,7 @@ OBJECTIVES: dict[str, tuple[str, ...]] = {
     "fm": (_FLOW,),
     "fm+t": (_FLOW, _TIME),
     "fm-uniform+t": _UNIFORM,
+    "fm-blosum+t": ("objective=metric_flow", "objective.loss=elbo", _TIME),
     "mlm": ("objective=mlm",),
     "mlm-esm2": _ESM2,
     "frozen": (*_UNIFORM, "train.trainable=!embedding.*"),

@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from d2plm_megatron.config.checks import between, check_options, one_of, option
 from d2plm_megatron.config.model import Model
+from d2plm_megatron.proteins import distances
+from d2plm_megatron.proteins.distances import BLOSUM62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,9 @@ class FlowMatching(Timed):
         "cross_entropy, or generalised_kl (a bound on the likelihood)",
         ("cross_entropy", "generalised_kl"),
     )
-    schedule: str = option("linear", "linear, cosine, polynomial:N or cubic:A:B (arXiv:2407.15595)")
+    schedule: str = option(
+        "linear", "linear, cosine, polynomial:N, cubic:A:B (arXiv:2407.15595) or odds:C:A (arXiv:2412.03487)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +83,58 @@ class FlowMatching(Timed):
             raise ValueError(
                 "objective.source=uniform: needs model.time_conditioning=true, as what a residue is worth depends on t"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricFlow(Timed):
+    """Flow matching along a metric-induced path (arXiv:2412.03487): noise passes through similar residues."""
+
+    name: str = option("metric_flow", "which objective this is", ("metric_flow",))
+    distance: str = option(
+        BLOSUM62,
+        "between residues: blosum62, or a file of 20 embeddings (.csv, .safetensors), kept as the 190 distances in it",
+    )
+    power: float = option(
+        1.0, "to which the distance is raised; 1 has the tightest bound on the likelihood", (0.1, 4.0)
+    )
+    loss: str = option("cross_entropy", "cross_entropy, or elbo (a bound on the likelihood)", ("cross_entropy", "elbo"))
+    schedule: str = option(
+        "odds:3:0.9",
+        "kappa, whose odds are how sharply noise keeps to similar residues; as for flow_matching. "
+        "odds:C:A is beta = C (t / (1 - t))^A",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_schedule(self.schedule)  # refuses what is none
+        object.__setattr__(self, "distance", self._kept())
+
+    def check_model(self, model: Model) -> None:
+        """Residues do not show how far they are from where they will be."""
+        if not model.time_conditioning:
+            raise ValueError(
+                "objective=metric_flow: needs model.time_conditioning=true, as what a residue is worth depends on t"
+            )
+
+    def distances(self) -> distances.Distance:
+        """Between the canonical residues, raised to the power."""
+        found = distances.blosum62() if self.distance == BLOSUM62 else distances.from_text(self.distance)
+        assert found is not None, "checked at the beginning"
+        return distances.to_power(found, self.power)
+
+    def _kept(self) -> str:
+        """The distance by its content, so that a run and its checkpoints need no other file."""
+        if self.distance == BLOSUM62 or distances.from_text(self.distance) is not None:
+            return self.distance
+        try:
+            return distances.as_text(distances.between_embeddings(Path(self.distance)))
+        except OSError as error:
+            raise ValueError(
+                f"objective.distance={self.distance}: cannot be read ({error.strerror or error}); give blosum62, "
+                "or a file of 20 embeddings"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"objective.distance={error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +153,13 @@ class MaskedLM(Objective):
         )
 
 
-NUMBERS_OF_SCHEDULES = {"linear": 0, "cosine": 0, "polynomial": 1, "cubic": 2}
+NUMBERS_OF_SCHEDULES = {"linear": 0, "cosine": 0, "polynomial": 1, "cubic": 2, "odds": 2}
 EXPONENTS = (0.01, 100.0)
-"""Of polynomial schedules: with others kappa is 0 or 1 at nearly all times."""
+"""Of polynomial schedules, and of odds: with others kappa is 0 or 1 at nearly all times."""
 
 
 def parse_schedule(text: str) -> tuple[str, list[float]]:
-    """The kind of a schedule, and its numbers: of linear, cosine, polynomial:N or cubic:A:B. Raises ValueError."""
+    """The kind of a schedule, and its numbers, of what `FlowMatching.schedule` may be. Raises ValueError."""
     kind, *parts = text.split(":")
     one_of("objective.schedule", kind, tuple(NUMBERS_OF_SCHEDULES))
     try:
@@ -110,9 +167,11 @@ def parse_schedule(text: str) -> tuple[str, list[float]]:
     except ValueError:
         numbers = []
     if not len(numbers) == len(parts) == NUMBERS_OF_SCHEDULES[kind]:
-        raise ValueError(f"objective.schedule={text}: write linear, cosine, polynomial:2 or cubic:0:2")
-    if kind == "polynomial" and not EXPONENTS[0] <= numbers[0] <= EXPONENTS[1]:
+        raise ValueError(f"objective.schedule={text}: write linear, cosine, polynomial:2, cubic:0:2 or odds:3:0.9")
+    if kind in ("polynomial", "odds") and not EXPONENTS[0] <= numbers[-1] <= EXPONENTS[1]:
         raise ValueError(f"objective.schedule={text}: the exponent must lie between {EXPONENTS[0]} and {EXPONENTS[1]}")
+    if kind == "odds" and not 1e-3 <= numbers[0] <= 1e3:
+        raise ValueError(f"objective.schedule={text}: the factor of the odds must lie between 0.001 and 1000")
     if kind == "cubic" and not _rises(*numbers):
         raise ValueError(f"objective.schedule={text}: kappa must not fall anywhere in [0, 1]")
     return kind, numbers
@@ -128,4 +187,9 @@ def _rises(a: float, b: float) -> bool:
     return a >= 0 and b >= 0 and lowest >= -1e-12 and math.isfinite(a + b)
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"absorbing": Absorbing, "flow_matching": FlowMatching, "mlm": MaskedLM}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "absorbing": Absorbing,
+    "flow_matching": FlowMatching,
+    "metric_flow": MetricFlow,
+    "mlm": MaskedLM,
+}

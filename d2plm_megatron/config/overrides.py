@@ -117,7 +117,8 @@ def from_yaml(path: Path) -> Recipe:
             raise ValueError(
                 f"{path}: objective.name={name}: allowed are {', '.join(OBJECTIVES)}{named if where else ''}"
             )
-        schema = _writable(Recipe(objective=OBJECTIVES[name]()))
+        schema = _writable(Recipe())
+        schema.objective = _writable(OBJECTIVES[name]())  # which a recipe's default model may not be able to learn
         merged = OmegaConf.merge(schema, loaded)
         assert isinstance(merged, DictConfig)
         return _to_recipe(merged)

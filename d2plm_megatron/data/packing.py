@@ -1,7 +1,7 @@
 """Packs: proteins end to end, up to a fixed number of tokens."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -28,6 +28,21 @@ def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
         packs[-1].append(item)
         room -= length
     return packs if len(lengths) else []
+
+
+def ends_in_order(lengths: Sequence[int], capacity: int) -> Iterator[int]:
+    """Where packs end that are filled in the order given: the item before which the next one begins, and all.
+
+    An item that is longer than `capacity` has a pack of its own.
+    """
+    used = 0
+    for item, length in enumerate(lengths):
+        if used and used + length > capacity:
+            yield item
+            used = 0
+        used += length
+    if lengths:
+        yield len(lengths)
 
 
 class _Waiting:

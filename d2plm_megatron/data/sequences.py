@@ -9,6 +9,7 @@ import numpy as np
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.data.assembly import assemble, is_canonical
 from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.packing import ends_in_order
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.proteins.prompt import BLANK
@@ -68,7 +69,7 @@ def pack_sequences(
     proteins = [_shortened(protein, longest, crop) for protein in _proteins(sequences)]
     lengths = [len(protein.residues) + protein.has_begin + protein.has_end for protein in proteins]
     packs, first = [], 0
-    for last in _ends(lengths, tokens_per_pack):
+    for last in ends_in_order(lengths, tokens_per_pack):
         packs.append(_pack([protein.tokens for protein in proteins[first:last]], first))
         first = last
     return PackedSequences(tuple(protein.name for protein in proteins), tuple(packs))
@@ -83,15 +84,15 @@ def _proteins(sequences: Sequences) -> Iterator[_Protein]:
         chosen = np.arange(len(sequences))
         ends = zip(sequences.begins_protein(chosen), sequences.ends_protein(chosen), strict=True)
         for number, (begins, stops) in enumerate(ends):
-            yield _Protein(str(number), _checked(sequences, number), bool(begins), bool(stops))
+            yield _Protein(str(number), residues_of(sequences, number), bool(begins), bool(stops))
         return
     for number, given in enumerate(read_fasta(sequences) if isinstance(sequences, Path) else sequences, start=1):
         name, letters = given if isinstance(given, tuple) and len(given) == 2 else (f"sequence_{number}", given)
-        yield _Protein(name, _encoded(name, letters))
+        yield _Protein(name, encoded(name, letters))
 
 
-def _checked(sequences: IndexedProteins, number: int) -> np.ndarray:
-    """The residues of a protein of a dataset. Raises ValueError naming an id that is none."""
+def residues_of(sequences: IndexedProteins, number: int) -> np.ndarray:
+    """The residues of a protein, or chunk, of a dataset, uint8. Raises ValueError naming an id that is none."""
     residues = sequences[number]
     wrong = np.flatnonzero((residues < alphabet.RESIDUES.start) | (residues >= alphabet.RESIDUES.stop))
     if wrong.size:
@@ -99,8 +100,11 @@ def _checked(sequences: IndexedProteins, number: int) -> np.ndarray:
     return residues
 
 
-def _encoded(name: str, letters: object) -> np.ndarray:
-    """Ids of a protein's letters, or of so many masks. Raises ValueError naming the protein."""
+def encoded(name: str, letters: object) -> np.ndarray:
+    """Ids of a protein's letters, of which "_" is a mask, or of so many masks, uint8.
+
+    Raises ValueError naming the protein.
+    """
     if isinstance(letters, int) and not isinstance(letters, bool) and letters >= 0:
         return np.full(letters, alphabet.MASK, dtype=np.uint8)
     if not isinstance(letters, str):
@@ -129,18 +133,6 @@ def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:
             "or a part of it"
         )
     return _Protein(protein.name, protein.residues[:longest], protein.has_begin, has_end=False)
-
-
-def _ends(lengths: list[int], capacity: int) -> Iterator[int]:
-    """Where packs end: numbers of the proteins before which the next pack begins, and of all."""
-    used = 0
-    for number, length in enumerate(lengths):
-        if used and used + length > capacity:
-            yield number
-            used = 0
-        used += length
-    if lengths:
-        yield len(lengths)
 
 
 def _pack(proteins: list[np.ndarray], first: int) -> TokenBatch:

@@ -123,13 +123,13 @@ class Filler:
         nfe = 0.0
         for draw in range(MOST_DRAWS):
             missing = [(number, prompt) for number, prompt in prompts if number not in found]
-            if not missing:
-                return FilledPack(tuple(found[number] for number, _ in prompts), nfe)
             letters, asked = self._walk([(number + draw * self.total, prompt) for number, prompt in missing])
-            nfe += asked
+            nfe += asked * len(missing) / len(prompts)
             for (number, prompt), protein in zip(missing, letters, strict=True):
                 if protein not in self.refused:
                     found[number] = Filled(number, prompt, protein, draw + 1)
+            if len(found) == len(prompts):
+                return FilledPack(tuple(found[number] for number, _ in prompts), nfe)
         number = next(number for number, _ in prompts if number not in found)
         raise ValueError(f"protein {number + 1}: all of {MOST_DRAWS} draws are excluded; ask for longer or freer ones")
 

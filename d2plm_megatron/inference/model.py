@@ -14,7 +14,7 @@ from d2plm_megatron.config import Parallel, at_least, between
 from d2plm_megatron.data.sequences import TOKENS_PER_PACK, PackedSequences, Sequences, pack_sequences
 from d2plm_megatron.inference import encoders, readouts
 from d2plm_megatron.inference.filling import Filler, read_prompts
-from d2plm_megatron.inference.perplexity import nll_by_protein, noise_of
+from d2plm_megatron.inference.nll import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.objectives import Objective, build_process
@@ -210,18 +210,10 @@ class TrainedModel:
         return self._read(sequences, ask, time, tokens_per_pack)
 
     def generate(
-        self,
-        num_sequences: int = 1,
-        length: int | tuple[int, int] = (100, 200),
-        *,
-        prompts: Iterable[str] | None = None,
-        strength: float | None = None,
-        num_steps: int = 64,
-        temperature: float = 1.0,
-        seed: int = 0,
-        tokens_per_pack: int = TOKENS_PER_PACK,
-        sampler: SamplerOptions = AUTO,
-    ) -> list[str]:
+        self, num_sequences: int = 1, length: int | tuple[int, int] = (100, 200), *,
+        prompts: Iterable[str] | None = None, strength: float | None = None, num_steps: int = 64,
+        temperature: float = 1.0, seed: int = 0, tokens_per_pack: int = TOKENS_PER_PACK, sampler: SamplerOptions = AUTO,
+    ) -> list[str]:  # fmt: skip
         """New proteins, of canonical residues.
 
         Args:

@@ -8,6 +8,7 @@ from typing import Any
 from d2plm_megatron import config
 from d2plm_megatron.objectives.absorbing import AbsorbingDiffusion
 from d2plm_megatron.objectives.flow_matching import FlowMatching
+from d2plm_megatron.objectives.metric_flow import MetricFlow
 from d2plm_megatron.objectives.mlm import MaskedLanguageModel
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.process import FROM_MASKS, PathProcess, Process
@@ -22,6 +23,8 @@ def build(options: config.Objective) -> Objective:
             return AbsorbingDiffusion.of(options)
         case config.FlowMatching():
             return FlowMatching.of(options)
+        case config.MetricFlow():
+            return MetricFlow.of(options)
         case config.MaskedLM():
             return MaskedLanguageModel(options)
     raise ValueError(_lacks(options, "build"))
@@ -39,6 +42,8 @@ def build_process(options: config.Objective) -> Process:
             return PathProcess(AbsorbingDiffusion.of(options).path)
         case config.FlowMatching():
             return PathProcess(FlowMatching.of(options).path)
+        case config.MetricFlow():
+            return PathProcess(MetricFlow.of(options).path)
         case config.MaskedLM():
             return PathProcess(FROM_MASKS, {"masked": MaskedLanguageModel(options)})
     raise ValueError(_lacks(options, "build_process"))

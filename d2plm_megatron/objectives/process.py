@@ -10,6 +10,7 @@ from typing import Protocol
 from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.objectives.any_order import AnyOrder
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
 from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.schedules import Polynomial
@@ -36,7 +37,7 @@ class Process(Protocol):
 
 @dataclass(frozen=True)
 class PathProcess:
-    """A process that follows a path, whose likelihood is bounded along the same path.
+    """A process that follows a path, and is measured by the bound that belongs to it.
 
     Args:
         path: to generate along.
@@ -47,13 +48,14 @@ class PathProcess:
     likelihoods_before: Mapping[str, Objective] = field(default_factory=dict)
 
     def likelihoods(self) -> dict[str, Objective]:
-        """Those given, and the bound along the path."""
-        return {**self.likelihoods_before, "elbo": NegativeELBO(self.path.for_likelihood())}
+        """Those given, and the bound: over all orders of filling masks, or along a path that has none."""
+        bound = AnyOrder(self.path.schedule) if self.path.has_masks else NegativeELBO(self.path.for_likelihood())
+        return {**self.likelihoods_before, "elbo": bound}
 
 
 @dataclass(frozen=True)
 class NegativeELBO:
-    """The bound itself as an objective: what is reported, and nothing to weigh.
+    """The bound along a path as an objective: what is reported, and nothing to weigh.
 
     Args:
         path: along which it is taken.

@@ -93,11 +93,33 @@ class Cubic:
         return (low + high) / 2
 
 
+@dataclass(frozen=True)
+class Odds:
+    """The odds of data, kappa / (1 - kappa), are c (t / (1 - t))^a: beta of metric-induced paths (arXiv:2412.03487)."""
+
+    c: float
+    a: float
+
+    def kappa(self, t: Tensor) -> Tensor:
+        """c t^a / (c t^a + (1 - t)^a)."""
+        data = self.c * t**self.a
+        return data / (data + (1 - t) ** self.a)
+
+    def derivative(self, t: Tensor) -> Tensor:
+        """c a (t (1 - t))^(a - 1) / (c t^a + (1 - t)^a)^2."""
+        return self.c * self.a * (t * (1 - t)) ** (self.a - 1) / (self.c * t**self.a + (1 - t) ** self.a) ** 2
+
+    def inverse(self, kappa: Tensor) -> Tensor:
+        """The same with 1/a and c^(-1/a), as t / (1 - t) is (odds / c)^(1/a)."""
+        return Odds(self.c ** (-1 / self.a), 1 / self.a).kappa(kappa)
+
+
 KINDS: dict[str, Callable[..., Schedule]] = {
     "linear": Polynomial,
     "polynomial": Polynomial,
     "cosine": Cosine,
     "cubic": Cubic,
+    "odds": Odds,
 }
 
 

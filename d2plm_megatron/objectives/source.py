@@ -87,7 +87,7 @@ class Uniform:
 
     def may_be_noise(self, tokens_T: Tensor) -> Tensor:
         """All canonical residues."""
-        return (tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop)
+        return is_residue(tokens_T)
 
     def bound(
         self, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor, kappa_T: Tensor, importance_T: Tensor
@@ -101,6 +101,11 @@ class Uniform:
         others = alphabet.NUM_CANONICAL - 1
         wrong = torch.tensor(left * others / alphabet.NUM_CANONICAL, dtype=torch.float64)
         return float(entr(wrong) + entr(1 - wrong) + wrong * math.log(others))
+
+
+def is_residue(tokens_T: Tensor) -> Tensor:
+    """Where canonical residues stand, bool [T]."""
+    return (tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop)
 
 
 SOURCES: dict[str, Source] = {"mask": Mask(), "uniform": Uniform()}

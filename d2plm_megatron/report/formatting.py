@@ -6,6 +6,7 @@ from collections.abc import Mapping
 OBJECTIVES = {
     "absorbing": "absorbing diffusion",
     "flow_matching": "discrete flow matching",
+    "metric_flow": "metric flow matching",
     "mlm": "masked language modelling",
 }
 

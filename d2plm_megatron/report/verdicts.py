@@ -34,7 +34,7 @@ def _verdicts(results: Results) -> Iterator[tuple[str, Verdict]]:
     if results.evaluation is not None:
         elbo = results.likelihoods["elbo"]
         unigram = results.evaluation["unigram_perplexity"]
-        if (error := elbo["perplexity_standard_error"]) is not None:  # of one draw nobody can say
+        if (error := elbo["perplexity_standard_error"]) is not None:  # of one draw of one protein nobody can say
             yield "perplexity", _of_perplexity(elbo["perplexity"], error, unigram)
     if results.samples is not None:
         yield "samples", _of_samples(results.samples.summary.distinct, results.samples.summary.proteins)

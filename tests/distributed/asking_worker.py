@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from d2plm_megatron.config import Parallel
+from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.generation.generate import generate
 from d2plm_megatron.generation.request import Request
@@ -29,8 +30,8 @@ def answers(model: TrainedModel, data: str, output: Path) -> dict[str, np.ndarra
     proteins = model.generate(num_sequences=7, length=(5, 30), num_steps=4, **pack)
     found["letters"] = np.frombuffer(" ".join(proteins).encode(), dtype=np.uint8)
     generate(model, asked_for(model.checkpoint), output)
-    result = evaluate(model, data, num_draws=2, max_proteins=20)
-    found["evaluation"] = np.array([result["likelihoods"]["elbo"]["perplexity"], result["residues"]])
+    measured = evaluate(model, data, EvaluationConfig(num_draws=3, max_proteins=20, window=30)).likelihoods["elbo"]
+    found["evaluation"] = np.append(measured.nats / measured.residues, measured.standard_error)
     return found
 
 

@@ -19,7 +19,7 @@ from d2plm_megatron.runs.metrics import read_metrics
 PAGE = (Path(__file__).parents[2] / "docs" / "own_objective.md").read_text()
 FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, flags=re.DOTALL))
 COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)).splitlines()
-UNKNOWN = "objective.name=per_protein: allowed are absorbing, flow_matching, mlm; it was defined in "
+UNKNOWN = "objective.name=per_protein: allowed are absorbing, flow_matching, metric_flow, mlm; it was defined in "
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -101,7 +101,7 @@ def test_help_names_every_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     ("arguments", "message"),
     [
         (["train.max_stps=3"], "train.max_stps: no such key; did you mean train.max_steps?"),
-        (["objective=fm"], "objective=fm: allowed are absorbing, flow_matching, mlm"),
+        (["objective=fm"], "objective=fm: allowed are absorbing, flow_matching, metric_flow, mlm"),
         (["train.max_steps=many"], "train.max_steps=many"),
         (["parallel.sharding=zero3"], "parallel.sharding=zero3: allowed are none, optimizer, parameters"),
         (["--dry-run", "--world-size", "3", "parallel.tensor=2"], "needs a multiple of 2 processes, but there are 3"),

@@ -7,7 +7,7 @@ import pytest
 from verification.sizes import TOLERANCE, compared, recipes, shallow
 
 RECIPES = recipes()
-ALIKE = {"mlm_450m", "fm_uniform_450m", "fm_tiny", "fm_uniform_tiny", "mlm_tiny", "family_tiny"}
+ALIKE = {"mlm_450m", "fm_uniform_450m", "fm_tiny", "fm_uniform_tiny", "fm_blosum_450m", "mlm_tiny", "family_tiny"}
 """Of the sizes and layouts of others that are compared."""
 
 

@@ -14,6 +14,7 @@ from d2plm_megatron import rng
 from d2plm_megatron.config import Data, FlowMatching, MaskedLM, Model, Objective, Parallel, Recipe, Train, Validation
 from d2plm_megatron.data.loader import global_batches
 from d2plm_megatron.data.stream import Position
+from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.generation.generate import generate
 from d2plm_megatron.generation.request import Request
@@ -91,9 +92,7 @@ def test_no_two_uses_draw_the_same_number(
     [newest, *_] = folder.newest_first()
     with TrainedModel.open(newest) as model:
         with record.of("evaluation"):
-            evaluate(model, prefix, num_draws=2, max_proteins=100)
-        with record.of("scoring"):
-            model.perplexity(["MKTVRQGLLA" * 3, "LAGVSERTIDPKQNFYMHWC"], num_draws=2)
+            evaluate(model, prefix, EvaluationConfig(num_draws=2, max_proteins=39))
         with record.of("generation"):
             request = Request(checkpoint=model.checkpoint, num_sequences=5, length="20:40", steps=6, sampler=Exact())
             generate(model, request, tmp_path / "new.fasta")
@@ -101,9 +100,8 @@ def test_no_two_uses_draw_the_same_number(
     for doing, expected in {
         "training": streams | {Stream.ORDER, Stream.CROP, Stream.PACKS},
         "validation": streams | {Stream.TIME, Stream.CORRUPT},
-        "evaluation": streams | {Stream.TIME, Stream.CORRUPT, Stream.ORDER, Stream.CROP},
-        "scoring": {Stream.TIME, Stream.CORRUPT},
-        "generation": {Stream.LENGTH, Stream.RESIDUE},
+        "evaluation": streams | {Stream.TIME, Stream.CORRUPT, Stream.ORDER},
+        "generation": {Stream.LENGTH, Stream.REVEAL, Stream.RESIDUE},
     }.items():
         assert expected <= {stream for done, stream in uses if done == doing}
     for (use, numbers), (other, more) in combinations(uses.items(), 2):

@@ -18,6 +18,7 @@ from d2plm_megatron.config import (
     Data,
     FlowMatching,
     MaskedLM,
+    MetricFlow,
     Model,
     Optimizer,
     Recipe,
@@ -70,7 +71,8 @@ def test_named_sizes(size):
 
 def test_named_objectives_and_their_keys_in_any_order():
     for name, objective in OBJECTIVES.items():
-        assert resolve(RECIPE, [f"objective={name}"]).objective == objective()
+        needed = ["model.time_conditioning=true"] if name == "metric_flow" else []
+        assert resolve(RECIPE, [f"objective={name}", *needed]).objective == objective()
     for order in (1, -1):
         found = resolve(
             RECIPE, ["objective=mlm", "objective.mask_probability=0.2", "model=450m", "model.bias=true"][::order]
@@ -145,7 +147,7 @@ def test_refusals_name_the_key_as_typed_in_one_line(override):
         (["objective.source=mask"], "objective.source: belongs to objective=flow_matching, not to absorbing"),
         (
             ["objective.schedule=linear", "objective=mlm"],
-            "objective.schedule: belongs to objective=absorbing or flow_matching, not to mlm",
+            "objective.schedule: belongs to objective=absorbing or flow_matching or metric_flow, not to mlm",
         ),
     ],
 )
@@ -222,6 +224,12 @@ def test_yaml_brings_back_the_recipe(recipe):
         assert from_yaml(path) == recipe
 
 
+def test_yaml_brings_back_an_objective_that_the_default_model_cannot_learn(tmp_path):
+    recipe = Recipe(objective=MetricFlow(power=2.0), model=MODEL_SIZES["450m_time"])
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+    assert from_yaml(tmp_path / "recipe.yaml") == recipe
+
+
 @pytest.mark.parametrize("name", ["450m_time", "esm2_15b"])
 def test_what_was_read_is_typed_and_frozen_and_can_be_overridden(tmp_path, name):
     path = tmp_path / "recipe.yaml"
@@ -239,7 +247,7 @@ def test_what_was_read_is_typed_and_frozen_and_can_be_overridden(tmp_path, name)
         ("", "objective.name=None: allowed are absorbing"),
         ("[1, 2]", "not a recipe"),
         ("a: [", "while parsing"),
-        ("objective: {name: fm}", "objective.name=fm: allowed are absorbing, flow_matching, mlm"),
+        ("objective: {name: fm}", "objective.name=fm: allowed are absorbing, flow_matching, metric_flow, mlm"),
         ("objective: {name: mlm, schedule: linear}", "Key 'schedule' not in 'MaskedLM'"),
         ("objective: {name: mlm}\nfoo: 1", "Key 'foo' not in 'Recipe'"),
         ("objective: {name: mlm}\ntrain: {max_steps: x}", "could not be converted to Integer"),

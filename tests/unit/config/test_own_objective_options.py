@@ -126,4 +126,4 @@ def test_classes_that_cannot_work_are_refused(write, right: str, wrong: str, mes
     with pytest.raises(ValueError, match=message) as error:
         own_code.load_named()
     assert str(own_code.told(error.value)).startswith(f"{path}, line ")
-    assert {"absorbing", "flow_matching", "mlm"} == OBJECTIVES.keys()
+    assert {"absorbing", "flow_matching", "metric_flow", "mlm"} == OBJECTIVES.keys()

@@ -1,40 +1,114 @@
 """Evaluations of a trained model, from datasets and from FASTA."""
 
-from collections.abc import Callable
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from d2plm_megatron import Recipe, TrainedModel, train
-from d2plm_megatron.config import Data, Model, Train
+from d2plm_megatron.config import Data, MaskedLM, Model, Train
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.evaluation.evaluate import evaluate
+from d2plm_megatron.evaluation.__main__ import main
+from d2plm_megatron.evaluation.config import EvaluationConfig
+from d2plm_megatron.evaluation.evaluate import evaluate, print_evaluation
 from d2plm_megatron.proteins import alphabet
 
 
-def test_fasta_gives_what_the_dataset_gives(write_proteins: Callable[..., Path], tmp_path: Path) -> None:
-    """Within the error of the estimate, as the noise is another; with the same residues, and the first of them."""
-    prefix = write_proteins([40 + number for number in range(60)])
+@pytest.fixture(scope="module")
+def proteins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from benchmarks.random_proteins import write_proteins
+
+    return write_proteins(tmp_path_factory.mktemp("data") / "proteins", [30 + 2 * number for number in range(30)], 0)
+
+
+@pytest.fixture(scope="module")
+def model(proteins: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     recipe = Recipe(
-        output=str(tmp_path),
+        output=str(tmp_path_factory.mktemp("runs")),
         model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
-        data=Data(train=str(prefix), max_length_residues=100, tokens_per_pack=1024),
-        train=Train(max_steps=2, precision="fp32", global_batch_tokens=1024),
+        objective=MaskedLM(),
+        data=Data(train=str(proteins), max_length_residues=60, tokens_per_pack=512),
+        train=Train(max_steps=2, precision="fp32", global_batch_tokens=512),
     )
+    with TrainedModel.open(train(recipe)) as opened:
+        yield opened
+
+
+def test_fasta_gives_what_the_dataset_gives(model: TrainedModel, proteins: Path, tmp_path: Path) -> None:
     fasta = tmp_path / "proteins.fasta"
-    proteins = [alphabet.decode(protein) for protein in IndexedProteins(prefix)]
-    fasta.write_text("".join(f">p{number}\n{letters}\n" for number, letters in enumerate(proteins)))
-    with TrainedModel.open(train(recipe)) as model:
-        indexed, found = (evaluate(model, str(data), 4, 100) for data in (prefix, fasta))
-        for name in ("proteins", "residues", "draws", "step", "weights", "precision"):
-            assert found[name] == indexed[name]
-        error = max(result["likelihoods"]["elbo"]["nll_standard_error"] for result in (indexed, found))
-        assert found["likelihoods"]["elbo"]["nll_per_residue"] == pytest.approx(
-            indexed["likelihoods"]["elbo"]["nll_per_residue"], abs=6 * error
-        )
-        assert found["unigram_perplexity"] == pytest.approx(indexed["unigram_perplexity"])
-        few = evaluate(model, str(fasta), 1, 2)
-        assert (few["proteins"], few["residues"]) == (2, sum(map(len, proteins[:2])))
-        fasta.write_text(">good\nMKT\n>masked\nM_T\n")
-        with pytest.raises(ValueError, match=r"^masked: has masks"):
-            evaluate(model, str(fasta), 1, 2)
+    letters = [alphabet.decode(protein) for protein in IndexedProteins(proteins)]
+    fasta.write_text("".join(f">p{number} of 30\n{protein}\n" for number, protein in enumerate(letters)))
+    for config in (EvaluationConfig(num_draws=2), EvaluationConfig(num_draws=1, max_proteins=7, max_length=50)):
+        indexed, found = (evaluate(model, str(data), config) for data in (proteins, fasta))
+        assert found.held_out.sequences == indexed.held_out.sequences
+        assert [name[1:] for name in found.held_out.ids] == list(indexed.held_out.ids)
+        for name in ("elbo", "masked"):
+            assert np.array_equal(found.likelihoods[name].nats, indexed.likelihoods[name].nats)
+        assert found.numbers().keys() == indexed.numbers().keys()
+    assert max(map(len, found.held_out.sequences)) <= 50
+    assert found.numbers()["left_out"]["longer"] == 7 - len(found.held_out.ids) > 0
+
+
+def test_numbers_tell_what_a_comparison_needs(model: TrainedModel, proteins: Path, capsys) -> None:
+    result = evaluate(model, str(proteins), EvaluationConfig(num_draws=2, seed=3, max_length=80))
+    found, elbo = result.numbers(), result.likelihoods["elbo"]
+    assert (found["seed"], found["draws"], found["max_length"], found["window"]) == (3, 2, 80, 60)
+    assert found["proteins"] == 26 and found["residues"] == sum(range(30, 82, 2))
+    assert found["likelihoods"]["elbo"]["nll_per_residue"] == elbo.nats.sum() / elbo.residues.sum()
+    assert {"machine", "versions", "date", "windows", "noise", "weights", "precision"} <= found.keys()
+    print_evaluation(result)
+    shown = capsys.readouterr()
+    assert f"{elbo.perplexity:.3f} +- {elbo.perplexity_error:.3f}" in shown.out
+    assert "left out 4 proteins of more than 80 residues" in shown.err
+    other = evaluate(model, str(proteins), EvaluationConfig(num_draws=2, seed=4, max_length=80))
+    assert other.likelihoods["elbo"].nats_per_residue != elbo.nats_per_residue
+
+
+def test_draws_go_on_until_their_error_is_small_enough(model: TrainedModel, proteins: Path, capsys) -> None:
+    few = evaluate(model, str(proteins), EvaluationConfig(num_draws=2, max_proteins=10)).likelihoods["elbo"]
+    until = few.perplexity * few.error_of_draws / 1.7
+    result = evaluate(model, str(proteins), EvaluationConfig(num_draws=2, max_proteins=10, until=until))
+    elbo = result.likelihoods["elbo"]
+    assert elbo.perplexity * elbo.error_of_draws <= until
+    assert 2 < elbo.num_draws < 60
+    assert np.array_equal(elbo.nats[:, :2], few.nats)  # which were not drawn anew
+    print_evaluation(result)
+    says = elbo.error_of_proteins > elbo.error_of_draws
+    assert ("only more proteins make it smaller" in capsys.readouterr().err) == says
+    print_evaluation(evaluate(model, str(proteins), EvaluationConfig(num_draws=1, max_proteins=10)))
+    assert "one draw: its error cannot be told from that of the proteins" in capsys.readouterr().err
+
+
+def test_a_draw_that_chooses_no_residue_is_refused(model: TrainedModel, tmp_path: Path) -> None:
+    """As masked language modelling does now and then with a handful of residues."""
+    (tmp_path / "x.fasta").write_text(">a\nM\n")
+    with pytest.raises(ValueError, match="masked: none of the residues was chosen: evaluate more proteins"):
+        evaluate(model, str(tmp_path / "x.fasta"), EvaluationConfig(num_draws=1))
+
+
+def test_the_command_writes_what_it_prints_and_refuses_what_cannot_be_before_it_reads(
+    model: TrainedModel, proteins: Path, tmp_path: Path, capsys
+) -> None:
+    run, output = model.checkpoint.path, tmp_path / "found.json"
+    main(run, str(proteins), output, draws=2, max_proteins=5, seed=1)
+    found = json.loads(output.read_text())
+    assert (found["draws"], found["proteins"], found["seed"]) == (2, 5, 1)
+    assert f"{found['likelihoods']['elbo']['perplexity']:.3f} +- " in capsys.readouterr().out
+    with pytest.raises(ValueError, match="draws=0"):
+        main(run, "/nowhere", output, draws=0)
+    with pytest.raises(ValueError, match=f"max_length=3: shorter than all of {proteins}, 30 proteins"):
+        main(run, str(proteins), output, max_length=3)
+    assert json.loads(output.read_text()) == found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [({"num_draws": 0}, "draws=0: must lie between 1 and 10,000"), ({"until": 0.0}, r"until=0\.0: must be above 0"),
+     ({"until": -1.0}, "must be above 0"), ({"until": float("nan")}, "must be above 0"),
+     ({"window": 1}, "window=1: must be at least 2"), ({"max_length": 0}, "max_length=0: must be at least 1"),
+     ({"num_draws": 10**6}, "draws=1000000: must lie between")],
+)  # fmt: skip
+def test_what_cannot_be_meant(wrong: dict[str, float], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        EvaluationConfig(**wrong)

@@ -1,6 +1,5 @@
 """Trained models, opened and asked."""
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +24,8 @@ from d2plm_megatron.config import (
     Train,
 )
 from d2plm_megatron.data.sequences import pack_sequences
+from d2plm_megatron.evaluation.config import EvaluationConfig
+from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.parallel.megatron import parallel_state
@@ -212,18 +213,16 @@ def test_proteins_get_in_company_what_they_get_alone(name: str, trained) -> None
                         assert np.allclose(values, alone[protein], rtol=ROUNDING, atol=ROUNDING)
 
 
-def test_perplexity_is_that_of_the_evaluation(trained) -> None:
-    """Of many draws, the geometric mean over residues nears what `evaluate` measures of all proteins at once."""
-    from d2plm_megatron.evaluation.likelihood import estimate
-
-    proteins = ["".join(np.random.default_rng(i).choice(list(alphabet.CANONICAL_LETTERS), 50)) for i in range(40)]
+def test_perplexity_is_that_of_the_evaluation(trained, tmp_path: Path) -> None:
+    """Protein by protein, with the same noise, whatever else is evaluated."""
+    proteins = ["".join(np.random.default_rng(i).choice(list(alphabet.CANONICAL_LETTERS), 50)) for i in range(4)]
+    (tmp_path / "x.fasta").write_text("".join(f">p\n{protein}\n" for protein in [*PROTEINS, *proteins]))
     with TrainedModel.open(trained("absorbing")) as model:
-        nats = np.mean([math.log(value) for value in model.perplexity(proteins, num_draws=16)])
-        whole = estimate(
-            model.logits, model.likelihoods["elbo"], pack_sequences(proteins).packs, 16, lambda number: None
-        )
-        assert whole.standard_error is not None and whole.standard_error < 0.05
-        assert nats == pytest.approx(whole.nats, abs=4 * whole.standard_error)
+        config = EvaluationConfig(num_draws=3, seed=5, window=100)
+        draws = evaluate(model, str(tmp_path / "x.fasta"), config).likelihoods["elbo"]
+        found = np.log(model.perplexity([*proteins, *PROTEINS], num_draws=3, seed=5))
+        expected = np.roll(draws.nats.sum(1) / draws.residues.sum(1), len(proteins))
+        assert found == pytest.approx(expected, abs=ROUNDING)
         assert model.perplexity(proteins[:2], seed=1) != model.perplexity(proteins[:2])
         assert model.perplexity(proteins[:1] * 2)[0] == pytest.approx(model.perplexity(proteins[:1])[0], rel=1e-4)
 

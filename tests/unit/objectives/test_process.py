@@ -13,13 +13,13 @@ from d2plm_megatron.objectives.process import FROM_MASKS
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
-ALONG_A_PATH = [config.Absorbing(schedule="cosine"), config.FlowMatching(schedule="cubic:0:2"),
-                config.FlowMatching(source="uniform")]  # fmt: skip
+FROM_MASKS_TO_PROTEINS = [config.Absorbing(schedule="cosine"), config.FlowMatching(schedule="cubic:0:2"),
+                          config.MaskedLM()]  # fmt: skip
 
 
-@pytest.mark.parametrize("options", ALONG_A_PATH, ids=["absorbing", "mask", "uniform"])
-def test_elbo_is_what_training_reports_of_the_same_noise(make_pack, options):
+def test_elbo_of_random_residues_is_what_training_reports_of_the_same_noise(make_pack):
     """To the bit; and of a wrong guess it is more."""
+    options = config.FlowMatching(source="uniform")
     pack, elbo = make_pack([40, 60]), build_process(options).likelihoods()["elbo"]
     logits_TV = torch.randn(100, alphabet.SIZE, generator=torch.Generator().manual_seed(0))
     noisy = elbo.corrupt(pack, KeyedRng(1, 0))
@@ -29,7 +29,18 @@ def test_elbo_is_what_training_reports_of_the_same_noise(make_pack, options):
     assert elbo.loss(right_TV, noisy).total < 0.1 * elbo.loss(logits_TV, noisy).total
 
 
-@pytest.mark.parametrize("options", [*ALONG_A_PATH, config.MaskedLM()])
+@pytest.mark.parametrize("options", FROM_MASKS_TO_PROTEINS, ids=["absorbing", "mask", "mlm"])
+def test_elbo_of_all_that_fill_masks_is_the_same(make_pack, options):
+    """However they were trained, and whatever their schedule: of the same guesses, the same number to the bit."""
+    pack, elbo = make_pack([40, 60]), build_process(options).likelihoods()["elbo"]
+    reference = build_process(config.Absorbing()).likelihoods()["elbo"]
+    logits_TV = torch.randn(100, alphabet.SIZE, generator=torch.Generator().manual_seed(0))
+    noisy, same = elbo.corrupt(pack, KeyedRng(1, 0)), reference.corrupt(pack, KeyedRng(1, 0))
+    assert torch.equal(noisy.tokens_T, same.tokens_T)
+    assert elbo.loss(logits_TV, noisy).total == reference.loss(logits_TV, same).total
+
+
+@pytest.mark.parametrize("options", [*FROM_MASKS_TO_PROTEINS, config.FlowMatching(source="uniform")])
 def test_every_process_can_be_compared(options):
     assert "elbo" in build_process(options).likelihoods()
 

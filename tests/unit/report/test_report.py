@@ -12,7 +12,7 @@ from d2plm_megatron.config import OBJECTIVES, Recipe
 from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.loader import validation_packs
-from d2plm_megatron.evaluation.likelihood import unigram_perplexity
+from d2plm_megatron.evaluation.held_out import unigram_perplexity
 from d2plm_megatron.evaluation.samples.summary import summarise
 from d2plm_megatron.report import __main__ as report
 from d2plm_megatron.report import figures

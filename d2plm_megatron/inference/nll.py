@@ -1,7 +1,7 @@
-"""The perplexity of each protein: exp(negative ELBO per residue), as an evaluation measures it over all of them.
+"""The nats of each protein by a bound on the likelihood: of all that reports a perplexity, the one way to it.
 
-A protein's noise is a function of its residues, the draw and the seed alone, so that its company does not change it.
-Its times are stratified over the draws.
+A protein's noise is a function of its residues, the draw and the seed alone: the same in any pack, layout and company,
+and for every model. Its times, or numbers of masks, are stratified over the draws.
 """
 
 import hashlib
@@ -15,13 +15,10 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.rng import KeyedRng, Stream, hash_integers, seed_for
 
-PER_PROTEIN = 1
-"""Keeps its noise apart from that of an evaluation, whatever their seeds."""
-
 
 def noise_of(seed: int) -> KeyedRng:
-    """All that is drawn for perplexities with a seed of the user's."""
-    return KeyedRng(seed_for(Stream.EVALUATE, seed, PER_PROTEIN), epoch=0)
+    """All that is drawn for a likelihood with a seed of the user's."""
+    return KeyedRng(seed_for(Stream.EVALUATE, seed), epoch=0)
 
 
 def nll_by_protein(

@@ -1,0 +1,74 @@
+"""Whole proteins cut into what a model takes at once, in packs: each residue is scored once, after all before it.
+
+A protein of up to W residues is one window. Of a longer one the first window is its first W residues, all scored. Each
+further one begins half a window later, the last so that it ends with the protein, and scores what none before it has.
+The residues in front of those are context: they are always seen. Therefore the windows of a protein are a product of
+conditional distributions, p(first) p(next | some before it) ..., and the sum of their bounds bounds the likelihood of
+the whole protein.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.data.assembly import assemble, is_canonical
+from d2plm_megatron.data.packing import ends_in_order
+from d2plm_megatron.proteins import alphabet
+
+
+@dataclass(frozen=True)
+class Window:
+    """Residues `start` to `stop` of a protein, of which those from `scored_from` on are scored; all count from 0."""
+
+    start: int
+    stop: int
+    scored_from: int
+
+
+def windows(num_residues: int, longest: int) -> Iterator[Window]:
+    """The windows of a protein, in order; `longest` is the residues of one, at least 2."""
+    done = min(longest, num_residues)
+    yield Window(0, done, 0)
+    while done < num_residues:
+        stop = min(done + longest // 2, num_residues)
+        yield Window(stop - longest, stop, done)
+        done = stop
+
+
+def pack_windows(
+    proteins: Sequence[np.ndarray], longest: int, tokens_per_pack: int
+) -> tuple[tuple[TokenBatch, ...], np.ndarray]:
+    """(packs of all windows, in order and without padding; the number of the protein of each window, int64).
+
+    The ends of a protein have their tokens, the other ends of windows have none, as in training. Canonical residues are
+    scored, all others are context.
+
+    Args:
+        proteins: ids of their residues.
+        longest: residues of a window.
+        tokens_per_pack: at most, unless a single window has more.
+    """
+    cut = [(number, window) for number, ids in enumerate(proteins) for window in windows(len(ids), longest)]
+    parts = [_tokens(proteins[number], window) for number, window in cut]
+    packs, first = [], 0
+    for last in ends_in_order([len(tokens) for tokens, _ in parts], tokens_per_pack):
+        packs.append(_pack(parts[first:last], first))
+        first = last
+    return tuple(packs), np.array([number for number, _ in cut], dtype=np.int64)
+
+
+def _tokens(ids: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """(the tokens of a window, which of them are scored)."""
+    begin, end = [alphabet.CLS] * (window.start == 0), [alphabet.EOS] * (window.stop == len(ids))
+    tokens = np.array([*begin, *ids[window.start : window.stop], *end], dtype=np.int64)
+    place = np.arange(len(tokens)) - len(begin) + window.start
+    return tokens, is_canonical(tokens) & (place >= window.scored_from)
+
+
+def _pack(parts: Sequence[tuple[np.ndarray, np.ndarray]], first: int) -> TokenBatch:
+    numbers = first + np.arange(len(parts))
+    lengths = np.array([len(tokens) for tokens, _ in parts], dtype=np.int64)
+    tokens, scored = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return assemble(tokens, lengths, numbers, numbers, scored, epoch=0)

@@ -1,0 +1,123 @@
+"""Held-out proteins, whole, from a FASTA file or an indexed dataset: the same proteins give the same parts."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.console import counted
+from d2plm_megatron.data.assembly import is_canonical
+from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.order import permuted
+from d2plm_megatron.data.sequences import encoded, residues_of
+from d2plm_megatron.data.windows import pack_windows
+from d2plm_megatron.inference.readouts import NO_LIKELIHOOD
+from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.proteins.fasta import read_fasta
+from d2plm_megatron.rng import KeyedRng, Stream, seed_for
+
+Named = list[tuple[str, np.ndarray]]
+"""Proteins: id, and the ids of the residues, uint8."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Proteins to be scored, cut into the windows that go through a model.
+
+    Attributes:
+        ids: of the P proteins: of FASTA as written, else their number in the dataset.
+        sequences: their residues as letters.
+        packs: their windows; `scored_T` says which residues of each count. A protein's residue does in one of them.
+        protein_of_part: for each window, in the order of the packs, which of the proteins it is from, int64.
+        num_too_long: how many proteins were left out as they are longer than the limit.
+        num_unscored: how many were left out as they have no canonical residue.
+    """
+
+    ids: tuple[str, ...]
+    sequences: tuple[str, ...]
+    packs: tuple[TokenBatch, ...]
+    protein_of_part: np.ndarray
+    num_too_long: int
+    num_unscored: int
+
+    @property
+    def num_residues(self) -> int:
+        """How many residues are scored."""
+        return sum(int(pack.scored_T.sum()) for pack in self.packs)
+
+
+def read_held_out(
+    data: str, *, window: int, max_length: int | None = None, max_proteins: int = 1_000_000, tokens_per_pack: int
+) -> HeldOut:
+    """The proteins to be scored.
+
+    Args:
+        data: a FASTA file, or the prefix of an indexed dataset. A protein that was cut into chunks is one again.
+        window: residues that go through a model at once; see windows.py.
+        max_length: longer proteins are left out.
+        max_proteins: that are looked at, a fixed sample by their place in the data.
+        tokens_per_pack: of windows.
+
+    Raises ValueError naming a protein with a mask or with what is no residue, or when nothing is left to score.
+    """
+    proteins = _from_fasta(data, max_proteins) if is_fasta(data) else _from_dataset(data, max_proteins)
+    short = [protein for protein in proteins if max_length is None or len(protein[1]) <= max_length]
+    if not short:
+        raise ValueError(f"max_length={max_length}: shorter than all of {data}, {counted(len(proteins), 'protein')}")
+    kept = [(name, residues) for name, residues in short if is_canonical(residues).any()]
+    if not kept:
+        raise ValueError(f"{data}: nothing to score: no canonical residue in {counted(len(short), 'protein')} of it")
+    packs, protein_of_part = pack_windows([residues for _, residues in kept], window, tokens_per_pack)
+    return HeldOut(
+        ids=tuple(name for name, _ in kept),
+        sequences=tuple(alphabet.decode(residues) for _, residues in kept),
+        packs=packs,
+        protein_of_part=protein_of_part,
+        num_too_long=len(proteins) - len(short),
+        num_unscored=len(short) - len(kept),
+    )
+
+
+def is_fasta(data: str) -> bool:
+    """Whether this is a file of proteins, and not the prefix of a dataset, nor one of its files."""
+    return Path(data).is_file() and Path(data).suffix not in (".bin", ".idx")
+
+
+def unigram_perplexity(packs: Iterable[TokenBatch]) -> float:
+    """What a model that knows only how common each residue is would reach: exp of the entropy of the canonical 20."""
+    counts = torch.zeros(alphabet.SIZE, dtype=torch.float64)
+    for pack in packs:
+        counts += torch.bincount(pack.tokens_T[pack.scored_T].cpu(), minlength=alphabet.SIZE)
+    shares = counts[counts > 0] / counts.sum()
+    return math.exp(-float((shares * shares.log()).sum()))
+
+
+def _from_fasta(data: str, max_proteins: int) -> Named:
+    proteins = [(name, encoded(f"{data}, {name}", letters)) for name, letters in read_fasta(data)]
+    chosen = [proteins[number] for number in _sample(len(proteins), max_proteins)]
+    for name, residues in chosen:
+        if (residues == alphabet.MASK).any():
+            raise ValueError(f"{data}, {name}: {NO_LIKELIHOOD}")
+    return chosen
+
+
+def _from_dataset(data: str, max_proteins: int) -> Named:
+    chunks = IndexedProteins(data)
+    bounds = np.concatenate([*chunks.document_starts(), [len(chunks)]])
+
+    def whole(number: int) -> np.ndarray:
+        return np.concatenate([residues_of(chunks, chunk) for chunk in range(*bounds[number : number + 2])])
+
+    return [(str(number), whole(number)) for number in _sample(chunks.num_documents, max_proteins)]
+
+
+def _sample(number: int, most: int) -> list[int]:
+    """So many of the numbers below `number`, rising: always the same ones."""
+    if number <= most:
+        return list(range(number))
+    rng = KeyedRng(seed_for(Stream.HELD_OUT, 0), epoch=0)
+    return sorted(permuted(torch.arange(most), number, rng).tolist())
