@@ -3,11 +3,15 @@
 import torch
 from torch import Tensor
 
+from d2plm_megatron.config import at_least
 from d2plm_megatron.objectives.path import Path
 
 
 def times(path: Path, num_steps: int, begin: float, even_in: str) -> Tensor:
-    """The ends of all steps from `begin` to 1, [num_steps + 1], float64, even in t or in kappa."""
+    """The ends of all steps from `begin` to 1, [num_steps + 1], float64, even in t or in kappa. Raises ValueError."""
+    at_least("num_steps", num_steps, 1)
+    if not 0 <= begin < 1:
+        raise ValueError(f"begin={begin}: must be at least 0, which is noise, and below 1, which is data")
     if even_in == "t":
         return torch.linspace(begin, 1, num_steps + 1, dtype=torch.float64)
     first = float(path.schedule.kappa(torch.tensor(begin, dtype=torch.float64)))

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.config import at_least
 from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.source import Uniform
 from d2plm_megatron.proteins import alphabet
@@ -59,7 +58,7 @@ def walk(
     allowed_TV: Tensor | None = None,
     begin: float = 0.0,
 ) -> tuple[Tensor, float]:
-    """Fills the scored tokens of a pack; all others stay.
+    """Fills the scored tokens of a pack; all others stay. (ids [T], evaluations of the encoder, mean over proteins).
 
     Args:
         pack: the proteins.
@@ -74,21 +73,14 @@ def walk(
         begin: t at which the walk starts, from what the path makes of the pack there: above 0 that is a given protein,
             partly noised.
 
-    Returns:
-        (ids [T], how often the encoder was asked about a protein, on average).
-
     Raises ValueError for a sampler that does not fit the path, and a token to which nothing is allowed.
     """
-    at_least("num_steps", num_steps, 1)
-    if not 0 <= begin < 1:
-        raise ValueError(f"begin={begin}: must be at least 0, which is noise, and below 1, which is data")
     options = fitting(options, path)
     allowed_TV = _checked(pack, allowed_TV)
     posterior = Posterior(pack, denoiser, Shape(options, temperature, allowed_TV), conditioned)
     sampler = BUILDERS[type(options)](options, path)
     tokens_T = _start(pack, path, rng, begin, allowed_TV)
-    grid = times(path, num_steps, begin, options.grid).tolist()
-    for number, (t, s) in enumerate(pairwise(grid)):
+    for number, (t, s) in enumerate(pairwise(times(path, num_steps, begin, options.grid).tolist())):
         tokens_T = sampler.step(Step(number, num_steps, t, s, tokens_T, pack, path, rng, posterior))
     return tokens_T, posterior.evaluations
 
