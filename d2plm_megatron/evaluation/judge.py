@@ -40,13 +40,7 @@ def main(
 ) -> None:
     """Judges generated proteins beside natural ones, as a table, a sentence, JSON and pictures."""
     path = output or samples.with_name("judge.json")
-    if path.suffix != ".json":
-        raise ValueError(f"--output {path}: name the JSON file, as in {path.stem}.json; the picture goes beside it")
-    given = [where for where in (reference, train) if where is not None]
-    read = [samples, *(Path(where) for where in given), *(file for where in given for file in files_of(where))]
-    check_outputs([path, path.with_suffix(".png")], read)
-    if fold is not None:
-        check_fold(fold)
+    _check(path, samples, [where for where in (reference, train) if where is not None], fold)
     checkpoint = None if judge is None else opened(judge, EMA, None)
     from d2plm_megatron.evaluation.samples.figures import draw  # with matplotlib
     from d2plm_megatron.evaluation.samples.judgement import gather
@@ -61,6 +55,16 @@ def main(
     draw(found, path.with_suffix(".png"))
     print_judgement(found)
     print(path)
+
+
+def _check(path: Path, samples: Path, given: list[str], fold: str | None) -> None:
+    """Raises ValueError where the result cannot be written or would replace what is read, or the command cannot be."""
+    if path.suffix != ".json":
+        raise ValueError(f"--output {path}: name the JSON file, as in {path.stem}.json; the picture goes beside it")
+    read = [samples, *(Path(where) for where in given), *(file for where in given for file in files_of(where))]
+    check_outputs([path, path.with_suffix(".png")], read)
+    if fold is not None:
+        check_fold(fold)
 
 
 if __name__ == "__main__":

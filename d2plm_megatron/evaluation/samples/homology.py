@@ -78,10 +78,9 @@ def measure_homology(panel: Panel, known: Callable[[], Iterable[Protein]], own: 
     """
     best = _best_matches(panel, known, own)
     identities = {name: found["identity"] * found["query_coverage"] for name, found in best.items()}
-    measures = {
-        name: {**_nearness(best[name], identities[name]), **_diversity(letters)}
-        for name, letters in panel.columns.items()
-    }
+    measures = {name: _nearness(best[name], identities[name]) for name in COLUMNS}
+    for name in (SAMPLES, NATURAL):  # shuffled proteins are each a cluster
+        measures[name] |= _diversity(panel.columns[name])
     return Homology(measures, identities, _neighbours(panel.samples, best[SAMPLES], known()))
 
 

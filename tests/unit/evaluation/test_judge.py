@@ -59,17 +59,16 @@ def mutated(sequence: str) -> str:
     return "".join(changed.get(place, letter) for place, letter in enumerate(sequence))
 
 
-@needs_mmseqs
-def test_natural_proteins_are_like_natural_proteins(natural: list[str], tmp_path: Path) -> None:
+def test_natural_proteins_are_like_natural_proteins(
+    natural: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     found = judged(tmp_path, natural[:FEW], natural[FEW:])
     assert found.verdict.is_good and not found.verdict.faults, found.verdict.text
-    assert found.verdict.text == "good: in 17 measures they are like as many natural proteins"
-    for key in ("homologs", "nearest_identity"):
-        assert found.columns["samples"][key].value > 0.4 > found.columns["shuffled"][key].value
+    assert found.verdict.text == "good: in 14 measures they are like as many natural proteins"
     as_json = json.loads(json.dumps(numbers(found)))
     assert as_json["proteins"] == {"records": FEW, "compared": FEW, "rest": 200}
-    assert as_json["verdict"]["good"] and as_json["versions"]["mmseqs2"] and as_json["families"] is None
-    assert len(as_json["nearest"]) == round(FEW * found.columns["samples"]["homologs"].value)
+    assert as_json["verdict"]["good"] and as_json["nearest"] is None and as_json["families"] is None
 
 
 @needs_mmseqs
@@ -78,7 +77,12 @@ def test_near_copies_of_what_was_trained_on_are_found_and_shown(natural: list[st
     found = judged(tmp_path, list(map(mutated, train)), reference, train)
     assert found.verdict.faults[0] == "near_copies" and not found.verdict.is_good
     assert found.columns["samples"]["near_copies"].value == 1.0
-    assert found.columns["natural"]["near_copies"].value < 0.2
+    assert found.columns["natural"]["near_copies"].value < 0.4
+    homologs = [found.columns[name]["homologs"].value for name in ("samples", "natural", "shuffled")]
+    assert homologs[0] == 1 and homologs[1] > 0.8 and homologs[2] < 0.05
+    assert found.columns["natural"]["clusters_50"].value < found.columns["natural"]["clusters_90"].value
+    as_json = json.loads(json.dumps(numbers(found)))
+    assert as_json["versions"]["mmseqs2"] and len(as_json["nearest"]) == FEW
     near = found.homology.neighbours[0] if found.homology else None
     assert near is not None and near.sample.removeprefix("samples") == near.known.removeprefix("train")
     assert near.identity == pytest.approx(29 / 30, abs=0.015) and near.e_value < 1e-20
