@@ -13,9 +13,9 @@ import typer
 from rich.table import Table
 
 from d2plm_megatron.commandline.dry_run import opening, print_plan, what_is_done
-from d2plm_megatron.config import OBJECTIVES, Recipe, one_of
+from d2plm_megatron.config import Recipe, one_of
 from d2plm_megatron.config.other_names import advice_for
-from d2plm_megatron.config.overrides import GROUPS, keys_of, resolve, to_yaml
+from d2plm_megatron.config.overrides import GROUPS, keys_of, known_keys, resolve, to_yaml
 from d2plm_megatron.config.recipe_files import build
 from d2plm_megatron.console import run, show
 from d2plm_megatron.data.indexed import IndexedProteins
@@ -97,8 +97,7 @@ def act(
 
 def advise(option: str) -> str | None:
     """Which key of a recipe may be meant by an option that there is none of."""
-    recipes = [replace(Recipe(), objective=objective()) for objective in OBJECTIVES.values()]
-    advice = advice_for(option, list(dict.fromkeys(key for recipe in recipes for key in keys_of(recipe))))
+    advice = advice_for(option, known_keys())
     return advice and f"{advice}; changes are written as key=value"
 
 

@@ -89,6 +89,12 @@ def keys_of(recipe: Recipe) -> dict[str, tuple[Any, str]]:
     return {key: (value, item.metadata["help"]) for key, value, item in _keys(vars(recipe))}
 
 
+def known_keys() -> list[str]:
+    """Every key that a recipe of any objective has."""
+    recipes = [vars(Recipe()) | {"objective": objective()} for objective in OBJECTIVES.values()]
+    return list(dict.fromkeys(key for parts in recipes for key, _, _ in _keys(parts)))
+
+
 def to_yaml(recipe: Recipe) -> str:
     """The recipe as YAML, which `from_yaml` reads back. Of an own objective it says in which file that is."""
     typed = OmegaConf.structured(recipe)
