@@ -79,10 +79,10 @@ lint: .venv/installed-dev
 	$(BIN)/hadolint Dockerfile.ngc
 	$(BIN)/shellcheck $(SCRIPTS)
 
-# Unit tests use one core each, the others start processes of their own: only the former are shared out.
+# Unit tests use one core each. The others start processes of their own, and wait for them: two at a time.
 test: lint
 	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist loadfile --durations 10
-	$(BIN)/python -m pytest --ignore tests/unit --durations 20
+	$(BIN)/python -m pytest --ignore tests/unit --numprocesses 2 --dist loadgroup --durations 20
 
 SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet
 

@@ -73,7 +73,7 @@ def _changed(recipe: Recipe, typed: Sequence[tuple[str, str]]) -> Recipe:
     for key, text in typed:
         if key not in GROUPS:
             part, _, name = key.rpartition(".")
-            changes.setdefault(part, {})[name] = _value(key, text, _kind_of(key, parts))
+            changes.setdefault(part, {})[name] = typed_value(key, text, _kind_of(key, parts))
     parts |= changes.pop("", {})
     found = Recipe(**parts | {part: dataclasses.replace(parts[part], **values) for part, values in changes.items()})
     return found if found.name == recipe.name else dataclasses.replace(found, name=_name(found, recipe))
@@ -238,7 +238,7 @@ def _names(kind: type[Objective]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def _value(key: str, text: str, kind: Any) -> Any:
+def typed_value(key: str, text: str, kind: Any) -> Any:
     """What was typed, as a value of this type. Raises ValueError when it is none."""
     kinds = {*typing.get_args(kind)} or {kind}
     parsed = parsed_value(text)

@@ -12,9 +12,7 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.packing import ends_in_order
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.fasta import read_fasta
-
-BLANK = "_"
-"""The letter of a residue that is not known and is to be predicted: a mask."""
+from d2plm_megatron.proteins.prompt import BLANK
 
 TOKENS_PER_PACK = 8192
 """What goes through an encoder at once where nothing else is said."""

@@ -14,11 +14,13 @@ class EvaluationConfig:
 
     Attributes:
         num_draws: of noise for each protein.
-        until: draws go on until the error of draws of a perplexity is not above this; None for `num_draws` alone.
+        until: draws go on until the error of draws of the ELBO's perplexity is not above this; None for `num_draws`
+            alone.
         seed: of the noise.
         window: residues that go through the model as one; None for those that it was trained on.
         max_length: proteins of more residues are left out; None for none.
         max_proteins: that are looked at, a fixed sample of those there are.
+        pseudo: proteins of which each residue is masked once, a fixed sample of those; None for no pseudo-perplexity.
         train: what n-grams are fitted to, as data.train; None for what the model was trained on.
 
     Raises ValueError naming a number that cannot be meant.
@@ -30,11 +32,12 @@ class EvaluationConfig:
     window: int | None = None
     max_length: int | None = None
     max_proteins: int = 1_000_000
+    pseudo: int | None = None
     train: str | None = None
 
     def __post_init__(self) -> None:
         between("draws", self.num_draws, 1, MOST_DRAWS)
-        for key, least in (("window", 2), ("max_length", 1), ("max_proteins", 1)):
+        for key, least in (("window", 2), ("max_length", 1), ("max_proteins", 1), ("pseudo", 1)):
             at_least(key, getattr(self, key), least)
         if self.until is not None and not self.until > 0:
             raise ValueError(f"until={self.until}: must be above 0, an error of the perplexity, such as 0.01")

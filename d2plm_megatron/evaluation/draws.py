@@ -94,6 +94,14 @@ class Draws:
         """Standard error of the perplexity, to first order."""
         return None if self.standard_error is None else self.perplexity * self.standard_error
 
+    def of(self, protein: int) -> "Draws":
+        """What was found of one protein, by its number."""
+        return Draws(self.nats[protein : protein + 1], self.residues[protein : protein + 1])
+
+    def first(self, number: int) -> "Draws":
+        """So many of the draws, from the first on."""
+        return Draws(self.nats[:, :number], self.residues[:, :number])
+
     def and_then(self, more: "Draws") -> "Draws":
         """With further draws of the same proteins."""
         return Draws(np.hstack([self.nats, more.nats]), np.hstack([self.residues, more.residues]))

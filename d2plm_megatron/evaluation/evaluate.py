@@ -14,11 +14,17 @@ from rich.table import Table
 
 from d2plm_megatron.console import counted, note, show
 from d2plm_megatron.evaluation.config import EvaluationConfig
+from d2plm_megatron.evaluation.curves import Counting, Curves
 from d2plm_megatron.evaluation.draws import Draws, measure
 from d2plm_megatron.evaluation.floors import Floors, floors_or_why_none
 from d2plm_megatron.evaluation.held_out import HeldOut, read_held_out, unigram_perplexity
+from d2plm_megatron.evaluation.lengths import by_length
+from d2plm_megatron.evaluation.masked import masked_perplexity
+from d2plm_megatron.evaluation.pseudo import Pseudo, pseudo_perplexity
 from d2plm_megatron.files import write_text
 from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.inference.pseudo import check_reads_masks
+from d2plm_megatron.objectives import Objective
 from d2plm_megatron.runs.versions import versions
 
 WINDOWS = "of a longer protein each begins half a window after the one before, and scores what that one has not"
@@ -32,7 +38,9 @@ class Evaluation:
     Attributes:
         about: what was measured, and how, as JSON.
         held_out: the proteins.
-        likelihoods: by the names that the model's process gives them; "elbo" is among them.
+        likelihoods: by the names that the model's process gives them, "elbo" among them, and that of masked.py.
+        curves: how the guesses of "elbo" turned out.
+        pseudo: where it was asked for.
         seconds: that the measuring took.
         floors: what n-grams of the training proteins reach on them, or why that is not known.
     """
@@ -40,6 +48,8 @@ class Evaluation:
     about: dict[str, Any]
     held_out: HeldOut
     likelihoods: dict[str, Draws]
+    curves: Curves
+    pseudo: Pseudo | None
     seconds: float
     floors: Floors | str
 
@@ -52,7 +62,12 @@ class Evaluation:
             "left_out": {"longer": self.held_out.num_too_long, "without_canonical": self.held_out.num_unscored},
             "draws": self.likelihoods["elbo"].num_draws,
             "likelihoods": {name: _as_json(found) for name, found in self.likelihoods.items()},
+            "pseudo": self.pseudo and {"proteins": len(self.pseudo.proteins), **_as_json(self.pseudo.draws)},
             "unigram_perplexity": unigram_perplexity(self.held_out.packs),
+            "by_noise": self.curves.by_noise(),
+            "calibration": self.curves.calibration(),
+            "by_residue": self.curves.by_residue(),
+            "by_length": by_length(self.likelihoods["elbo"], [len(letters) for letters in self.held_out.sequences]),
             **_floors_as_json(self.floors),
             "seconds": self.seconds,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -70,6 +85,8 @@ def evaluate(model: TrainedModel, data: str, config: EvaluationConfig) -> Evalua
     Raises ValueError naming the protein that cannot be scored, or saying that there is nothing to score.
     """
     options = model.checkpoint.recipe.data
+    if config.pseudo is not None:
+        check_reads_masks(model)
     window = config.window or options.max_length_residues
     held_out = read_held_out(
         data,
@@ -79,14 +96,27 @@ def evaluate(model: TrainedModel, data: str, config: EvaluationConfig) -> Evalua
         tokens_per_pack=options.tokens_per_pack,
     )
     begin = time.perf_counter()
-    likelihoods = {
-        name: measure(model, likelihood, held_out, config.num_draws, config.seed, config.until, name)
-        for name, likelihood in model.likelihoods.items()
-    }
+    likelihoods, curves = _measured(model, held_out, config)
+    pseudo = None
+    if config.pseudo is not None:
+        pseudo = pseudo_perplexity(model, held_out, config.pseudo, options.tokens_per_pack)
     about = {**_about(model), "data": data, **config.numbers(), "window": window, "windows": WINDOWS, "noise": NOISE}
     seconds = time.perf_counter() - begin
     floors = floors_or_why_none(config.train, options.train, held_out.sequences)
-    return Evaluation(about, held_out, likelihoods, seconds, floors)
+    return Evaluation(about, held_out, likelihoods, curves, pseudo, seconds, floors)
+
+
+def _measured(model: TrainedModel, held_out: HeldOut, config: EvaluationConfig) -> tuple[dict[str, Draws], Curves]:
+    """All likelihoods; what has been measured under another name is not measured again. And what "elbo" has guessed."""
+    counting = Counting(model.likelihoods["elbo"], model.path)
+    masked = masked_perplexity(model.checkpoint.recipe.objective, model.path)
+    objectives: dict[str, Objective] = {**model.likelihoods, "elbo": counting, **masked}
+    found: dict[str, Draws] = {}
+    for name, objective in objectives.items():
+        same = next((found[other] for other in found if objectives[other] == objective), None)
+        until = config.until if name == "elbo" else None
+        found[name] = same or measure(model, objective, held_out, config.num_draws, config.seed, until, name)
+    return found, counting.counted(model.processes)
 
 
 def _about(model: TrainedModel) -> dict[str, Any]:
@@ -95,6 +125,7 @@ def _about(model: TrainedModel) -> dict[str, Any]:
         "checkpoint": str(checkpoint.path),
         "step": checkpoint.state["progress"]["step"],
         "objective": checkpoint.recipe.objective.name,
+        "noise_is": "masks" if model.path.has_masks else "random",
         "weights": model.weights,
         "precision": model.precision,
         "processes": model.processes.world_size,
@@ -130,6 +161,9 @@ def print_evaluation(result: Evaluation) -> None:
         table.add_column(column, justify="left" if column == "measure" else "right")
     for name, found in result.likelihoods.items():
         table.add_row(name, *_shown(found), f"{found.num_draws:,}", f"{found.nats_per_residue:.4f}")
+    if result.pseudo is not None:
+        found, number = result.pseudo.draws, counted(len(result.pseudo.proteins), "protein")
+        table.add_row(f"pseudo, of {number}", *_shown(found), "", f"{found.nats_per_residue:.4f}")
     if isinstance(result.floors, str):
         table.add_row("unigram (no context)", f"{unigram:.3f}", *[""] * 4)
     else:

@@ -98,7 +98,7 @@ def unigram_perplexity(packs: Iterable[TokenBatch]) -> float:
 
 def _from_fasta(data: str, max_proteins: int) -> Named:
     proteins = [(name, encoded(f"{data}, {name}", letters)) for name, letters in read_fasta(data)]
-    chosen = [proteins[number] for number in _sample(len(proteins), max_proteins)]
+    chosen = [proteins[number] for number in sample(len(proteins), max_proteins)]
     for name, residues in chosen:
         if (residues == alphabet.MASK).any():
             raise ValueError(f"{data}, {name}: {NO_LIKELIHOOD}")
@@ -112,10 +112,10 @@ def _from_dataset(data: str, max_proteins: int) -> Named:
     def whole(number: int) -> np.ndarray:
         return np.concatenate([residues_of(chunks, chunk) for chunk in range(*bounds[number : number + 2])])
 
-    return [(str(number), whole(number)) for number in _sample(chunks.num_documents, max_proteins)]
+    return [(str(number), whole(number)) for number in sample(chunks.num_documents, max_proteins)]
 
 
-def _sample(number: int, most: int) -> list[int]:
+def sample(number: int, most: int) -> list[int]:
     """So many of the numbers below `number`, rising: always the same ones."""
     if number <= most:
         return list(range(number))

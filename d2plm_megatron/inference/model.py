@@ -1,7 +1,6 @@
 """A trained model, opened from a run or a checkpoint: the one way in which anything gets a model to ask."""
 
-import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +13,7 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import Parallel, at_least, between
 from d2plm_megatron.data.sequences import TOKENS_PER_PACK, PackedSequences, Sequences, pack_sequences
 from d2plm_megatron.inference import encoders, readouts
+from d2plm_megatron.inference.filling import Filler, read_prompts
 from d2plm_megatron.inference.nll import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.model.encoder import Encoder
@@ -21,12 +21,13 @@ from d2plm_megatron.objectives import Objective, build_process
 from d2plm_megatron.objectives.path import Path as NoisePath
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.proteins.prompt import BLANK, Prompt
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.runs.options import check_model
 from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.sampling.config import Samples, SamplingConfig
-from d2plm_megatron.sampling.sampler import Sampler
+from d2plm_megatron.sampling.options import AUTO, SamplerOptions
 
 
 class TrainedModel:
@@ -209,28 +210,31 @@ class TrainedModel:
         return self._read(sequences, ask, time, tokens_per_pack)
 
     def generate(
-        self,
-        num_sequences: int = 1,
-        length: int | tuple[int, int] = (100, 200),
-        *,
-        num_steps: int = 64,
-        temperature: float = 1.0,
-        seed: int = 0,
-        tokens_per_pack: int = TOKENS_PER_PACK,
-    ) -> list[str]:
+        self, num_sequences: int = 1, length: int | tuple[int, int] = (100, 200), *,
+        prompts: Iterable[str] | None = None, strength: float | None = None, num_steps: int = 64,
+        temperature: float = 1.0, seed: int = 0, tokens_per_pack: int = TOKENS_PER_PACK, sampler: SamplerOptions = AUTO,
+    ) -> list[str]:  # fmt: skip
         """New proteins, of canonical residues.
 
         Args:
-            num_sequences: how many.
+            num_sequences: how many; of each prompt, where there are prompts.
             length: residues, or (least, most) for even odds between the two.
+            prompts: proteins with blanks to fill, such as "MKT____VLA", in place of a length.
+            strength: with prompts that have no blanks: the share of their residues that is expected to be noised and
+                generated anew, above 0 and at most 1.
             num_steps: from noise to protein; more are slower and better.
             temperature: below 1 likelier residues, above 1 more diverse ones.
             seed: the same seed gives the same proteins.
             tokens_per_pack: that go through the model at once.
+            sampler: one of d2plm_megatron.sampling.options, such as P2(eta=0.5); by default the one that suits.
 
-        Raises ValueError naming a number that cannot be meant.
+        Raises ValueError naming a number or a prompt that cannot be meant, or a sampler that does not fit the model.
         """
         shortest, longest = (length, length) if isinstance(length, int) else length
+        asked = None if prompts is None else read_prompts(prompts, num_sequences, strength)
+        if asked is not None:
+            lengths = [len(prompt.letters) for prompt in asked]
+            num_sequences, shortest, longest = len(asked), min(lengths), max(lengths)
         config = SamplingConfig(
             num_sequences=num_sequences,
             shortest=shortest,
@@ -239,25 +243,28 @@ class TrainedModel:
             temperature=temperature,
             seed=seed,
             tokens_per_pack=tokens_per_pack,
+            sampler=sampler,
         )
-        return self.sample(config).sequences
+        return self.sample(config, prompts=asked, strength=strength).sequences
 
-    def sample(self, config: SamplingConfig, advance: Callable[[int], object] = lambda proteins: None) -> Samples:
-        """New proteins, with what they took; `advance` is told the number of each pack of them that is done here."""
-        packed = pack_sequences(config.lengths(), config.tokens_per_pack, max_residues=config.longest)
-        conditioned = self.checkpoint.recipe.model.time_conditioning
-        sampler = Sampler(self.path, config.num_steps, config.temperature, conditioned)
+    def sample(
+        self,
+        config: SamplingConfig,
+        advance: Callable[[int], object] = lambda proteins: None,
+        prompts: Sequence[Prompt] | None = None,
+        strength: float | None = None,
+    ) -> Samples:
+        """New proteins, with what they took.
 
-        def ask(pack: TokenBatch) -> tuple[list[str], int]:
-            tokens_T, num_evaluations = sampler.sample(pack, self.logits, config.noise)
-            advance(len(pack.lengths_S))
-            return [alphabet.decode(ids) for ids in readouts.by_protein(pack, tokens_T)], num_evaluations
-
-        begin = clock.perf_counter()
-        found = answers(packed.packs, ask, self.processes)
-        seconds = clock.perf_counter() - begin
-        sequences = [sequence for of_pack, _ in found for sequence in of_pack]
-        return Samples(sequences, sum(number for _, number in found) / len(found), seconds)
+        Args:
+            config: how many, and how.
+            advance: is told the number of each pack of them that is done here.
+            prompts: of each; None for as many blanks as the config draws.
+            strength: see `generate`.
+        """
+        if prompts is None:
+            prompts = [Prompt(BLANK * length) for length in config.lengths()]
+        return Filler(self, config, len(prompts), strength).samples(prompts, advance)
 
     def _read(
         self, sequences: Sequences, ask: Callable[[NoisyBatch], Tensor], time: float | None, tokens_per_pack: int

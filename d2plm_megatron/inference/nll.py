@@ -22,7 +22,12 @@ def noise_of(seed: int) -> KeyedRng:
 
 
 def nll_by_protein(
-    logits: Callable[[NoisyBatch], Tensor], measure: Objective, pack: TokenBatch, noise: KeyedRng, draw: int
+    logits: Callable[[NoisyBatch], Tensor],
+    measure: Objective,
+    pack: TokenBatch,
+    noise: KeyedRng,
+    draw: int,
+    key: int | None = None,
 ) -> Tensor:
     """The sum of the measure's "nll" over each protein of a pack, and the number of its residues: float64 [S, 2].
 
@@ -32,8 +37,10 @@ def nll_by_protein(
         pack: the proteins.
         noise: from `noise_of`.
         draw: the number of the draw, from 0.
+        key: of the noise of every protein, from `content_key`, so that mutants have that of their wild type; None for
+            that of each.
     """
-    noisy = measure.corrupt(_keyed_by_content(pack, draw), noise)
+    noisy = measure.corrupt(_keyed(pack, draw, key), noise)
     logits_TV, found, begin = logits(noisy), [], 0
     for number, length in enumerate(pack.lengths_S):
         place = slice(begin, begin + length)
@@ -43,15 +50,17 @@ def nll_by_protein(
     return torch.stack(found)
 
 
-def _keyed_by_content(pack: TokenBatch, draw: int) -> TokenBatch:
-    """The same pack, whose proteins have their noise by what they are and by the draw."""
-    keys = [_key(tokens) for tokens in pack.tokens_T.cpu().split(list(pack.lengths_S))]
-    keys_S = torch.tensor(keys, device=pack.tokens_T.device)
+def _keyed(pack: TokenBatch, draw: int, key: int | None) -> TokenBatch:
+    """The same pack, whose proteins have their noise by a key, or by what they are, and by the draw."""
+    parts = pack.tokens_T.cpu().split(list(pack.lengths_S))
+    keys_S = torch.tensor(
+        [content_key(tokens) if key is None else key for tokens in parts], device=pack.tokens_T.device
+    )
     return replace(pack, sample_ids_S=hash_integers(keys_S, draw), stream_index_S=keys_S + draw)
 
 
-def _key(tokens: Tensor) -> int:
-    """63 bits of a protein's tokens."""
+def content_key(tokens: Tensor) -> int:
+    """63 bits of a protein's tokens, on the CPU."""
     digest = hashlib.blake2b(tokens.numpy().astype("uint8").tobytes(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.console import progress
@@ -51,3 +52,11 @@ def answers(packs: Sequence[TokenBatch], answer: Callable[[TokenBatch], Answer],
     parts: list[Any] = [None] * size
     dist.all_gather_object(parts, own, group=parallel_state.get_data_parallel_group())
     return [parts[number % size][number // size] for number in range(len(packs))]
+
+
+def summed(values: Tensor, processes: Processes) -> Tensor:
+    """The sum of what each data-parallel rank has counted, on the CPU of every process. They all take part."""
+    parts: list[Any] = [values.cpu()] * processes.data_size
+    if processes.data_size > 1:
+        dist.all_gather_object(parts, values.cpu(), group=parallel_state.get_data_parallel_group())
+    return torch.stack(parts).sum(0)

@@ -17,12 +17,15 @@ import numpy as np
 from d2plm_megatron.proteins.fasta import write_fasta
 
 MATCH = np.dtype(
-    [("query", "<i8"), ("target", "<i8"), ("identity", "<f4"), ("query_coverage", "<f4"), ("target_coverage", "<f4")]
+    [
+        *(("query", "<i8"), ("target", "<i8"), ("identity", "<f4")),
+        *(("query_coverage", "<f4"), ("target_coverage", "<f4"), ("e_value", "<f8")),
+    ]
 )
-"""A match of two proteins: their numbers, the fraction of identical residues in the alignment, and the fraction of each
-that is aligned."""
+"""A match of two proteins: their numbers, the fraction of identical residues in the alignment, the fraction of each
+that is aligned, and how many matches as good chance gives among so many targets (at most 0.001)."""
 
-_COLUMNS = "query,target,fident,qcov,tcov"
+_COLUMNS = "query,target,fident,qcov,tcov,evalue"
 _PAIR = np.dtype([("representative", "<i8"), ("member", "<i8")])
 _LAST_LINES = 3
 

@@ -5,7 +5,7 @@ RUN/metrics.jsonl                    a line per progress report and per evaluati
 RUN/curve.png
 RUN/wandb.json, wandb/, tensorboard/ what trackers keep; see tracking/
 RUN/profile/                         traces of steps; see training/profiler.py
-RUN/evaluation.json                  of a checkpoint; see evaluation/evaluate.py
+RUN/evaluation.json, evaluation.png  of a checkpoint; see evaluation/outputs.py
 RUN/samples.fasta                    proteins that a checkpoint generated; see generation/generate.py
 RUN/.lock                            held by the run that writes here
 RUN/checkpoints/latest               name of the newest complete checkpoint
@@ -55,6 +55,11 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def evaluation_picture(self) -> Path:
+        """Where its picture goes."""
+        return self.evaluation.with_suffix(".png")
+
+    @property
     def samples(self) -> Path:
         """Where generated proteins go, and the report looks for them."""
         return self.path / "samples.fasta"
@@ -68,7 +73,8 @@ class RunFolder:
         run = RunFolder(self.path.parent.parent) if is_checkpoint(self.path) else self
         of_checkpoint = (self.path / "state.json", self.path / "tensors.json", *self.path.glob("*.safetensors"))
         found = (run.path / "recipe.yaml", run.metrics, *run.checkpoints.rglob("*"), *of_checkpoint)
-        return [path for path in found if path.name not in (self.samples.name, self.evaluation.name)]
+        made = (self.samples.name, self.evaluation.name, self.evaluation_picture.name)
+        return [path for path in found if path.name not in made]
 
     def latest(self) -> Path | None:
         """The newest complete checkpoint, if there is one."""

@@ -7,6 +7,10 @@ import torch
 from d2plm_megatron.config import at_least
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.rng import KeyedRng, Stream, seed_for
+from d2plm_megatron.sampling.options import AUTO, SamplerOptions
+
+COLD = 0.3
+"""A temperature below which generated proteins degenerate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,7 @@ class SamplingConfig:
         temperature: below 1 likelier residues, above 1 more diverse ones.
         seed: the same one gives the same proteins.
         tokens_per_pack: that go through the encoder at once.
+        sampler: how it is walked from noise to protein.
 
     Raises ValueError naming a number that cannot be meant.
     """
@@ -32,6 +37,7 @@ class SamplingConfig:
     temperature: float
     seed: int
     tokens_per_pack: int
+    sampler: SamplerOptions = AUTO
 
     def __post_init__(self) -> None:
         for key, least in (("num_sequences", 1), ("num_steps", 1), ("temperature", 0.01), ("tokens_per_pack", 16)):
@@ -58,7 +64,7 @@ class Samples:
 
     Attributes:
         sequences: the proteins.
-        nfe: number of function evaluations, how often the encoder was asked, per pack on average.
+        nfe: number of function evaluations, how often the encoder was asked about a protein, on average.
         seconds: that it took, without loading.
     """
 

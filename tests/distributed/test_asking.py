@@ -11,6 +11,8 @@ import pytest
 
 from d2plm_megatron.config import EMA, Absorbing, Data, FlowMatching, Model, Optimizer, Recipe, Train
 from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.proteins.fasta import read_records
 from d2plm_megatron.training.run import train
 from tests.distributed.asking_worker import LAYOUTS, answers
 
@@ -19,6 +21,11 @@ ROUNDING = 2e-5
 
 ROUNDING_OF_MEANS = 1e-6
 """Of nats per residue, which are means over the residues of a protein."""
+
+
+def without_scores(path: Path) -> list[tuple[str, str]]:
+    """Headers, without the perplexities, of which layouts round the last digits, and letters."""
+    return [(header.partition(" perplexity=")[0], letters) for header, letters in read_records(path)]
 
 
 @pytest.mark.parametrize("conditioned", [False, True], ids=["absorbing", "timed"])
@@ -38,8 +45,10 @@ def test_layouts_answer_like_one_process(
             train=Train(max_steps=12, precision="fp32", global_batch_tokens=256),
         )
     )  # fmt: skip
+    known = (f">{letter}\nA{letter}\n" for letter in CANONICAL_LETTERS[:15])
+    (tmp_path / "known.fasta").write_text("".join(known))
     with TrainedModel.open(run) as model:
-        expected = answers(model, data)
+        expected = answers(model, data, tmp_path / "one.fasta")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, "-m", "tests.distributed.asking_worker", str(run), data, str(tmp_path)],
@@ -50,6 +59,7 @@ def test_layouts_answer_like_one_process(
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     for layout in LAYOUTS:
+        assert without_scores(tmp_path / f"{layout}.fasta") == without_scores(tmp_path / "one.fasta")
         for rank in (0, 1):
             with np.load(tmp_path / f"{layout}_{rank}.npz") as found:
                 assert found.files == list(expected)

@@ -56,7 +56,7 @@ def test_samples_are_canonical_proteins_of_the_lengths_asked_for(demo: Path) -> 
     with (demo / "samples.fasta").open() as file:
         headers, sequences = zip(*SimpleFastaParser(file), strict=True)
     assert len(sequences) == 64
-    told = "weights=ema seed=0 sampler=exact steps=64 temperature=1"
+    told = f"checkpoint={demo.name} weights=ema seed=0 sampler=exact steps=64 temperature=1"
     assert headers[0] == f"generated_000001 checkpoint_step={_best_step(demo)} {told}"
     assert all(100 <= len(sequence) <= 200 for sequence in sequences)
     assert set("".join(sequences)) <= set(alphabet.CANONICAL_LETTERS)

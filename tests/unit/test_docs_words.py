@@ -9,14 +9,18 @@ import pytest
 from markdown_it import MarkdownIt
 
 from d2plm_megatron.commandline.commands import COMMANDS
-from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Recipe
+from d2plm_megatron.config import MODEL_SIZES, OBJECTIVES, Recipe, Timed
 from d2plm_megatron.config.overrides import keys_of, resolve, values_of
 from d2plm_megatron.config.recipe_files import build, load, shipped
 from d2plm_megatron.config.sizing import num_parameters
 from tests.pages import PAGES, ROOT
 
 FOLDERS = ("recipes", "d2plm_megatron", "data_tools", "launchers", "verification", "benchmarks", "tests", "docs", ".ci")
-KEYS = {key for objective in OBJECTIVES.values() for key in keys_of(Recipe(objective=objective()))}
+RECIPES = [
+    Recipe(objective=kind(), model=MODEL_SIZES["450m_time" if issubclass(kind, Timed) else "450m"])
+    for kind in OBJECTIVES.values()
+]
+KEYS = {key for recipe in RECIPES for key in keys_of(recipe)}
 PARTS = {key.partition(".")[0] for key in KEYS if "." in key}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -54,8 +58,7 @@ def _missing_key(key: str, value: str) -> str | None:
 
 def _resolve(key: str, choice: str) -> None:
     """Raises ValueError unless a recipe takes this; keys of an objective are for those objectives that have them."""
-    parts = [kind() for kind in OBJECTIVES.values() if key in keys_of(Recipe(objective=kind()))]
-    resolve(Recipe(objective=parts[0], model=MODEL_SIZES["450m_time"]), [f"{key}={choice}"])
+    resolve(next(recipe for recipe in RECIPES if key in keys_of(recipe)), [f"{key}={choice}"])
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -17,16 +17,13 @@ from d2plm_megatron.data.stream import Position
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.generation.generate import generate
+from d2plm_megatron.generation.request import Request
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.parallel.processes import parallel_context
 from d2plm_megatron.rng import Stream
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.sampling.config import SamplingConfig
+from d2plm_megatron.sampling.options import Exact
 from d2plm_megatron.training.trainer import Trainer
-
-CONFIG = SamplingConfig(
-    num_sequences=5, shortest=20, longest=40, num_steps=6, temperature=1.0, seed=0, tokens_per_pack=100
-)
 
 
 class Record:
@@ -97,13 +94,14 @@ def test_no_two_uses_draw_the_same_number(
         with record.of("evaluation"):
             evaluate(model, prefix, EvaluationConfig(num_draws=2, max_proteins=39))
         with record.of("generation"):
-            generate(model, CONFIG, tmp_path / "new.fasta")
+            request = Request(checkpoint=model.checkpoint, num_sequences=5, length="20:40", steps=6, sampler=Exact())
+            generate(model, request, tmp_path / "new.fasta")
     uses = record.uses()
     for doing, expected in {
         "training": streams | {Stream.ORDER, Stream.CROP, Stream.PACKS},
         "validation": streams | {Stream.TIME, Stream.CORRUPT},
         "evaluation": streams | {Stream.TIME, Stream.CORRUPT, Stream.ORDER},
-        "generation": {Stream.LENGTH, Stream.REVEAL, Stream.RESIDUE},
+        "generation": {Stream.LENGTH, Stream.RESIDUE},
     }.items():
         assert expected <= {stream for done, stream in uses if done == doing}
     for (use, numbers), (other, more) in combinations(uses.items(), 2):

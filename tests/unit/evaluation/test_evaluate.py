@@ -95,14 +95,14 @@ def test_the_command_writes_what_it_prints_and_refuses_what_cannot_be_before_it_
     model: TrainedModel, proteins: Path, tmp_path: Path, capsys
 ) -> None:
     run, output = model.checkpoint.path, tmp_path / "found.json"
-    main(run, str(proteins), output, draws=2, max_proteins=5, seed=1)
+    main([run], str(proteins), output, draws=2, max_proteins=5, seed=1)
     found = json.loads(output.read_text())
     assert (found["draws"], found["proteins"], found["seed"]) == (2, 5, 1)
     assert f"{found['likelihoods']['elbo']['perplexity']:.3f} +- " in capsys.readouterr().out
     with pytest.raises(ValueError, match="draws=0"):
-        main(run, "/nowhere", output, draws=0)
+        main([run], "/nowhere", output, draws=0)
     with pytest.raises(ValueError, match=f"max_length=3: shorter than all of {proteins}, 30 proteins"):
-        main(run, str(proteins), output, max_length=3)
+        main([run], str(proteins), output, max_length=3)
     assert json.loads(output.read_text()) == found
 
 

@@ -1,5 +1,6 @@
 """Trained models, opened and asked."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -254,3 +255,36 @@ def test_generated_proteins(name: str, trained) -> None:
         ):
             with pytest.raises(ValueError, match=message):
                 model.generate(**options)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_prompts_are_filled(name: str, trained) -> None:
+    prompts = ["MKT____vla", "W" + "_" * 30, "_C<mask>#?"]
+    with TrainedModel.open(trained(name)) as model:
+        found = model.generate(2, prompts=prompts, num_steps=4)
+        assert found == model.generate(2, prompts=prompts, num_steps=4, tokens_per_pack=16)
+        for protein, pattern in zip(found, ["MKT....VLA"] * 2 + ["W" + "." * 30] * 2 + [".C..."] * 2, strict=True):
+            assert re.fullmatch(pattern.replace(".", f"[{alphabet.CANONICAL_LETTERS}]"), protein)
+        assert found[2] != found[3]
+        for options, message in (
+            ({"prompts": ["MK_", "MJ_"]}, "^prompt 2: 'J' at position 2 is no canonical residue"),
+            ({"prompts": ["MKT"]}, "^prompt 1, MKT: write _ for blanks, or give strength"),
+            ({"prompts": ["MK_"], "strength": 0.5}, "^prompt 1, MK_: leave strength out"),
+            ({"prompts": ["MKT"], "strength": 0}, "^strength=0: must be above 0"),
+            ({"prompts": []}, "^prompts: there are none"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                model.generate(**options)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_strength_is_the_share_of_residues_that_is_noised(name: str, trained) -> None:
+    """The model has learnt next to nothing: what is noised seldom comes back as it was."""
+    start = "MKTVRQGLLAGVSERTIDPK" * 10
+    with TrainedModel.open(trained(name)) as model:
+        for strength, least, most in ((0.01, 0.95, 1.0), (0.3, 0.62, 0.82), (1.0, 0.0, 0.15)):
+            if not model.path.has_masks and strength < 1:  # any residue may be doubted, and this model doubts them all
+                continue
+            variants = model.generate(4, prompts=[start], strength=strength, num_steps=4)
+            same = [a == b for variant in variants for a, b in zip(variant, start, strict=True)]
+            assert least <= sum(same) / len(same) <= most, strength

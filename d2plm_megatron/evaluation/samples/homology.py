@@ -1,0 +1,148 @@
+"""Diversity and novelty by MMseqs2: clusters of a column's proteins, and the nearest of those that are known."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from d2plm_megatron.cores import available_cores
+from d2plm_megatron.evaluation.samples.bootstrap import Interval, of_ratio
+from d2plm_megatron.evaluation.samples.panel import COLUMNS, NATURAL, SAMPLES, Panel
+from d2plm_megatron.proteins import mmseqs
+from d2plm_megatron.proteins.alignment import Alignment, align
+from d2plm_megatron.proteins.mmseqs import MATCH, SearchOptions
+from d2plm_megatron.proteins.named import Protein
+
+NEAR_IDENTITY, NEAR_COVERAGE = 0.9, 0.8
+"""Identity, and aligned part of the sample, from which on a sample is nearly a known protein."""
+
+CLUSTER_IDENTITIES = (0.5, 0.9)
+_THOROUGH = SearchOptions(sensitivity=7.5)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A sample's nearest known protein, the match with the lowest e-value.
+
+    Attributes:
+        sample: its name.
+        known: name of the known protein.
+        identity: share of identical residues in the alignment.
+        coverage: share of the sample that is aligned.
+        e_value: how many matches as good chance gives.
+        alignment: of the sample (first) with the known protein; see align.
+    """
+
+    sample: str
+    known: str
+    identity: float
+    coverage: float
+    e_value: float
+    alignment: Alignment
+
+    def as_json(self) -> dict[str, object]:
+        """Names and numbers, and the rows of the alignment."""
+        numbers = {"identity": self.identity, "coverage": self.coverage, "e_value": self.e_value}
+        return {"sample": self.sample, "known": self.known, **numbers, "alignment": list(self.alignment.rows)}
+
+
+@dataclass(frozen=True)
+class Homology:
+    """What MMseqs2 says of a panel.
+
+    Attributes:
+        measures: by column and key.
+        identities: of each protein of a column, its residues that its nearest known protein has too, as a share of
+            them all, by column; 0 without a match.
+        neighbours: of the samples that have one, the most identical first.
+    """
+
+    measures: dict[str, dict[str, Interval]]
+    identities: dict[str, np.ndarray]
+    neighbours: list[Neighbour]
+
+
+def measure_homology(panel: Panel, known: Callable[[], Iterable[Protein]], own: np.ndarray | None) -> Homology:
+    """Searches the known proteins for those of all columns, and clusters each column.
+
+    Args:
+        panel: the columns.
+        known: yields the known proteins; called twice, and never all of them are in memory.
+        own: of each natural protein its number among the known, which is not its own neighbour; None if they are
+            other proteins.
+
+    Raises ValueError saying how to install MMseqs2 where it is missing.
+    """
+    best = _best_matches(panel, known, own)
+    identities = {name: found["identity"] * found["query_coverage"] for name, found in best.items()}
+    measures = {
+        name: {**_nearness(best[name], identities[name]), **_diversity(letters)}
+        for name, letters in panel.columns.items()
+    }
+    return Homology(measures, identities, _neighbours(panel.samples, best[SAMPLES], known()))
+
+
+def _best_matches(
+    panel: Panel, known: Callable[[], Iterable[Protein]], own: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Of each protein of each column its match with the lowest e-value, MATCH [n]; target -1 where there is none."""
+    number = len(panel.samples)
+    own_of = np.full(len(COLUMNS) * number, -1)
+    if own is not None:
+        begin = COLUMNS.index(NATURAL) * number
+        own_of[begin : begin + number] = own
+    with TemporaryDirectory() as folder:
+        queries, targets = Path(folder, "queries.fasta"), Path(folder, "targets.fasta")
+        mmseqs.write_numbered(queries, chain.from_iterable(panel.columns.values()))
+        mmseqs.write_numbered(targets, (protein.sequence for protein in known()))
+        matches = mmseqs.search(queries, targets, _THOROUGH, threads=available_cores())
+    best = np.zeros(len(own_of), dtype=MATCH)
+    best["target"], best["e_value"] = -1, np.inf
+    matches = matches[matches["target"] != own_of[matches["query"]]]
+    matches = matches[np.lexsort((matches["target"], matches["e_value"], matches["query"]))]
+    queries_found, first = np.unique(matches["query"], return_index=True)
+    best[queries_found] = matches[first]
+    return dict(zip(COLUMNS, best.reshape(len(COLUMNS), number), strict=True))
+
+
+def _nearness(best: np.ndarray, identities: np.ndarray) -> dict[str, Interval]:
+    is_near = (best["identity"] >= NEAR_IDENTITY) & (best["query_coverage"] >= NEAR_COVERAGE)
+    return {
+        "near_copies": of_ratio(is_near.astype(float)),
+        "homologs": of_ratio((best["target"] >= 0).astype(float)),
+        "nearest_identity": of_ratio(identities.astype(float)),
+    }
+
+
+def _diversity(letters: Sequence[str]) -> dict[str, Interval]:
+    """Clusters as a share of the proteins: the mean over proteins of one over the size of its cluster."""
+    found = {}
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "proteins.fasta")
+        mmseqs.write_numbered(path, letters)
+        for identity in CLUSTER_IDENTITIES:
+            owners = mmseqs.cluster(path, identity, threads=available_cores())
+            _, places, sizes = np.unique(owners, return_inverse=True, return_counts=True)
+            found[f"clusters_{round(100 * identity)}"] = of_ratio(1 / sizes[places])
+    return found
+
+
+def _neighbours(samples: Sequence[Protein], best: np.ndarray, known: Iterable[Protein]) -> list[Neighbour]:
+    wanted = set(best["target"].tolist())
+    targets = {number: protein for number, protein in enumerate(known) if number in wanted}
+    found = [
+        Neighbour(
+            sample=sample.name,
+            known=targets[int(match["target"])].name,
+            identity=float(match["identity"]),
+            coverage=float(match["query_coverage"]),
+            e_value=float(match["e_value"]),
+            alignment=align(sample.sequence, targets[int(match["target"])].sequence),
+        )
+        for sample, match in zip(samples, best, strict=True)
+        if match["target"] >= 0
+    ]
+    return sorted(found, key=lambda near: -near.identity * near.coverage)

@@ -1,0 +1,116 @@
+"""Tables of proteins: read row by row, and written as they come, .csv or .parquet, so that memory does not grow."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from d2plm_megatron.compression import LONGEST_LINE_BYTES, lines, open_text
+from d2plm_megatron.files import atomic
+
+Row = Sequence[Any]
+Columns = Mapping[str, type]
+"""Names of columns with the type of what is in them: str, int or float. None is a value that there is not."""
+
+SUFFIXES = (".csv", ".parquet")
+_ROWS_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table that was read.
+
+    Attributes:
+        where: the file and the line, for errors.
+        values: what is in each column, as written, by the column's name.
+    """
+
+    where: str
+    values: dict[str, str]
+
+
+def read_table(path: Path, required: Iterable[str] = ()) -> Iterator[Line]:
+    """Yields the rows of a table with a line of names, plain or compressed; , ; or tab are between the columns.
+
+    Raises ValueError naming the column of the required ones that is missing, and those that there are, or the line that
+    has another number of columns; and what open_text raises.
+    """
+    csv.field_size_limit(LONGEST_LINE_BYTES)
+    with open_text(path) as plain:
+        rows = (row + "\n" for row in lines(plain, path))
+        first = next(rows, "")
+        separator = max(",;\t", key=first.count)
+        names = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
+        for name in required:
+            if name not in names:
+                raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names) or 'none'}")
+        reader = csv.reader(rows, delimiter=separator, strict=True)
+        try:
+            for row in filter(None, reader):
+                where = f"{path}, line {reader.line_num + 1}"
+                if len(row) != len(names):
+                    raise ValueError(f"{where}: {len(row)} columns, where the first line names {len(names)}")
+                yield Line(where, dict(zip(names, row, strict=True)))
+        except csv.Error as error:
+            where = f"{path}, line {reader.line_num + 1}"
+            raise ValueError(f"{where}: {error}; is a quotation mark not closed?") from None
+
+
+def column_names(path: Path) -> list[str]:
+    """The names of a table's columns. Raises what read_table raises, and ValueError for a table without rows."""
+    first = next(read_table(path), None)
+    if first is None:
+        raise ValueError(f"{path}: no row in it")
+    return list(first.values)
+
+
+def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
+    """Raises, before any work, ValueError for a table of another kind, and ModuleNotFoundError for what it needs."""
+    if path.suffix not in allowed:
+        raise ValueError(f"{path}: a table ends in {' or '.join(allowed)}")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ModuleNotFoundError(f"{path}: .parquet needs the package pyarrow", name="pyarrow")
+
+
+@contextmanager
+def write_table(path: Path, columns: Columns) -> Iterator[Callable[[Row], None]]:
+    """A function that writes one row; the file, .csv or .parquet by its name, appears when the block ends well."""
+    check_suffix(path)
+    writing = _writing_parquet if path.suffix == ".parquet" else _writing_csv
+    with atomic(path) as (temporary,), writing(temporary, columns) as write:
+        yield write
+
+
+@contextmanager
+def _writing_csv(path: Path, columns: Columns) -> Iterator[Callable[[Row], None]]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        yield writer.writerow
+
+
+@contextmanager
+def _writing_parquet(path: Path, columns: Columns) -> Iterator[Callable[[Row], None]]:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
+    waiting: list[Row] = []
+
+    def flush() -> None:
+        arrays = [pyarrow.array([row[i] for row in waiting], schema.types[i]) for i in range(len(columns))]
+        writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+        waiting.clear()
+
+    def write(row: Row) -> None:
+        waiting.append(row)
+        if len(waiting) == _ROWS_AT_ONCE:
+            flush()
+
+    with ParquetWriter(path, schema) as writer:
+        yield write
+        flush()

@@ -1,0 +1,166 @@
+"""How likely a model finds given proteins: the ELBO of each and, when it is asked for, the pseudo-log-likelihood."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from d2plm_megatron.console import counted, progress, show
+from d2plm_megatron.data.windows import windows
+from d2plm_megatron.inference.model import TrainedModel
+from d2plm_megatron.inference.pseudo import check_reads_masks, masked_once
+from d2plm_megatron.inference.spread import answers
+from d2plm_megatron.proteins.tables import write_table
+from d2plm_megatron.runs.metrics import perplexity
+from d2plm_megatron.scoring.given import Given, read_given
+from d2plm_megatron.scoring.likelihoods import Sums, asking_for_nats
+from d2plm_megatron.scoring.stream import Part, in_chunks
+
+ELBO_COLUMNS = {"nats_per_residue": float, "error_of_draws": float, "perplexity": float, "perplexity_error": float}
+PSEUDO_COLUMNS = {"pseudo_log_likelihood": float, "pseudo_perplexity": float}
+DIGITS = 6
+"""Behind the point, in tables."""
+SHOWN = 5
+"""Proteins at either end that are printed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How proteins are scored.
+
+    Attributes:
+        draws: of noise for each.
+        seed: of the noise.
+        pseudo: whether each residue is masked once, too.
+        rank: by which number the proteins are sorted, the likeliest first: elbo, pseudo or none.
+        window: residues that go through the model as one; see data/windows.py.
+        tokens_per_pack: that go through it at once.
+    """
+
+    draws: int
+    seed: int
+    pseudo: bool
+    rank: str
+    window: int
+    tokens_per_pack: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model says about a protein.
+
+    Attributes:
+        name: its id.
+        length: its residues, canonical or not.
+        scored: how many of them are canonical, and count.
+        nats: the negative ELBO, of each draw, float64 [D].
+        pseudo: the pseudo-log-likelihood in nats; None when it was not asked for.
+    """
+
+    name: str
+    length: int
+    scored: int
+    nats: np.ndarray
+    pseudo: float | None
+
+    @property
+    def by_elbo(self) -> float:
+        """Nats per residue, the mean over the draws."""
+        return float(self.nats.mean()) / self.scored
+
+    @property
+    def by_pseudo(self) -> float:
+        """Nats per residue when each is masked alone."""
+        assert self.pseudo is not None
+        return -self.pseudo / self.scored
+
+    def row(self) -> list[Any]:
+        """What is in the columns of the table."""
+        draws = len(self.nats)
+        error = float(self.nats.std(ddof=1)) / self.scored / draws**0.5 if draws > 1 else None
+        value = perplexity(self.by_elbo)
+        found = [self.by_elbo, error, value, None if error is None else value * error]
+        if self.pseudo is not None:
+            found += [self.pseudo, perplexity(self.by_pseudo)]
+        return [self.name, self.length, *(None if number is None else round(number, DIGITS) for number in found)]
+
+
+def score(model: TrainedModel, given: Given, request: Request, output: Path) -> None:
+    """Writes a table with a row of each protein, ranked where that is asked for, and prints both of its ends."""
+    if request.pseudo:
+        check_reads_masks(model)
+    columns = {"id": str, "length": int, **ELBO_COLUMNS, **(PSEUDO_COLUMNS if request.pseudo else {})}
+    found = _scores(model, given, request)
+    if request.rank != "none":
+        by_elbo = request.rank == "elbo"
+        found = iter(sorted(found, key=lambda one: one.by_elbo if by_elbo else one.by_pseudo))
+    first: list[Score] = []
+    last: deque[Score] = deque(maxlen=SHOWN)
+    with write_table(output, columns) if model.processes.is_main else nullcontext(_unwritten) as write:
+        for one in found:
+            write(one.row())
+            (first if len(first) < SHOWN else last).append(one)
+    if model.processes.is_main:
+        if request.rank != "none":
+            _show(list(columns), first, list(last), len(given.ids))
+        print(output)
+
+
+def _unwritten(row: Sequence[Any]) -> None:
+    """Stands for the table in other processes."""
+
+
+def _scores(model: TrainedModel, given: Given, request: Request) -> Iterator[Score]:
+    """Of each protein, in the order given, on every process."""
+    nats, pseudo = np.zeros((request.draws, 2)), 0.0
+    bar = progress("scoring", len(given.ids), "proteins") if model.processes.is_main else nullcontext(_unseen)
+    with bar as advance:
+        for (name, length, is_last), of_part, of_masks in _asked(model, given, request):
+            nats, pseudo = nats + of_part, pseudo + float(of_masks.sum())
+            if is_last:
+                yield Score(name, length, int(nats[0, 1]), nats[:, 0], pseudo if request.pseudo else None)
+                nats, pseudo = np.zeros_like(nats), 0.0
+                advance(1)
+
+
+def _unseen(amount: int) -> None:
+    """Stands for the bar in other processes."""
+
+
+def _asked(model: TrainedModel, given: Given, request: Request) -> Iterator[tuple[Any, Sums, np.ndarray]]:
+    """Of each window of each protein: its label, what its draws found, and the log probabilities of its residues."""
+    ask = asking_for_nats(model, request.draws, request.seed)
+    for parts, packs in in_chunks(model, _parts(given.path, request.window), request.tokens_per_pack):
+        sums = chain.from_iterable(answers(packs, ask, model.processes))
+        masked = masked_once(model, packs, request.tokens_per_pack) if request.pseudo else repeat(np.empty(0))
+        yield from zip((part.label for part in parts), sums, masked, strict=False)
+
+
+def _parts(path: Path, longest: int) -> Iterator[Part]:
+    """The windows of each protein, with (id, residues, whether it is its last)."""
+    for name, residues in read_given(path):
+        for one in windows(len(residues), longest):
+            label = (name, len(residues), one.stop == len(residues))
+            yield Part.of(label, residues, slice(one.start, one.stop), one.scored_from)
+
+
+def _show(columns: list[str], first: list[Score], last: list[Score], number: int) -> None:
+    table = Table(*columns, title=f"{counted(number, 'protein')}, the likeliest first")
+    between = number - len(first) - len(last)
+    for one in first:
+        table.add_row(*_shown(one))
+    if between > 0:
+        table.add_row(f"... {between:,} more", end_section=True)
+    for one in last:
+        table.add_row(*_shown(one))
+    show(table, width=140)
+
+
+def _shown(one: Score) -> list[str]:
+    return ["" if value is None else f"{value:,.3f}" if isinstance(value, float) else str(value) for value in one.row()]

@@ -1,0 +1,236 @@
+"""The verdict on proteins of which it is known what they are, and the command as users type it."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2plm_megatron import Recipe, TrainedModel, train
+from d2plm_megatron.commandline import commands
+from d2plm_megatron.config import Data, Model, Train
+from d2plm_megatron.evaluation.judging_model import asked
+from d2plm_megatron.evaluation.samples import novelty
+from d2plm_megatron.evaluation.samples.judgement import Judgement, gather
+from d2plm_megatron.evaluation.samples.panel import build_panel, read_natural
+from d2plm_megatron.evaluation.samples.results import numbers
+from d2plm_megatron.evaluation.samples.verdict import MEASURES
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.proteins.fasta import write_fasta
+from data_tools.simulate import SimulatedProtein, simulate
+
+needs_mmseqs = pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
+FEW = 60
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[SimulatedProtein]:
+    return simulate(FEW + 260, mean_identity=0.5, seed=3)
+
+
+@pytest.fixture(scope="module")
+def natural(corpus: list[SimulatedProtein]) -> list[str]:
+    return [protein.sequence for protein in corpus]
+
+
+def written(path: Path, sequences: list[str]) -> Path:
+    write_fasta(path, ((f"{path.stem}_{number}", sequence) for number, sequence in enumerate(sequences)))
+    return path
+
+
+def judged(folder: Path, samples: list[str], reference: list[str], train: list[str] | None = None) -> Judgement:
+    known = written(folder / "reference.fasta", reference)
+    of_train = None if train is None else str(written(folder / "train.fasta", train))
+    return gather(written(folder / "samples.fasta", samples), str(known), of_train)
+
+
+def shuffled(sequences: list[str]) -> list[str]:
+    rng = np.random.default_rng(9)
+    return ["".join(rng.permutation(list(sequence))) for sequence in sequences]
+
+
+def mutated(sequence: str) -> str:
+    """Every 30th residue is another."""
+    letters = CANONICAL_LETTERS
+    changed = {place: letters[letters.index(sequence[place]) - 1] for place in range(10, len(sequence), 30)}
+    return "".join(changed.get(place, letter) for place, letter in enumerate(sequence))
+
+
+@needs_mmseqs
+def test_natural_proteins_are_like_natural_proteins(natural: list[str], tmp_path: Path) -> None:
+    found = judged(tmp_path, natural[:FEW], natural[FEW:])
+    assert found.verdict.is_good and not found.verdict.faults, found.verdict.text
+    assert found.verdict.text == "good: in 17 measures they are like as many natural proteins"
+    for key in ("homologs", "nearest_identity"):
+        assert found.columns["samples"][key].value > 0.4 > found.columns["shuffled"][key].value
+    as_json = json.loads(json.dumps(numbers(found)))
+    assert as_json["proteins"] == {"records": FEW, "compared": FEW, "rest": 200}
+    assert as_json["verdict"]["good"] and as_json["versions"]["mmseqs2"] and as_json["families"] is None
+    assert len(as_json["nearest"]) == round(FEW * found.columns["samples"]["homologs"].value)
+
+
+@needs_mmseqs
+def test_near_copies_of_what_was_trained_on_are_found_and_shown(natural: list[str], tmp_path: Path) -> None:
+    train, reference = natural[:FEW], natural[FEW:]
+    found = judged(tmp_path, list(map(mutated, train)), reference, train)
+    assert found.verdict.faults[0] == "near_copies" and not found.verdict.is_good
+    assert found.columns["samples"]["near_copies"].value == 1.0
+    assert found.columns["natural"]["near_copies"].value < 0.2
+    near = found.homology.neighbours[0] if found.homology else None
+    assert near is not None and near.sample.removeprefix("samples") == near.known.removeprefix("train")
+    assert near.identity == pytest.approx(29 / 30, abs=0.015) and near.e_value < 1e-20
+    assert near.alignment.num_identical == pytest.approx(near.identity * len(near.alignment.rows[0]), abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("made", "fault"),
+    [
+        (lambda natural: shuffled(natural[:FEW]), "ngram_2_divergence"),
+        (lambda natural: ["A" * len(sequence) for sequence in natural[:FEW]], "low_complexity"),
+        (lambda natural: natural[FEW : 2 * FEW], "copies"),
+        (lambda natural: natural[:6] * (FEW // 6), "distinct"),
+        (lambda natural: [sequence.replace("L", "A") for sequence in natural[:FEW]], "ngram_1_divergence"),
+        (lambda natural: [sequence[:40] for sequence in natural[:FEW]], "length_distance"),
+        (lambda natural: [f"{sequence}.M" for sequence in natural[:FEW]], "canonical"),
+    ],
+)
+def test_what_is_wrong_is_said_first(
+    made: Callable[[list[str]], list[str]],
+    fault: str,
+    natural: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # without MMseqs2 the rest is still judged
+    found = judged(tmp_path, made(natural), natural[FEW:])
+    assert found.verdict.faults[0] == fault
+    complaint = next(measure.fault for measure in MEASURES if measure.key == fault)
+    assert found.verdict.text.startswith(f"not good: {complaint} (")
+    assert "note: MMseqs2 is missing: install it" in capfd.readouterr().err and found.homology is None
+
+
+def test_families_are_those_of_the_headers(
+    corpus: list[SimulatedProtein], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(novelty, "NUM_BASELINE", 32)
+    wanted = sorted({protein.family for protein in corpus})[:3]
+    samples = [protein.sequence for protein in corpus[:120] if protein.family in wanted][:12]
+    records = [(f"r{number} family={protein.family}", protein.sequence) for number, protein in enumerate(corpus[120:])]
+    write_fasta(tmp_path / "reference.fasta", records)
+    path = written(tmp_path / "samples.fasta", [*samples, *shuffled(samples)])
+    found = gather(path, str(tmp_path / "reference.fasta"))
+    assert found.columns["samples"]["families"].value == len(wanted)
+    assert found.columns["samples"]["recognised"].value == pytest.approx(0.5, abs=0.1)
+    assert found.columns["natural"]["recognised"].value > 0.9
+    counted = numbers(found)["families"]
+    assert [counted[name] > 0 for name in sorted(counted)] == [name in wanted for name in sorted(counted)]
+
+
+def test_a_panel_is_split_by_a_fixed_seed_into_equal_columns(natural: list[str], tmp_path: Path) -> None:
+    samples = written(tmp_path / "samples.fasta", natural[:50])
+    known = list(read_natural(str(written(tmp_path / "few.fasta", natural[100:141]))))
+    panel, again = (build_panel(samples, "few.fasta", known) for _ in range(2))
+    assert [len(column) for column in panel.columns.values()] == [20, 20, 20] and len(panel.rest) == 21
+    assert panel.columns == again.columns and panel.rest == again.rest
+    assert sorted([*panel.columns["natural"], *panel.rest]) == sorted(natural[100:141])
+    assert [known[number] for number in panel.own] == panel.natural
+    assert list(map(sorted, panel.shuffled)) == list(map(sorted, panel.columns["natural"]))
+
+
+def test_an_indexed_dataset_is_read_as_letters(write_proteins: Callable[..., Path]) -> None:
+    found = list(read_natural(str(write_proteins([30, 40]))))
+    assert [(protein.name, len(protein.sequence)) for protein in found] == [("0", 30), ("1", 40)]
+    assert set("".join(protein.sequence for protein in found)) <= set(CANONICAL_LETTERS + "X")
+
+
+def test_a_model_tells_its_perplexity_and_how_far_embeddings_are(
+    write_proteins: Callable[..., Path], natural: list[str], tmp_path: Path
+) -> None:
+    recipe = Recipe(
+        output=str(tmp_path),
+        model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
+        data=Data(train=str(write_proteins([40] * 60)), max_length_residues=100, tokens_per_pack=1024),
+        train=Train(max_steps=2, precision="fp32", global_batch_tokens=1024),
+    )
+    samples = written(tmp_path / "samples.fasta", [8 * "MKTAYIAKQR"] * 20)
+    known = list(read_natural(str(written(tmp_path / "reference.fasta", natural[:60]))))
+    panel, run = build_panel(samples, "reference.fasta", known), train(recipe)
+    with TrainedModel.open(run) as model:
+        one_by_one = model.perplexity(panel.columns["natural"], num_draws=2)
+        checkpoint = model.checkpoint
+    found = asked(checkpoint, panel, num_draws=2)
+    lengths = np.array(list(map(len, panel.columns["natural"])))
+    expected = np.exp((np.log(one_by_one) * lengths).sum() / lengths.sum())
+    assert found["natural"]["model_perplexity"].value == pytest.approx(expected)
+    assert found["samples"]["frechet"].value > 2 * found["natural"]["frechet"].value
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["d2plm", "judge", *map(str, words)])
+    try:
+        commands.main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_the_command_writes_json_and_a_picture(
+    natural: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    predictor = tmp_path / "predictor.py"
+    predictor.write_text(
+        "import re, sys\n"
+        "ids = re.findall('>(.*)', open(sys.argv[1]).read())\n"
+        "lines = [f'{name},{80 if name.startswith(\"natural\") else 40}' for name in ids]\n"
+        "open(sys.argv[2], 'w').write('\\n'.join(['id,plddt', *lines]))\n"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    samples = written(tmp_path / "samples.fasta", natural[:20])
+    reference = written(tmp_path / "reference.fasta", natural[20:100])
+    fold = f"{sys.executable} {predictor} {{input}} {{output}}"
+    assert typed(monkeypatch, samples, "--reference", reference, "--fold", fold) == 0
+    found = json.loads((tmp_path / "judge.json").read_text())
+    assert found["verdict"]["faults"] == ["plddt"]
+    assert found["measures"]["plddt"]["natural"] == {"value": 80.0, "low": 80.0, "high": 80.0}
+    assert (tmp_path / "judge.png").read_bytes().startswith(b"\x89PNG")
+    said = capfd.readouterr().out
+    assert "not good: they are not predicted to fold as natural ones (pLDDT: 40.00, natural 80.00)" in said
+    assert "but 20 proteins tell little, give 50 or more" in said
+
+
+@pytest.mark.parametrize(
+    ("samples", "reference", "options", "message"),
+    [
+        (">a\nMKT\n", ">r\nMKTV\n", [], "one protein alone is no reference"),
+        (">a\nMKT\n", "", [], "empty, no record in it"),
+        (">a\nMKT\n", ">r\nMKTV\n>s\n\n", [], "record s: no residue in it"),
+        (">a\nXX\n>b\n\n", ">r\nMKTV\n>s\nMKTA\n", [], "no canonical residue in these samples"),
+        ("", ">r\nMKTV\n>s\nMKTA\n", [], "empty, no record in it"),
+        (">a\nMKT\n", None, [], "reference.fasta.bin is missing"),
+        (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--judge", "nowhere"], "nowhere"),
+        (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--fold", "x {input}"], "{output} is not in it"),
+        (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--output", "x.html"], "name the JSON file, as in x.json"),
+    ],
+)
+def test_bad_input_is_one_line(
+    samples: str,
+    reference: str | None,
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    paths = tmp_path / "samples.fasta", tmp_path / "reference.fasta"
+    for path, text in zip(paths, (samples, reference), strict=True):
+        if text is not None:
+            path.write_text(text)
+    assert typed(monkeypatch, paths[0], "--reference", paths[1], *options) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1 and message in said
+    assert not (tmp_path / "judge.json").exists()

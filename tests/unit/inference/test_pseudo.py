@@ -1,0 +1,62 @@
+"""Pseudo-likelihoods against a loop that masks one residue at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2plm_megatron import Recipe, TrainedModel, train
+from d2plm_megatron.config import Data, FlowMatching, Model, Optimizer, Train
+from d2plm_megatron.data.sequences import pack_sequences
+from d2plm_megatron.inference.pseudo import masked_once, pseudo_log_likelihood
+from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+
+PROTEINS = ["MKTVRQGLLAGV", "LAXVSB", "XX", "M", "GGSGGSWWYC"]
+ROUNDING = 2e-5
+"""Of log-probabilities of the size of 1 in fp32, where matrix products have another size."""
+
+
+def make(source: str, prefix: Path, folder: Path) -> TrainedModel:
+    """A model that is told the time, so that a wrong time shows, too."""
+    recipe = Recipe(
+        name=source,
+        output=str(folder),
+        model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64, time_conditioning=True),
+        objective=FlowMatching(source=source, schedule="polynomial:2"),
+        data=Data(train=str(prefix), max_length_residues=40, tokens_per_pack=512),
+        optimizer=Optimizer(lr=1e-2, warmup_steps=1),
+        train=Train(max_steps=8, precision="fp32", global_batch_tokens=512),
+    )
+    return TrainedModel.open(train(recipe))
+
+
+def test_it_is_what_masking_one_residue_at_a_time_gives(write_proteins: Callable[..., Path], tmp_path: Path) -> None:
+    with make("mask", write_proteins([40] * 30), tmp_path) as model:
+        seen: list[int] = []
+        found = pseudo_log_likelihood(model, PROTEINS, tokens_per_pack=30, advance=seen.append)
+        assert sum(seen) == 12 + 4 + 0 + 1 + 10 and len(seen) > 4
+        for protein, values in zip(PROTEINS, found, strict=True):
+            assert values.shape == (len(protein),) and values.dtype == np.float64
+            for place, letter in enumerate(protein):
+                if letter not in CANONICAL_LETTERS:
+                    assert np.isnan(values[place])
+                    continue
+                [log_probs] = model.log_probs([protein[:place] + "_" + protein[place + 1 :]])
+                expected = log_probs[place, CANONICAL_LETTERS.index(letter)]
+                assert values[place] == pytest.approx(expected, abs=ROUNDING)
+        in_one = pseudo_log_likelihood(model, PROTEINS)
+        assert np.allclose(np.concatenate(found), np.concatenate(in_one), atol=ROUNDING, equal_nan=True)
+        assert pseudo_log_likelihood(model, []) == []
+        scored = masked_once(model, pack_sequences(PROTEINS, 20).packs, tokens_per_pack=15)
+        assert [len(values) for values in scored] == [12, 4, 0, 1, 10]
+        with pytest.raises(ValueError, match=r"^sequence_2: has masks \(_\)"):
+            pseudo_log_likelihood(model, ["MK", "M_"])
+
+
+def test_a_model_that_reads_no_masks_is_refused(write_proteins: Callable[..., Path], tmp_path: Path) -> None:
+    with (
+        make("uniform", write_proteins([40] * 30), tmp_path) as model,
+        pytest.raises(ValueError, match="it reads no masks"),
+    ):
+        pseudo_log_likelihood(model, PROTEINS)

@@ -1,0 +1,55 @@
+"""Objectives compared at equal tokens.
+
+    python -m verification.objectives --input uniref90.fasta.gz
+
+Trains every row of rows.py with several seeds on the real proteins without homologs between the sides, and on simulated
+families; measures all on the same held-out proteins and noise; has the samples of each judged by n-grams and by a model
+of other proteins. The same command goes on after it was stopped.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.machine import machine
+from d2plm_megatron.console import progress, run
+from d2plm_megatron.cores import available_cores
+from verification.objectives.corpora import Corpus, real, simulated
+from verification.objectives.rows import ROWS, by_name
+from verification.objectives.table import print_table
+from verification.objectives.trials import Trial, train_judge
+
+
+def main(
+    source: Annotated[Path | None, typer.Option("--input", help="FASTA of some thousand real proteins")] = None,
+    output: Annotated[Path, typer.Option(help="folder for data and runs")] = Path("runs/objectives"),
+    steps: Annotated[int, typer.Option(min=1, help="of 4,096 tokens, for every model")] = 400,
+    seeds: Annotated[int, typer.Option(min=1, help="of each row")] = 3,
+    samples: Annotated[int, typer.Option(min=8, help="proteins that each model generates")] = 128,
+    only: Annotated[str, typer.Option(help="only rows whose names hold this")] = "",
+    proteins: Annotated[int, typer.Option(min=100, help="to simulate")] = 6000,
+) -> None:
+    """Trains models with every objective at equal tokens, and prints how good each is, with the spread over seeds."""
+    rows = by_name(only) if only else ROWS
+    corpora = {"simulated families": simulated(output / "simulated", proteins)}
+    if source is not None:
+        corpora = {"real proteins": real(source, output / "real"), **corpora}
+    for title, corpus in corpora.items():
+        trials = [Trial(row, seed, corpus, steps, samples) for seed in range(seeds) for row in rows]
+        _measure(title, corpus, trials, steps)
+        print_table(f"{title}, {steps * 4096:,} tokens, {seeds} seeds", trials)
+    print(machine("torch", "megatron-core"))
+
+
+def _measure(title: str, corpus: Corpus, trials: list[Trial], steps: int) -> None:
+    """All trials, one on each core."""
+    judge = train_judge(corpus, steps)
+    with ThreadPoolExecutor(available_cores()) as pool, progress(title, len(trials), "models") as advance:
+        for _ in pool.map(lambda trial: trial.measure(judge), trials):
+            advance(1)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,60 @@
+"""The table of objectives: means over seeds, with their spread, beside n-grams."""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from d2plm_megatron.console import show
+from verification.objectives.trials import Trial
+
+Numbers = dict[str, Any]
+MASKED = ("masked_15", "masked_15_80_10_10")
+
+
+def _likelihood(numbers: Numbers, *names: str) -> float | None:
+    found = numbers["evaluation"]["likelihoods"]
+    return next((found[name]["perplexity"] for name in names if name in found), None)
+
+
+def _judged(name: str) -> Callable[[Numbers], float | None]:
+    def read(numbers: Numbers) -> float | None:
+        value = numbers["judge"]["measures"].get(name, {}).get("samples", {}).get("value")
+        return None if value is None else float(value)
+
+    return read
+
+
+COLUMNS: dict[str, Callable[[Numbers], float | None]] = {
+    "ELBO perplexity": lambda numbers: _likelihood(numbers, "elbo"),
+    "masked 15%": lambda numbers: _likelihood(numbers, *MASKED),
+    "samples, n-gram judge": _judged("ngram_perplexity"),
+    "samples, model judge": _judged("model_perplexity"),
+    "entropy": _judged("token_entropy"),
+    "evaluations": lambda numbers: float(numbers["sampling"]["evaluations"]),
+}
+"""Of each trial's numbers what is shown."""
+
+
+def print_table(title: str, trials: Sequence[Trial]) -> None:
+    """Prints a row for each kind of trial, with mean and standard deviation over its seeds, and the n-grams."""
+    numbers = {trial: trial.numbers() for trial in trials}
+    table = Table(title=title)
+    table.add_column("")
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    for row in dict.fromkeys(trial.row for trial in trials):
+        own = [numbers[trial] for trial in trials if trial.row is row]
+        table.add_row(row.name, *(_over_seeds([read(one) for one in own]) for read in COLUMNS.values()))
+    for name, floor in next(iter(numbers.values()))["evaluation"]["floors"].items():
+        table.add_row(name, f"{math.exp(floor['nll_per_residue']):.3f}", *[""] * (len(COLUMNS) - 1))
+    show(table, width=140)
+
+
+def _over_seeds(values: Sequence[float | None]) -> str:
+    found = [value for value in values if value is not None]
+    if not found:
+        return ""
+    return f"{fmean(found):.3f}" + (f" +- {stdev(found):.3f}" if len(found) > 1 else "")
