@@ -25,7 +25,6 @@ from .formats.lmdb_values import Layout
 from .formats.proteins_lmdb import data_file
 from .preparation import options
 from .preparation.clean_blocks import Rules
-from .preparation.cleaning import check_gaps
 from .preparation.hold_out import DEFAULT_FRACTION, MANY_RECORDS, HoldOut
 from .preparation.homologs import comparisons
 from .preparation.plan import Plan
@@ -55,7 +54,6 @@ def main(
 ) -> None:
     """Prepares raw proteins for training; prints what became of every record."""
     drop_above, cut_at = options.limits(long, max_length)
-    check_gaps(gaps)
     similar = SearchOptions(
         min_sequence_identity=min_sequence_identity,
         min_coverage=min_coverage,

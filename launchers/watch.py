@@ -14,6 +14,8 @@ from types import FrameType
 from .scripts import EXIT_CODE, PROCESS
 
 POLL_SECONDS = 3.0
+MOST_POLLS_UNKNOWN = 200
+"""How often in a row nothing may be heard of a job, ten minutes: Slurm restarts in less."""
 LINES_OF_A_FAILURE = 20
 LARGEST_PIECE_BYTES = 1 << 20
 
@@ -55,11 +57,15 @@ def until_ended(tasks: Sequence[Followed], run: Run) -> None:
     """Waits for jobs of Slurm and prints their logs meanwhile. Their state tells in the end what became of them.
 
     A job that was pre-empted may be seen as ended before it is queued again: an end counts when it is seen twice.
+    Raises ValueError naming a task of which Slurm knows nothing any more, and neither does accounting.
     """
     seen: dict[str, str] = {}
+    unheard: dict[str, int] = {}
     while True:
         states = states_of([task.job for task in tasks], run)
         show_logs(tasks, run)
+        unheard = {task.job: unheard.get(task.job, 0) + 1 for task in tasks if task.job not in states}
+        _check_heard_of(tasks, unheard)
         for task in tasks:
             _say_change(task.name, task.state, states.get(task.job, task.state))
             task.state = states.get(task.job, task.state)
@@ -67,6 +73,16 @@ def until_ended(tasks: Sequence[Followed], run: Run) -> None:
             return
         seen = {task.job: task.state for task in tasks}
         time.sleep(POLL_SECONDS)
+
+
+def _check_heard_of(tasks: Sequence[Followed], unheard: dict[str, int]) -> None:
+    """Raises ValueError naming a task that has not ended and of whose job too many polls in a row heard nothing."""
+    for task in tasks:
+        if not task.has_ended and unheard.get(task.job, 0) >= MOST_POLLS_UNKNOWN:
+            raise ValueError(
+                f"{task.name}: neither squeue nor sacct knows job {task.job} any more, which was {task.state.lower()} "
+                f"when last heard of; its logs tell how it ended: {task.logs}"
+            )
 
 
 def states_of(jobs: Sequence[str], run: Run) -> dict[str, str]:

@@ -20,7 +20,7 @@ import numpy as np
 from d2plm_megatron.files import atomic
 from d2plm_megatron.proteins.alphabet import ID_OF_BYTE
 
-from .cleaning import NotAProtein, Tally, clean_records
+from .cleaning import NotAProtein, Tally, check_gaps, clean_records
 from .hold_out import HoldOut
 from .raw_blocks import RawBlock
 
@@ -44,6 +44,9 @@ class Rules:
     max_length: int | None
     gaps: str
     hold_out: HoldOut
+
+    def __post_init__(self) -> None:
+        check_gaps(self.gaps)
 
 
 @dataclass(frozen=True)
