@@ -126,10 +126,10 @@ def bound_of_uniform_source(shares: list[float]) -> float:
 
 @pytest.mark.parametrize(("source", "most"), [("mask", 3e-6), ("uniform", 1.7e-5)])
 @pytest.mark.parametrize("schedule", ["linear", "polynomial:2"])
-def test_what_is_reported_is_a_bound_to_the_end(pack_of, source, most, schedule):
+def test_along_a_path_the_bound_goes_to_the_end(pack_of, source, most, schedule):
     """The exact posterior of one residue: the integral up to the last time, by quadrature, and what is added to it."""
     shares = double([*SHARES, *[0.0] * 16])
-    path = build_process(config.FlowMatching(source=source, schedule=schedule)).likelihoods()["elbo"].path
+    path = build_process(config.FlowMatching(source=source, schedule=schedule)).path.for_likelihood()
     last, total = 1 - path.time_epsilon, path.last_nll()
     nodes, weights = np.polynomial.legendre.leggauss(80)
     width = -math.log(1 - last)  # of - log(1 - kappa), evenly in which the logarithm at kappa = 1 is tame
