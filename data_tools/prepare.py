@@ -7,6 +7,7 @@ with --test 0.01 also a third side, test, that resembles neither. Memory does no
 same command goes on. The same input and parameters give the same bytes on any number of workers.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,9 @@ def main(
     hold_out = HoldOut(
         DEFAULT_FRACTION if validation is None else validation, split_by, clusters, options.of_test(test)
     )
-    hold_out = hold_out.suited(validation, count_records(sources, layout, MANY_RECORDS))
     rules = Rules(min_length, drop_above, gaps, hold_out)
-    searched = similar if homology and comparisons(hold_out) else None
+    rules = replace(rules, hold_out=hold_out.suited(validation, count_records(sources, layout, MANY_RECORDS)))
+    searched = similar if homology and comparisons(rules.hold_out) else None
     plan = Plan(inputs=tuple(sources), layout=layout, rules=rules, cut_at=cut_at, homology=searched)
     print_outcomes(output, Preparation(plan, output, workers or available_cores()).run())
 

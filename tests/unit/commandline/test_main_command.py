@@ -47,7 +47,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
 def test_help_shows_its_texts_as_they_are(monkeypatch, capsys) -> None:
     printed, _ = said(monkeypatch, capsys, "--help")
     assert "pip install 'd2plm-megatron[track]'" in printed
-    assert "polynomial:N or cubic:A:B" in printed
+    assert "polynomial:N, cubic:A:B" in printed
 
 
 def test_overrides_and_options_in_any_order(monkeypatch, capsys) -> None:

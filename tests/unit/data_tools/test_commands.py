@@ -65,6 +65,7 @@ def words_of(module: ModuleType, folder: Path) -> tuple[object, ...]:
         merge: ("--output", folder / "x"),
         inspect_indexed: (folder / "x-1-of-1",),
         simulate: ("--output", folder / "y.fasta"),
+        download: ("uniref50", "--output", folder / "raw", "--mirror", "nowhere"),
     }[module]
 
 

@@ -34,7 +34,8 @@ def test_every_objective_is_rehearsed(name: str) -> None:
     found = rehearse_rank(recipe, 1, 4)
     assert found.data_rank == 1 and found.num_operations > 100 and found.flops > 10**6
     assert found.kept["ema"] > 0 and found.kept["weights"] > 0 and found.activations > 0
-    assert found.kept["other"] < 20_000, "what is it?"
+    tables = 2_000_000 if name == "fm-blosum+t" else 0  # of what is known of a distance
+    assert found.kept["other"] < 20_000 + tables, "what is it?"
 
 
 def test_alone_and_in_fp32() -> None:
