@@ -16,6 +16,7 @@ SHARED = ("slurm", "distributed")
 """Folders whose tests share what takes minutes to set up, the slowest first."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For pytest-xdist: what shares a setup stays in one process, and what takes longest begins first."""
 
