@@ -18,7 +18,7 @@ PROTEINS := 3000
 OVERRIDES :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-folder test lint docs docs-links
+.PHONY: help install demo demo-folder test test-slurm test-processes lint docs docs-links
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -79,10 +79,16 @@ lint: .venv/installed-dev
 	$(BIN)/hadolint Dockerfile.ngc
 	$(BIN)/shellcheck $(SCRIPTS)
 
-# Unit tests use one core each. The others start processes of their own, and wait for them: two at a time.
+# Unit tests use one core each. The others start processes of their own; those on Slurm mostly wait, beside the rest.
 test: lint
 	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist loadfile --durations 10
-	$(BIN)/python -m pytest --ignore tests/unit --numprocesses 2 --dist loadgroup --durations 20
+	$(MAKE) --jobs 2 --output-sync=target test-slurm test-processes
+
+test-slurm:
+	$(BIN)/python -m pytest tests/slurm --durations 10
+
+test-processes:
+	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/slurm --durations 20
 
 SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet
 

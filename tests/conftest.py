@@ -12,22 +12,6 @@ from d2plm_megatron.config import Parallel
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
 
-SHARED = ("slurm", "distributed")
-"""Folders whose tests share what takes minutes to set up, the slowest first."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For pytest-xdist: what shares a setup stays in one process, and what takes longest begins first."""
-
-    def turn(item: pytest.Item) -> int:
-        folder = item.path.parent.name
-        return SHARED.index(folder) if folder in SHARED else len(SHARED)
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.parent.name if turn(item) < len(SHARED) else str(item.path)))
-    items.sort(key=turn)
-
 
 @pytest.fixture(scope="module", autouse=True)
 def gpus_are_for_their_own_tests(request: pytest.FixtureRequest) -> Iterator[None]:
