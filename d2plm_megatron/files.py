@@ -74,6 +74,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_file(text: str | Path) -> bool:
+    """Whether this names a file. What is too long for a name, as letters of a protein are, does not."""
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False
+
+
 def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
     """Raises ValueError, before any work, when these files cannot be written or would replace what is read.
 

@@ -95,6 +95,7 @@ def evaluate(model: TrainedModel, data: str, config: EvaluationConfig) -> Evalua
         max_proteins=config.max_proteins,
         tokens_per_pack=options.tokens_per_pack,
     )
+    floors = floors_or_why_none(config.train, options.train, held_out.sequences)
     begin = time.perf_counter()
     likelihoods, curves = _measured(model, held_out, config)
     pseudo = None
@@ -102,7 +103,6 @@ def evaluate(model: TrainedModel, data: str, config: EvaluationConfig) -> Evalua
         pseudo = pseudo_perplexity(model, held_out, config.pseudo, options.tokens_per_pack)
     about = {**_about(model), "data": data, **config.numbers(), "window": window, "windows": WINDOWS, "noise": NOISE}
     seconds = time.perf_counter() - begin
-    floors = floors_or_why_none(config.train, options.train, held_out.sequences)
     return Evaluation(about, held_out, likelihoods, curves, pseudo, seconds, floors)
 
 

@@ -10,6 +10,7 @@ from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.evaluation.samples.fold import check_fold
 from d2plm_megatron.files import check_outputs, write_text
+from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.options import opened
 from d2plm_megatron.runs.tensor_index import EMA
 
@@ -42,6 +43,7 @@ def main(
     path = output or samples.with_name("judge.json")
     _check(path, samples, [where for where in (reference, train) if where is not None], fold)
     checkpoint = None if judge is None else opened(judge, EMA, None)
+    check_outputs(_outputs(path), [] if judge is None else RunFolder(judge).own_files())
     from d2plm_megatron.evaluation.samples.figures import draw  # with matplotlib
     from d2plm_megatron.evaluation.samples.judgement import gather
     from d2plm_megatron.evaluation.samples.results import numbers, print_judgement
@@ -62,9 +64,14 @@ def _check(path: Path, samples: Path, given: list[str], fold: str | None) -> Non
     if path.suffix != ".json":
         raise ValueError(f"--output {path}: name the JSON file, as in {path.stem}.json; the picture goes beside it")
     read = [samples, *(Path(where) for where in given), *(file for where in given for file in files_of(where))]
-    check_outputs([path, path.with_suffix(".png")], read)
+    check_outputs(_outputs(path), [*read, *RunFolder(path.parent).own_files()])
     if fold is not None:
         check_fold(fold)
+
+
+def _outputs(path: Path) -> list[Path]:
+    """The JSON file, and the picture beside it."""
+    return [path, path.with_suffix(".png")]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.files import is_file
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
 from d2plm_megatron.proteins.fasta import read_fasta
 
@@ -80,7 +81,7 @@ class EmpiricalLengths:
 
 
 def read_lengths(text: str, training: Data) -> Lengths:
-    """The lengths that an option means: "120", "100:200", "like:x.fasta" or "like:training".
+    """The lengths that an option means: "120", "100:200", "like:x.fasta", "like:PREFIX" or "like:training".
 
     Args:
         text: the option.
@@ -92,6 +93,8 @@ def read_lengths(text: str, training: Data) -> Lengths:
         return EvenLengths(*length_range("--length", text))
     if (name := text.removeprefix(LIKE)) == TRAINING:
         parts = [(float(source.share), _of_dataset(source.prefix)) for source in trained_on(training).sources]
+    elif is_file(f"{name}.idx"):
+        parts = [(1.0, _of_dataset(name))]
     else:
         parts = [(1.0, np.array([len(letters) for _, letters in read_fasta(name)]))]
     return EmpiricalLengths(_weights(text, parts))

@@ -24,8 +24,8 @@ NumSequences = Annotated[
 Length = Annotated[
     str | None,
     typer.Option(
-        help="residues: 120, or 100:200 for even odds between the two, or like:x.fasta or like:training for lengths as "
-        "they are there; default 100:200"
+        help="residues: 120, or 100:200 for even odds between the two, or like:x.fasta, like:PREFIX or like:training "
+        "for lengths as they are there; default 100:200"
     ),
 ]
 Template = Annotated[

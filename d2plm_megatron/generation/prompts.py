@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from d2plm_megatron.files import is_file
 from d2plm_megatron.generation.lengths import Lengths
 from d2plm_megatron.generation.residues import ResidueTable
 from d2plm_megatron.proteins.fasta import read_fasta
@@ -160,14 +161,6 @@ def read_starts(path: Path) -> list[tuple[str, str]]:
         if BLANK in letters:
             raise ValueError(f"{path}, record {name}: blanks ({BLANK}) in it; give it as --template to fill them")
     return records
-
-
-def is_file(text: str | Path) -> bool:
-    """Whether this names a file. What is too long for a name, as letters of a protein are, does not."""
-    try:
-        return Path(text).is_file()
-    except OSError:
-        return False
 
 
 def _records(path: Path) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from d2plm_megatron.data.checksums import sample_of
 from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.data.mapped import MappedFile
+from d2plm_megatron.files import is_file
 from d2plm_megatron.generation.contigs import parse
 from d2plm_megatron.generation.exclusion import KnownProteins, read_known
 from d2plm_megatron.generation.lengths import LIKE, TRAINING, length_range, read_lengths
@@ -18,7 +19,6 @@ from d2plm_megatron.generation.prompts import (
     GivenPrompts,
     Prompts,
     RestrictedPrompts,
-    is_file,
     read_starts,
     read_templates,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from d2plm_megatron.files import is_file
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.tables import Line, column_names, read_table
 from d2plm_megatron.scoring.given import encoded, read_given
@@ -88,7 +89,7 @@ class Content:
 
 def read_wild_type(given: str) -> str:
     """The letters of a protein that was given as such, or as a FASTA file of one record. Raises ValueError."""
-    if not Path(given).is_file():
+    if not is_file(given):
         if not given.isalpha():
             raise ValueError(f"--wild-type {given}: no such file, and no residues")
         return alphabet.decode(encoded("--wild-type", given))

@@ -4,7 +4,7 @@ Of an assay the column mutant is read, and DMS_score; of the reference file, DMS
 DMS_filename, target_seq, UniProt_ID and coarse_selection_type (https://github.com/OATML-Markslab/ProteinGym).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,9 @@ def read_reference(path: Path) -> list[Reference]:
 
 def _reference(line: Line) -> Reference:
     values = line.values
+    for column in (NAME, FILE):
+        if Path(values[column]).name != values[column]:
+            raise ValueError(f"{line.where}: {column} {values[column]}: is no name of a file in a folder")
     wild_type = alphabet.decode(encoded(f"{line.where}: {TARGET}", values[TARGET].strip()))
     protein, function = values.get(PROTEIN, "") or values[NAME], values.get(FUNCTION, "")
     return Reference(values[NAME], values[FILE], wild_type, protein, function)
@@ -69,6 +72,8 @@ def open_folder(
     there = [reference for reference in references if (folder / reference.file).is_file()]
     if not there:
         raise ValueError(f"{folder}: no assay in it" + (f", of {len(references):,} that were named" * bool(references)))
+    if repeated := [name for name, times in Counter(one.name for one in there).items() if times > 1]:
+        raise ValueError(f"{folder}: {repeated[0]} is the name of more than one assay; rename all but one")
     if len(there) < len(references):
         note(f"{folder}: has {len(there):,} of the {len(references):,} assays of the reference file")
     return [(one, Assay.open(folder / one.file, one.wild_type, score_column, offset)) for one in there]

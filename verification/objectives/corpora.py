@@ -41,12 +41,12 @@ class Corpus:
 
 
 def real(source: Path, folder: Path) -> Corpus:
-    """Proteins of a FASTA file without homologs between the sides; the judge's are those that are not trained on."""
+    """Proteins of a FASTA file without homologs between the sides; the judge's are those left out as homologs."""
     corpus = Corpus(folder)
     _prepare(source, folder / "data", VALIDATION, "--homology")
     if not (folder / "others.fasta").exists():
-        trained = IndexedProteins(corpus.train)
-        known = {decode(trained[number]) for number in range(len(trained))}
+        sides = [IndexedProteins(prefix) for prefix in (corpus.train, corpus.validation)]
+        known = {decode(side[number]) for side in sides for number in range(len(side))}
         rest = (f">{name}\n{letters}\n" for name, letters in read_fasta(source) if letters.upper() not in known)
         write_text(folder / "others.fasta", "".join(rest))
     _prepare(folder / "others.fasta", corpus.others, JUDGE, "--no-homology")

@@ -106,6 +106,14 @@ def test_the_command_writes_what_it_prints_and_refuses_what_cannot_be_before_it_
     assert json.loads(output.read_text()) == found
 
 
+def test_a_slip_of_the_pen_costs_no_measuring(
+    model: TrainedModel, proteins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("d2plm_megatron.evaluation.evaluate._measured", lambda *given: pytest.fail("measured"))
+    with pytest.raises(OSError, match=r"/nowhere.bin is missing"):
+        main([model.checkpoint.path], str(proteins), tmp_path / "found.json", train="/nowhere")
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [({"num_draws": 0}, "draws=0: must lie between 1 and 10,000"), ({"until": 0.0}, r"until=0\.0: must be above 0"),

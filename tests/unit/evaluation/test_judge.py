@@ -20,6 +20,7 @@ from d2plm_megatron.evaluation.samples.results import numbers
 from d2plm_megatron.evaluation.samples.verdict import MEASURES
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.proteins.fasta import write_fasta
+from d2plm_megatron.runs.folder import RunFolder
 from data_tools.simulate import SimulatedProtein, simulate
 
 needs_mmseqs = pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
@@ -205,6 +206,16 @@ def test_the_command_writes_json_and_a_picture(
     said = capfd.readouterr().out
     assert "not good: they are not predicted to fold as natural ones (pLDDT: 40.00, natural 80.00)" in said
     assert "but 20 proteins tell little, give 50 or more" in said
+
+
+def test_no_checkpoint_is_replaced(
+    natural: list[str], tmp_path: Path, write_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = write_checkpoint(RunFolder(tmp_path / "run"), 3, is_best=True) / "state.json"
+    before = state.read_bytes()
+    samples, reference = (written(tmp_path / f"{name}.fasta", natural[:8]) for name in ("samples", "reference"))
+    assert typed(monkeypatch, samples, "--reference", reference, "--output", state) == 2
+    assert state.read_bytes() == before and not state.with_suffix(".png").exists()
 
 
 @pytest.mark.parametrize(

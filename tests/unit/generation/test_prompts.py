@@ -69,6 +69,7 @@ def test_empirical_lengths_are_drawn_as_often_as_they_are(tmp_path: Path, write_
     first, second = write_proteins([7] * 5, name="first"), write_proteins([9, 11], name="second")
     mixed = read_lengths("like:training", Data(train=f"{first}:0.6 {second}:0.4"))
     assert Counter(map(mixed.drawn, grid)) == {7: 60, 9: 20, 11: 20}
+    assert Counter(map(read_lengths(f"like:{second}", Data()).drawn, grid)) == {9: 50, 11: 50}
 
 
 def test_chunks_count_as_one_protein(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from d2plm_megatron.scoring.assays import read_wild_type
 from d2plm_megatron.scoring.mutants import Mutation, mutated, parse, restored, window
 
 WILD_TYPE = "MKTVRQG"
@@ -81,3 +82,7 @@ def test_windows_hold_all_mutations() -> None:
             assert 0 <= found.start <= min(places) and max(places) < found.stop <= 20
             assert found.stop - found.start == max(min(longest, 20), max(places) - min(places) + 1)
     assert window([], 20, 8) == slice(0, 8)
+
+
+def test_letters_are_no_name_of_a_file_however_many_they_are() -> None:
+    assert read_wild_type("MK" * 500) == "MK" * 500

@@ -183,7 +183,15 @@ def test_bad_folders_are_one_line(proteingym, trained, tmp_path: Path) -> None:
     (tmp_path / "stray.csv").write_text("mutant\nK2G\n")
     two = tmp_path / "two.fasta"
     two.write_text(">a\nMK\n>b\nMK\n")
+    evil = tmp_path / "evil.csv"
+    evil.write_text(reference.read_text().replace("P1_Doe_2020,", "../P1_Doe_2020,", 1))
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    for suffix in (".csv", ".tsv"):
+        (twice / f"a{suffix}").write_text((folder / "P1_Doe_2020.csv").read_text())
     for options, message in (
+        ({"input": folder, "reference_file": evil}, r"evil.csv, line 3: DMS_id \.\./P1_Doe_2020: is no name of a file"),
+        ({"input": twice}, "a is the name of more than one assay"),
         ({"input": tmp_path / "empty"}, "empty: no assay in it"),
         ({"input": tmp_path / "empty", "reference_file": reference}, "no assay in it, of 4 that were named"),
         ({"input": folder, "wild_type": WILD_TYPE}, "a folder has many wild types"),
