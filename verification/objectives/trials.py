@@ -73,7 +73,12 @@ class Trial:
 
     def _train(self) -> None:
         where = {"data.train": self.corpus.train, "data.validation": self.corpus.validation}
-        what = {"output": self.run.parent, "name": self.run.name, "train.seed": self.seed, "train.max_steps": self.steps}
+        what = {
+            "output": self.run.parent,
+            "name": self.run.name,
+            "train.seed": self.seed,
+            "train.max_steps": self.steps,
+        }
         often = {"validation.every_steps": self.steps, "train.save_every_steps": self.steps}
         overrides = [f"{key}={value}" for key, value in {**where, **what, **often}.items()]
         call("d2plm_megatron", "train", RECIPES / f"{self.row.recipe}.py", *self.row.overrides, *overrides)
