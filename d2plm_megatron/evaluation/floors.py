@@ -1,4 +1,7 @@
-"""Floors: what n-grams of the training proteins reach on held-out ones. A model above them has learnt very little."""
+"""Floors: what counting in the training proteins, and in the protein itself, reaches on held-out ones.
+
+A model above them has learnt very little.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +16,7 @@ from d2plm_megatron.console import progress
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.evaluation.draws import Draws
 from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.proteins.adapted import AdaptedNGrams
 from d2plm_megatron.proteins.ngrams import LONGEST, NGrams
 
 MOST_RESIDUES = 20_000_000
@@ -24,7 +28,8 @@ class Floors:
     """N-grams of every order on held-out proteins.
 
     Attributes:
-        by_name: "1-gram", "2-gram" and so on: the nats of each protein, as one draw without noise.
+        by_name: "1-gram", "2-gram" and so on, and the shortest and the longest with the "composition" of the protein so
+            far: the nats of each protein, as one draw without noise.
         train: the training data, as data.train names them.
         proteins: of them that were counted; a chunk of a cut protein is one.
         residues: of those.
@@ -61,10 +66,15 @@ def floors(train: str, sequences: Sequence[str], order: int = LONGEST, max_resid
     proteins = list(chain.from_iterable(samples))
     with progress("counting n-grams", total=len(proteins), unit="proteins") as advance:
         model = NGrams.fit(_told(proteins, advance), order)
+    adapted = AdaptedNGrams.fit(proteins, model)
     held_out = [alphabet.encode(sequence) for sequence in sequences]
-    nats = np.array([model.nats_of_orders(protein).sum(axis=1) for protein in held_out])
     residues = np.array([[int((protein < alphabet.CANONICAL.stop).sum())] for protein in held_out])
+    nats, own = (
+        np.array([found.nats_of_orders(protein).sum(axis=1) for protein in held_out]) for found in (model, adapted)
+    )
     by_name = {f"{number}-gram": Draws(nats[:, [number - 1]], residues) for number in range(1, order + 1)}
+    for number in sorted({1, order}):
+        by_name[f"{number}-gram and composition"] = Draws(own[:, [number - 1]], residues)
     return Floors(by_name, train, len(proteins), sum(map(len, proteins)))
 
 

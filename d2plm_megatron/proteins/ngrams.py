@@ -101,6 +101,18 @@ class NGrams:
             own[predicted] = -np.log(probabilities)
         return found
 
+    def distributions(self, residues: np.ndarray) -> np.ndarray:
+        """p_n of all 20 residues where a canonical one is, given those before it, for each order: float64 [n, P, 20].
+
+        `residues` are ids, uint8 [L]; P of them are canonical.
+        """
+        places = _places([residues], 0, self.order)
+        found, lower = np.empty((self.order, len(places.residues), NUM_CANONICAL)), _before_any_order(places)[:, None]
+        for own, counts, totals, strength in zip(found, self.counts, self._totals, self.strengths, strict=True):
+            rows = places.contexts % len(counts)
+            own[:] = lower = _refined(lower, counts[rows], totals[rows, None], strength)
+        return found
+
     @cached_property
     def _totals(self) -> tuple[np.ndarray, ...]:
         return tuple(counts.sum(axis=1) for counts in self.counts)

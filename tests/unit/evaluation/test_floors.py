@@ -10,6 +10,7 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import IndexedWriter
 from d2plm_megatron.evaluation.floors import floors, floors_or_why_none
 from d2plm_megatron.proteins import alphabet
+from d2plm_megatron.proteins.adapted import AdaptedNGrams
 from d2plm_megatron.proteins.ngrams import NGrams
 
 HELD_OUT = ["MKTLLAGXX", "LAGLAGMKTLLA", "WYV"]
@@ -26,13 +27,18 @@ def written(prefix: Path, seed: int, number: int = 60) -> str:
 def test_each_order_is_measured_over_all_residues(tmp_path: Path) -> None:
     train = written(tmp_path / "train", 0)
     found = floors(train, HELD_OUT, order=3)
-    assert list(found.by_name) == ["1-gram", "2-gram", "3-gram"]
+    adapted = ["1-gram and composition", "3-gram and composition"]
+    assert list(found.by_name) == ["1-gram", "2-gram", "3-gram", *adapted]
     proteins = list(IndexedProteins(train))
-    for order, floor in enumerate(found.by_name.values(), start=1):
+    for order, floor in enumerate(list(found.by_name.values())[:3], start=1):
         model = NGrams.fit(proteins, order)
         nats = sum(model.nats(alphabet.encode(sequence)).sum() for sequence in HELD_OUT)
         assert floor.perplexity == pytest.approx(math.exp(nats / (7 + 12 + 3)))
         assert floor.error_of_draws is None and floor.error_of_proteins > 0
+    of_all = AdaptedNGrams.fit(proteins, NGrams.fit(proteins, 3))
+    for order, name in zip((1, 3), adapted, strict=True):
+        expected = [of_all.nats_of_orders(alphabet.encode(sequence))[order - 1].sum() for sequence in HELD_OUT]
+        assert found.by_name[name].nats[:, 0].tolist() == pytest.approx(expected)
     assert found.best == min(found.by_name, key=lambda name: found.by_name[name].perplexity)
     assert found.about() == {"train": train, "proteins": 60, "residues": sum(map(len, proteins))}
 
