@@ -10,7 +10,7 @@ On one thread, in seconds of CPU, of which a busy machine takes as many.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -56,23 +56,59 @@ def main(
     torch.set_num_threads(1)
     held_out = IndexedProteins(Path(data))
     natural = composition(alphabet.decode(held_out[number]) for number in range(min(len(held_out), 2000)))
-    table = Table(title=f"{proteins} proteins of {length} residues")
-    for column in ("sampler", "steps", "evaluations", "CPU s", "proteins/s", "perplexity", "entropy", "divergence"):
-        table.add_column(column, justify="left" if column == "sampler" else "right")
-    points: dict[str, list[tuple[float, float]]] = {}
+    found: list[Measured] = []
     with TrainedModel.open(checkpoint) as model:
         for name, number, made in rows(model, proteins, length, [int(text) for text in steps.split(",")]):
-            nats = float(np.log(model.perplexity(made.sequences, num_draws=DRAWS)).mean())
-            inside = sum(map(entropy, made.sequences)) / proteins
-            points.setdefault(name, []).append((made.nfe, float(np.exp(nats))))
-            speed = (f"{made.nfe:.1f}", f"{made.seconds:.1f}", f"{proteins / made.seconds:.2f}")
-            apart = divergence(composition(made.sequences), natural)
-            table.add_row(name, str(number), *speed, f"{np.exp(nats):.2f}", f"{inside:.3f}", f"{apart:.4f}")
+            nats = np.log(model.perplexity(made.sequences, num_draws=DRAWS))
+            found.append(Measured(name, number, made, nats, divergence(composition(made.sequences), natural)))
             note(f"{name}, {number} steps: {made.seconds:.1f} s")
-    show(table, width=110)
+    show(as_table(found, f"{proteins} proteins of {length} residues"), width=130)
     print(machine("d2plm-megatron", "torch", "megatron-core"))
     if plot:
-        draw(points, plot)
+        draw(found, plot)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a sampler made in some steps, and how good it is.
+
+    Attributes:
+        name: of the sampler.
+        steps: that it was given.
+        made: the proteins, with the seconds of CPU.
+        nats: of each protein per residue under the model, float64 [P].
+        divergence: of the composition from that of natural proteins, nats.
+    """
+
+    name: str
+    steps: int
+    made: Samples
+    nats: np.ndarray
+    divergence: float
+
+    @property
+    def perplexity(self) -> float:
+        """Under the model, over all proteins."""
+        return float(np.exp(self.nats.mean()))
+
+    @property
+    def perplexity_error(self) -> float:
+        """Standard error over proteins."""
+        return float(self.perplexity * self.nats.std(ddof=1) / np.sqrt(len(self.nats)))
+
+
+def as_table(found: list[Measured], title: str) -> Table:
+    """A row of each, with its speed as a multiple of the last one's."""
+    table = Table(title=title)
+    for column in ("sampler", "steps", "evaluations", "CPU s", "speed", "perplexity", "entropy", "divergence"):
+        table.add_column(column, justify="left" if column == "sampler" else "right")
+    slowest = found[-1].made.seconds
+    for one in found:
+        inside = sum(map(entropy, one.made.sequences)) / len(one.made.sequences)
+        speed = (f"{one.made.nfe:.1f}", f"{one.made.seconds:.1f}", f"{slowest / one.made.seconds:.1f} x")
+        quality = (f"{one.perplexity:.2f} +- {one.perplexity_error:.2f}", f"{inside:.3f}", f"{one.divergence:.4f}")
+        table.add_row(one.name, str(one.steps), *speed, *quality)
+    return table
 
 
 def rows(model: TrainedModel, proteins: int, length: int, steps: list[int]) -> Iterator[Row]:
@@ -107,14 +143,16 @@ def plainly(model: TrainedModel, walk: Callable, packs: list[int], length: int, 
     return Samples(found, asked / len(found), time.process_time() - begin)
 
 
-def draw(points: dict[str, list[tuple[float, float]]], path: Path) -> None:
+def draw(found: list[Measured], path: Path) -> None:
     """Quality over evaluations, a line for each sampler."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for name, line in points.items():
-        axes.plot(*zip(*line, strict=True), marker="o", label=name)
+    for name in dict.fromkeys(one.name for one in found):
+        own = [one for one in found if one.name == name]
+        quality = [one.perplexity for one in own], [one.perplexity_error for one in own]
+        axes.errorbar([one.made.nfe for one in own], quality[0], quality[1], marker="o", capsize=2, label=name)
     axes.set(xscale="log", xlabel="evaluations of the network per protein", ylabel="perplexity under the model")
     figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=120)
