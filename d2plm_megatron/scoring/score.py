@@ -38,7 +38,7 @@ class Request:
         draws: of noise for each.
         seed: of the noise.
         pseudo: whether each residue is masked once, too.
-        rank: by which number the proteins are sorted, the likeliest first: elbo, pseudo or none.
+        sort: by which number the proteins are sorted, the likeliest first: elbo, pseudo or none.
         window: residues that go through the model as one; see data/windows.py.
         tokens_per_pack: that go through it at once.
     """
@@ -46,7 +46,7 @@ class Request:
     draws: int
     seed: int
     pseudo: bool
-    rank: str
+    sort: str
     window: int
     tokens_per_pack: int
 
@@ -92,13 +92,13 @@ class Score:
 
 
 def score(model: TrainedModel, given: Given, request: Request, output: Path) -> None:
-    """Writes a table with a row of each protein, ranked where that is asked for, and prints both of its ends."""
+    """Writes a table with a row of each protein, sorted where that is asked for, and prints both of its ends."""
     if request.pseudo:
         check_reads_masks(model)
     columns = {"id": str, "length": int, **ELBO_COLUMNS, **(PSEUDO_COLUMNS if request.pseudo else {})}
     found = _scores(model, given, request)
-    if request.rank != "none":
-        by_elbo = request.rank == "elbo"
+    if request.sort != "none":
+        by_elbo = request.sort == "elbo"
         found = iter(sorted(found, key=lambda one: one.by_elbo if by_elbo else one.by_pseudo))
     first: list[Score] = []
     last: deque[Score] = deque(maxlen=SHOWN)
@@ -107,7 +107,7 @@ def score(model: TrainedModel, given: Given, request: Request, output: Path) -> 
             write(one.row())
             (first if len(first) < SHOWN else last).append(one)
     if model.processes.is_main:
-        if request.rank != "none":
+        if request.sort != "none":
             _show(list(columns), first, list(last), len(given.ids))
         print(output)
 

@@ -151,7 +151,7 @@ def test_what_is_unfinished_is_not_generated_again(run: Path, tmp_path: Path, mo
 def test_outputs_are_not_lost(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.fasta"
     first = made(run, output, length="9")
-    with pytest.raises(ValueError, match=r"x\.fasta: is there already; name another --output, or give --overwrite"):
+    with pytest.raises(ValueError, match=r"x\.fasta: is there already; name another file, or give --overwrite"):
         made(run, output, length="8")
     place = Unfinished(output, {"of": "another request"})
     with place.opened(0) as writer:
@@ -161,7 +161,9 @@ def test_outputs_are_not_lost(run: Path, tmp_path: Path) -> None:
     assert {len(letters) for _, letters in made(run, output, length="8", overwrite=True)} == {8}
     samples = RunFolder(run).samples
     samples.write_text("old")
-    generation.main(run, num_sequences=1, length="7", steps=2)  # a run's own samples are renewed
+    with pytest.raises(ValueError, match=r"samples\.fasta: is there already"):
+        generation.main(run, num_sequences=1, length="7", steps=2)
+    generation.main(run, num_sequences=1, length="7", steps=2, overwrite=True)
     assert len(next(read_records(samples))[1]) == 7
     samples.unlink()
 
