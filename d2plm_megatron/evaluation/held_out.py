@@ -10,7 +10,6 @@ import torch
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.console import counted
-from d2plm_megatron.data.assembly import is_canonical
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.order import permuted
 from d2plm_megatron.data.sequences import encoded, residues_of
@@ -68,7 +67,7 @@ def read_held_out(
     short = [protein for protein in proteins if max_length is None or len(protein[1]) <= max_length]
     if not short:
         raise ValueError(f"max_length={max_length}: shorter than all of {data}, {counted(len(proteins), 'protein')}")
-    kept = [(name, residues) for name, residues in short if is_canonical(residues).any()]
+    kept = [(name, residues) for name, residues in short if alphabet.is_canonical(residues).any()]
     if not kept:
         raise ValueError(f"{data}: nothing to score: no canonical residue in {counted(len(short), 'protein')} of it")
     packs, protein_of_part = pack_windows([residues for _, residues in kept], window, tokens_per_pack)
