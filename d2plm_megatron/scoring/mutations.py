@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from d2plm_megatron.files import write_text
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.spread import shared_progress
 from d2plm_megatron.proteins import alphabet
@@ -69,7 +70,7 @@ def _scores(model: TrainedModel, assay: Assay, request: Request) -> Iterator[lis
 def _row(mutant: Mutant, tables: dict[str, np.ndarray], draws: np.ndarray, request: Request) -> list[float]:
     values = [score(mutant, tables[method]) if method in tables else float(draws.mean()) for method in request.methods]
     if ERROR in request.columns:
-        values.append(float(draws.std(ddof=1) / np.sqrt(len(draws))))
+        values.append(Draws(draws[None], np.ones((1, len(draws)), dtype=np.int64)).error_of_draws or 0.0)
     return [round(value, DIGITS) for value in values]
 
 

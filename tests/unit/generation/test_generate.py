@@ -107,6 +107,14 @@ def test_ranked_by_perplexity(run: Path, tmp_path: Path) -> None:
         assert model.perplexity([letters for _, letters in ranked]) == pytest.approx(values, abs=1e-4)
 
 
+def test_proteins_longer_than_a_pack_are_scored_as_an_evaluation_has_them(run: Path, tmp_path: Path) -> None:
+    """In windows of what training has seen, 40 residues, each of which is a pack of its own."""
+    ranked = made(run, tmp_path / "long.fasta", length="90", tokens_per_pack=32, rank=True, num_sequences=2, steps=2)
+    with TrainedModel.open(run) as model:
+        found = model.perplexity([letters for _, letters in ranked])
+    assert [float(header.rpartition("perplexity=")[2]) for header, _ in ranked] == pytest.approx(found, abs=1e-4)
+
+
 def test_python_gives_the_proteins_of_the_command(run: Path, tmp_path: Path) -> None:
     records = made(run, tmp_path / "x.fasta", length="5:30", tokens_per_pack=40, num_sequences=7)
     with TrainedModel.open(run) as model:
