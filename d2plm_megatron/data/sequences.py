@@ -11,12 +11,16 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.data.assembly import ScoredTokens, assemble_parts
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.packing import in_order
+from d2plm_megatron.data.windows import Window, tokens_of, windows
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.proteins.prompt import BLANK
 
 TOKENS_PER_PACK = 8192
 """What goes through an encoder at once where nothing else is said."""
+
+NO_RESIDUES = "no residues in it; leave it out"
+NOTHING_TO_SCORE = "has no canonical residue, so that there is nothing to score"
 
 Sequences = Iterable[str | tuple[str, str] | int] | IndexedProteins | Path
 """Proteins as letters, as (id, letters) such as `read_fasta` yields, as a number of blanks, an indexed dataset, or the
@@ -73,6 +77,38 @@ def pack_sequences(
     return PackedSequences(tuple(protein.name for protein in proteins), tuple(map(assemble_parts, packs, first)))
 
 
+def cut_sequences(sequences: Sequences, longest: int, tokens_per_pack: int) -> tuple[PackedSequences, np.ndarray]:
+    """(the windows of proteins in packs, whose ids are those of their proteins; of each the number of its protein).
+
+    See windows.py. The canonical residues are scored.
+
+    Args:
+        sequences: the proteins.
+        longest: residues of a window.
+        tokens_per_pack: at most, unless a single window has more.
+
+    Raises ValueError naming a protein that is empty or has nothing to score, or the letter and position that are wrong.
+    """
+    proteins = list(_proteins(sequences))
+    for protein in proteins:
+        if not (alphabet.is_canonical(protein.residues) | (protein.residues == alphabet.MASK)).any():
+            raise ValueError(f"{protein.name}: {NOTHING_TO_SCORE if len(protein.residues) else NO_RESIDUES}")
+    cut = [(number, one) for number, ids in enumerate(proteins) for one in windows(len(ids.residues), longest)]
+    packs = list(in_order((_window(proteins[n], one) for n, one in cut), lambda part: len(part[0]), tokens_per_pack))
+    first = accumulate(map(len, packs), initial=0)
+    names = tuple(proteins[number].name for number, _ in cut)
+    packed = PackedSequences(names, tuple(map(assemble_parts, packs, first)))
+    return packed, np.array([number for number, _ in cut], dtype=np.int64)
+
+
+def _window(protein: _Protein, one: Window) -> ScoredTokens:
+    """The tokens of a window, without those of ends that a part of a protein lacks."""
+    tokens, scored = tokens_of(protein.residues, one)
+    begin = int(one.start == 0 and not protein.has_begin)
+    end = len(tokens) - int(one.stop == len(protein.residues) and not protein.has_end)
+    return tokens[begin:end], scored[begin:end]
+
+
 def _proteins(sequences: Sequences) -> Iterator[_Protein]:
     if isinstance(sequences, str):
         raise ValueError(
@@ -122,7 +158,7 @@ def _what(given: object) -> str:
 def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:
     number = len(protein.residues)
     if not number:
-        raise ValueError(f"{protein.name}: no residues in it; leave it out")
+        raise ValueError(f"{protein.name}: {NO_RESIDUES}")
     if number <= longest:
         return protein
     if not crop:

@@ -9,7 +9,7 @@ from torch import Tensor
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.data.sequences import BLANK, PackedSequences
 from d2plm_megatron.objectives.path import Path
-from d2plm_megatron.per_protein import any_of, counts_of
+from d2plm_megatron.per_protein import counts_of
 from d2plm_megatron.proteins import alphabet
 
 
@@ -56,11 +56,5 @@ def masks(pack: TokenBatch) -> Tensor:
     return pack.tokens_T == alphabet.MASK
 
 
-def unscored(pack: TokenBatch) -> Tensor:
-    """The tokens of proteins of which none is scored, bool [T]."""
-    return ~any_of(pack, pack.scored_T)[pack.sequence_T]
-
-
 NO_LIKELIHOOD = f"has masks ({BLANK}), and a perplexity is of residues that are all known"
-NOTHING_TO_SCORE = "has no canonical residue, so that there is nothing to score"
 NO_MASKS = f"has masks ({BLANK}), which this model cannot read: what it was trained on has none; give every residue"
