@@ -142,15 +142,24 @@ def test_a_predictor_is_handed_fasta_and_its_csv_is_read_by_id(tmp_path: Path) -
     [
         ("import sys; print('loading', file=sys.stderr); sys.exit('no GPU here')", "exit code 1: no GPU here"),
         ("", "wrote no {output}"),
-        ("import sys; open(sys.argv[2], 'w').write('name,score\\n')", "must name id and plddt"),
-        ("import sys; open(sys.argv[2], 'w').write('id,plddt\\na,50\\n')", "id b is not in its CSV, which has 1 of 2"),
+        (
+            "import sys; open(sys.argv[2], 'w').write('name,score\\n')",
+            "its CSV: no column 'id'; there are name",
+        ),
+        (
+            "import sys; open(sys.argv[2], 'w').write('id,plddt\\na,50\\n')",
+            "id b is not in it, which has 1 of 2",
+        ),
         (
             "import sys; open(sys.argv[2], 'w').write('id,plddt\\na,5\\na,5\\n')",
-            "line 3 of its CSV: id a is there twice",
+            "its CSV, line 3: id a is there twice",
         ),
         ("import sys; open(sys.argv[2], 'w').write('id,plddt\\nc,5\\n')", "id c is there and was not asked for"),
         ("import sys; open(sys.argv[2], 'w').write('id,plddt\\na,101\\n')", "plddt '101'; expected a number from 0 to"),
-        ("import sys; open(sys.argv[2], 'w').write('id,plddt\\na\\n')", "plddt None; expected a number"),
+        (
+            "import sys; open(sys.argv[2], 'w').write('id,plddt\\na\\n')",
+            "its CSV, line 2: 1 columns",
+        ),
     ],
 )
 def test_a_predictor_that_breaks_the_contract_is_told_so(tmp_path: Path, code: str, message: str) -> None:
