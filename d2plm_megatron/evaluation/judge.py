@@ -46,13 +46,14 @@ def main(
     check_outputs(_outputs(path), [] if judge is None else RunFolder(judge).own_files())
     from d2plm_megatron.evaluation.samples.figures import draw  # with matplotlib
     from d2plm_megatron.evaluation.samples.judgement import gather
+    from d2plm_megatron.evaluation.samples.panel import build_panel
     from d2plm_megatron.evaluation.samples.results import numbers, print_judgement
 
-    found = gather(samples, reference, train, fold)
+    found = gather(build_panel(samples, reference), train, fold, path.parent)
     if checkpoint is not None:
         from d2plm_megatron.evaluation.judging_model import asked  # with torch, which takes seconds
 
-        found = found.with_measures(asked(checkpoint, found.panel, draws), str(judge))
+        found = found.with_measures(asked(checkpoint, found.panel, draws), {"checkpoint": str(judge)})
     write_text(path, json.dumps(numbers(found), indent=1) + "\n")
     draw(found, path.with_suffix(".png"))
     print_judgement(found)

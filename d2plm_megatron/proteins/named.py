@@ -1,6 +1,7 @@
 """Proteins from FASTA, with the family or the checkpoint that a header may tell."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,12 @@ def read_proteins(path: Path) -> list[Protein]:
     Raises what fasta.read_records raises, and ValueError naming a record without residues or with a letter that is
     none.
     """
-    return [_protein(path, *record) for record in read_records(path)]
+    return list(each_protein(path))
+
+
+def each_protein(path: Path) -> Iterator[Protein]:
+    """Yields what `read_proteins` returns, a few of them in memory at a time. Raises what it raises."""
+    return (_protein(path, *record) for record in read_records(path))
 
 
 def _protein(path: Path, header: str, letters: str) -> Protein:

@@ -15,8 +15,9 @@ from d2plm_megatron.config import Data, Model, Train
 from d2plm_megatron.evaluation.judging_model import asked
 from d2plm_megatron.evaluation.samples import novelty
 from d2plm_megatron.evaluation.samples.judgement import Judgement, gather
-from d2plm_megatron.evaluation.samples.panel import build_panel, read_natural
-from d2plm_megatron.evaluation.samples.results import numbers
+from d2plm_megatron.evaluation.samples.known import Known
+from d2plm_megatron.evaluation.samples.panel import build_panel, read_natural, sequences
+from d2plm_megatron.evaluation.samples.results import numbers, print_judgement
 from d2plm_megatron.evaluation.samples.verdict import MEASURES
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.proteins.fasta import write_fasta
@@ -45,7 +46,7 @@ def written(path: Path, sequences: list[str]) -> Path:
 def judged(folder: Path, samples: list[str], reference: list[str], train: list[str] | None = None) -> Judgement:
     known = written(folder / "reference.fasta", reference)
     of_train = None if train is None else str(written(folder / "train.fasta", train))
-    return gather(written(folder / "samples.fasta", samples), str(known), of_train)
+    return gather(build_panel(written(folder / "samples.fasta", samples), str(known)), of_train, folder=folder)
 
 
 def shuffled(sequences: list[str]) -> list[str]:
@@ -66,9 +67,18 @@ def test_natural_proteins_are_like_natural_proteins(
     monkeypatch.setenv("PATH", str(tmp_path))
     found = judged(tmp_path, natural[:FEW], natural[FEW:])
     assert found.verdict.is_good and not found.verdict.faults, found.verdict.text
-    assert found.verdict.text == "good: in 14 measures they are like as many natural proteins"
+    assert found.verdict.text == (
+        "good: in 14 measures they are like as many natural proteins"
+        "; not measured: novelty and diversity, as MMseqs2 is missing"
+    )
     as_json = json.loads(json.dumps(numbers(found)))
-    assert as_json["proteins"] == {"records": FEW, "compared": FEW, "rest": 200}
+    assert as_json["proteins"] == {
+        "records": FEW,
+        "compared": FEW,
+        "rest": 200,
+        "known": 260,
+        "reference_in_train": None,
+    }
     assert as_json["verdict"]["good"] and as_json["nearest"] is None and as_json["families"] is None
 
 
@@ -118,6 +128,64 @@ def test_what_is_wrong_is_said_first(
     assert "note: MMseqs2 is missing: install it" in capfd.readouterr().err and found.homology is None
 
 
+def of_even_odds(number: int, shortest: int, longest: int, seed: int) -> list[str]:
+    """Proteins whose residues are independent and of the same shares, whatever their lengths."""
+    rng = np.random.default_rng(seed)
+    shares = np.linspace(1, 4, 20) / 50
+    lengths = rng.integers(shortest, longest + 1, number)
+    return ["".join(rng.choice(list(CANONICAL_LETTERS), length, p=shares)) for length in lengths]
+
+
+@pytest.mark.parametrize("lengths", [(50, 60), (100, 200), (300, 350), (600, 900)])
+def test_lengths_alone_are_no_fault_of_residues(
+    lengths: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = judged(tmp_path, of_even_odds(64, *lengths, seed=1), of_even_odds(264, 100, 600, seed=2))
+    assert set(found.verdict.faults) <= {"length_distance"}, found.verdict.text
+    for order in (3, 4):  # nor is it an advantage
+        samples, natural = (found.columns[name][f"ngram_{order}_divergence"] for name in ("samples", "natural"))
+        assert samples.value == pytest.approx(natural.value, rel=0.1)
+
+
+@pytest.mark.parametrize("longest", [30, 100])
+def test_shorter_natural_proteins_are_only_shorter(
+    longest: int, natural: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = judged(tmp_path, [sequence[:longest] for sequence in natural[:FEW]], natural[FEW:])
+    assert found.verdict.faults == ("length_distance",), found.verdict.text
+    columns = found.panel.matched
+    lengths = [sorted(map(len, columns[name])) for name in columns]
+    assert lengths[0] == lengths[1] == lengths[2] and lengths[0][-1] == longest
+    assert sorted(map(sorted, columns["shuffled"])) == sorted(map(sorted, columns["natural"]))
+
+
+def test_partners_are_as_long_as_the_shorter_of_them(tmp_path: Path) -> None:
+    samples = written(tmp_path / "samples.fasta", ["A" * 5, "A" * 50, "A" * 30])
+    reference = written(tmp_path / "reference.fasta", ["L" * 20, "L" * 20, "L" * 20, "L" * 20, "L" * 20, "L" * 20])
+    panel = build_panel(samples, str(reference))
+    assert [len(letters) for letters in panel.matched["samples"]] == [5, 20, 20]
+    assert sorted(len(letters) for letters in panel.matched["natural"]) == [5, 20, 20]
+    assert [len(letters) for letters in panel.columns["samples"]] == [5, 50, 30]
+    assert {len(letters) for letters in panel.columns["natural"]} == {20}
+
+
+def test_copies_are_found_where_the_reference_was_trained_on(
+    natural: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    known = natural[FEW:]
+    found = judged(tmp_path, known[:FEW], known, known)
+    assert found.verdict.faults == ("copies",)
+    assert found.columns["samples"]["copies"].value == 1 and found.columns["natural"]["copies"].value < 0.02
+    assert numbers(found)["proteins"]["reference_in_train"] == len(known)
+    print_judgement(found)
+    assert "260 of 260 proteins of the reference are in --train" in capfd.readouterr().err
+    twice = judged(tmp_path, known[:FEW], known, [*known, *known])
+    assert twice.columns["natural"]["copies"].value == 1  # as nature repeats itself there
+
+
 def test_families_are_those_of_the_headers(
     corpus: list[SimulatedProtein], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +196,7 @@ def test_families_are_those_of_the_headers(
     records = [(f"r{number} family={protein.family}", protein.sequence) for number, protein in enumerate(corpus[120:])]
     write_fasta(tmp_path / "reference.fasta", records)
     path = written(tmp_path / "samples.fasta", [*samples, *shuffled(samples)])
-    found = gather(path, str(tmp_path / "reference.fasta"))
+    found = gather(build_panel(path, str(tmp_path / "reference.fasta")))
     assert found.columns["samples"]["families"].value == len(wanted)
     assert found.columns["samples"]["recognised"].value == pytest.approx(0.5, abs=0.1)
     assert found.columns["natural"]["recognised"].value > 0.9
@@ -138,13 +206,15 @@ def test_families_are_those_of_the_headers(
 
 def test_a_panel_is_split_by_a_fixed_seed_into_equal_columns(natural: list[str], tmp_path: Path) -> None:
     samples = written(tmp_path / "samples.fasta", natural[:50])
-    known = list(read_natural(str(written(tmp_path / "few.fasta", natural[100:141]))))
-    panel, again = (build_panel(samples, "few.fasta", known) for _ in range(2))
+    few = written(tmp_path / "few.fasta", natural[100:141])
+    known = list(read_natural(str(few)))
+    panel, again = (build_panel(samples, str(few)) for _ in range(2))
     assert [len(column) for column in panel.columns.values()] == [20, 20, 20] and len(panel.rest) == 21
     assert panel.columns == again.columns and panel.rest == again.rest
-    assert sorted([*panel.columns["natural"], *panel.rest]) == sorted(natural[100:141])
-    assert [known[number] for number in panel.own] == panel.natural
-    assert list(map(sorted, panel.shuffled)) == list(map(sorted, panel.columns["natural"]))
+    assert sorted(panel.columns["natural"] + sequences(panel.rest)) == sorted(natural[100:141])
+    selves = Known.look(str(few), panel).selves(panel)
+    assert [known[number] for number in selves] == panel.natural
+    assert list(map(sorted, panel.columns["shuffled"])) == list(map(sorted, panel.matched["natural"]))
 
 
 def test_an_indexed_dataset_is_read_as_letters(write_proteins: Callable[..., Path]) -> None:
@@ -163,13 +233,13 @@ def test_a_model_tells_its_perplexity_and_how_far_embeddings_are(
         train=Train(max_steps=2, precision="fp32", global_batch_tokens=1024),
     )
     samples = written(tmp_path / "samples.fasta", [8 * "MKTAYIAKQR"] * 20)
-    known = list(read_natural(str(written(tmp_path / "reference.fasta", natural[:60]))))
-    panel, run = build_panel(samples, "reference.fasta", known), train(recipe)
+    reference = written(tmp_path / "reference.fasta", natural[:60])
+    panel, run = build_panel(samples, str(reference)), train(recipe)
     with TrainedModel.open(run) as model:
-        one_by_one = model.perplexity(panel.columns["natural"], num_draws=2)
+        one_by_one = model.perplexity(panel.matched["natural"], num_draws=2)
         checkpoint = model.checkpoint
     found = asked(checkpoint, panel, num_draws=2)
-    lengths = np.array(list(map(len, panel.columns["natural"])))
+    lengths = np.array(list(map(len, panel.matched["natural"])))
     expected = np.exp((np.log(one_by_one) * lengths).sum() / lengths.sum())
     assert found["natural"]["model_perplexity"].value == pytest.approx(expected)
     assert found["samples"]["frechet"].value > 2 * found["natural"]["frechet"].value
@@ -205,7 +275,7 @@ def test_the_command_writes_json_and_a_picture(
     assert (tmp_path / "judge.png").read_bytes().startswith(b"\x89PNG")
     said = capfd.readouterr().out
     assert "not good: they are not predicted to fold as natural ones (pLDDT: 40.00, natural 80.00)" in said
-    assert "but 20 proteins tell little, give 50 or more" in said
+    assert said.count("not measured: novelty and diversity, as MMseqs2 is missing") == 1
 
 
 def test_no_checkpoint_is_replaced(
