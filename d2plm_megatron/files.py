@@ -104,6 +104,12 @@ def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
         others.append(output)
 
 
+def stem_of(path: Path) -> str:
+    """The name of a file without its last suffix, and without that of compression: a.b of a.b.fasta.gz."""
+    inner = path.with_suffix("") if path.suffix in (".gz", ".zst", ".bz2", ".xz") else path
+    return inner.stem
+
+
 def _sync_one(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe is not waited for
     try:

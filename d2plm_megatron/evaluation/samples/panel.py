@@ -105,6 +105,11 @@ def read_natural(where: str) -> Iterator[Protein]:
         yield Protein(str(number), None, letters)
 
 
+def check_natural(where: str) -> None:
+    """Raises what `read_natural` raises of the first protein, before any work."""
+    next(read_natural(where), None)
+
+
 def sequences(proteins: list[Protein]) -> list[str]:
     """The residues of each."""
     return [protein.sequence for protein in proteins]

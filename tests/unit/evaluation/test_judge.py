@@ -1,5 +1,6 @@
 """The verdict on proteins of which it is known what they are, and the command as users type it."""
 
+import gzip
 import json
 import shutil
 import sys
@@ -11,8 +12,10 @@ import pytest
 
 from d2plm_megatron import Recipe, TrainedModel, train
 from d2plm_megatron.commandline import commands
-from d2plm_megatron.config import Data, Model, Train
-from d2plm_megatron.evaluation.judging_model import asked
+from d2plm_megatron.config import Data, Model, Parallel, Train
+from d2plm_megatron.evaluation.config import EvaluationConfig
+from d2plm_megatron.evaluation.evaluate import evaluate
+from d2plm_megatron.evaluation.judging_model import Question, _means
 from d2plm_megatron.evaluation.samples import novelty
 from d2plm_megatron.evaluation.samples.judgement import Judgement, gather
 from d2plm_megatron.evaluation.samples.known import Known
@@ -21,6 +24,7 @@ from d2plm_megatron.evaluation.samples.results import numbers, print_judgement
 from d2plm_megatron.evaluation.samples.verdict import MEASURES
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.proteins.fasta import write_fasta
+from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
 from data_tools.simulate import SimulatedProtein, simulate
 
@@ -223,26 +227,64 @@ def test_an_indexed_dataset_is_read_as_letters(write_proteins: Callable[..., Pat
     assert set("".join(protein.sequence for protein in found)) <= set(CANONICAL_LETTERS + "X")
 
 
-def test_a_model_tells_its_perplexity_and_how_far_embeddings_are(
-    write_proteins: Callable[..., Path], natural: list[str], tmp_path: Path
-) -> None:
-    recipe = Recipe(
-        output=str(tmp_path),
+def tiny(write_proteins: Callable[..., Path], folder: Path) -> Recipe:
+    return Recipe(
+        output=str(folder),
         model=Model(num_layers=1, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64),
         data=Data(train=str(write_proteins([40] * 60)), max_length_residues=100, tokens_per_pack=1024),
         train=Train(max_steps=2, precision="fp32", global_batch_tokens=1024),
     )
+
+
+def question(checkpoint: Checkpoint, num_draws: int, seed: int = 0, window: int | None = None) -> Question:
+    return Question(
+        checkpoint=checkpoint,
+        weights="ema",
+        precision=None,
+        parallel=Parallel(),
+        num_draws=num_draws,
+        seed=seed,
+        window=window,
+        tokens_per_pack=1024,
+    )
+
+
+def test_a_model_tells_its_perplexity_and_how_far_embeddings_are(
+    write_proteins: Callable[..., Path], natural: list[str], tmp_path: Path
+) -> None:
     samples = written(tmp_path / "samples.fasta", [8 * "MKTAYIAKQR"] * 20)
     reference = written(tmp_path / "reference.fasta", natural[:60])
-    panel, run = build_panel(samples, str(reference)), train(recipe)
+    panel, run = build_panel(samples, str(reference)), train(tiny(write_proteins, tmp_path))
     with TrainedModel.open(run) as model:
         one_by_one = model.perplexity(panel.matched["natural"], num_draws=2)
         checkpoint = model.checkpoint
-    found = asked(checkpoint, panel, num_draws=2)
+    found, about, is_main = question(checkpoint, num_draws=2).ask(panel)
+    assert is_main and about["draws"] == 2 and about["window"] == 100 and about["precision"] == "fp32"
     lengths = np.array(list(map(len, panel.matched["natural"])))
     expected = np.exp((np.log(one_by_one) * lengths).sum() / lengths.sum())
     assert found["natural"]["model_perplexity"].value == pytest.approx(expected)
     assert found["samples"]["frechet"].value > 2 * found["natural"]["frechet"].value
+
+
+def test_a_model_is_asked_about_long_proteins_as_evaluate_asks(
+    write_proteins: Callable[..., Path], natural: list[str], tmp_path: Path
+) -> None:
+    run = train(tiny(write_proteins, tmp_path))
+    samples = written(tmp_path / "samples.fasta", [natural[number] + natural[number + 1] for number in range(10)])
+    panel = build_panel(samples, str(written(tmp_path / "reference.fasta", natural[10:40])))
+    compared = written(tmp_path / "compared.fasta", panel.matched["samples"])
+    with TrainedModel.open(run) as model:
+        config = EvaluationConfig(num_draws=2, seed=3, window=40)
+        expected = evaluate(model, str(compared), config).likelihoods["elbo"].perplexity
+        [states] = model.embed([natural[0][:90]])
+        assert _means(model, [natural[0][:90]], 200, 1024) == pytest.approx(states.mean(0)[None], abs=1e-6)
+        halves = [natural[0][:40], natural[0][20:60]]
+        first, second = model.embed(halves)
+        by_hand = np.concatenate([first, second[20:]]).mean(0)
+        assert _means(model, [natural[0][:60]], 40, 1024) == pytest.approx(by_hand[None], abs=1e-6)
+        checkpoint = model.checkpoint
+    found, _, _ = question(checkpoint, num_draws=2, seed=3, window=40).ask(panel)
+    assert found["samples"]["model_perplexity"].value == pytest.approx(expected)
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -269,13 +311,38 @@ def test_the_command_writes_json_and_a_picture(
     reference = written(tmp_path / "reference.fasta", natural[20:100])
     fold = f"{sys.executable} {predictor} {{input}} {{output}}"
     assert typed(monkeypatch, samples, "--reference", reference, "--fold", fold) == 0
-    found = json.loads((tmp_path / "judge.json").read_text())
+    found = json.loads((tmp_path / "samples.judge.json").read_text())
     assert found["verdict"]["faults"] == ["plddt"]
-    assert found["measures"]["plddt"]["natural"] == {"value": 80.0, "low": 80.0, "high": 80.0}
-    assert (tmp_path / "judge.png").read_bytes().startswith(b"\x89PNG")
+    assert found["measures"]["plddt"]["natural"] == {"value": 80.0, "low": 80.0, "high": 80.0, "standard_error": 0.0}
+    assert (tmp_path / "samples.judge.png").read_bytes().startswith(b"\x89PNG")
     said = capfd.readouterr().out
     assert "not good: they are not predicted to fold as natural ones (pLDDT: 40.00, natural 80.00)" in said
     assert said.count("not measured: novelty and diversity, as MMseqs2 is missing") == 1
+
+
+def test_each_file_has_its_own_judgement_and_a_run_has_one(
+    natural: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    reference = written(tmp_path / "reference.fasta", natural[20:60])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("{}")
+    written(tmp_path / "run" / "samples.fasta", natural[:5])
+    for number, name in enumerate(["a.fasta", "a.b.fasta.gz", "run"]):
+        samples = tmp_path / name
+        if name.endswith(".gz"):
+            samples.write_bytes(gzip.compress(f">x\n{natural[number]}\n>y\n{natural[5]}\n".encode()))
+        elif name != "run":
+            written(samples, natural[number : number + 2])
+        assert typed(monkeypatch, samples, "--reference", reference) == 0
+    assert "cannot tell: no fault is certain, but 5 proteins cannot show" in capfd.readouterr().out
+    for name in ("a.judge.json", "a.b.judge.json", "run/judge.json"):
+        assert json.loads((tmp_path / name).read_text())["verdict"]["good"] is None
+        assert (tmp_path / name).with_suffix(".png").exists()
+    monkeypatch.setenv("RANK", "1")
+    (tmp_path / "a.judge.json").unlink()
+    assert typed(monkeypatch, tmp_path / "a.fasta", "--reference", reference) == 0
+    assert not (tmp_path / "a.judge.json").exists()
 
 
 def test_no_checkpoint_is_replaced(
@@ -297,7 +364,10 @@ def test_no_checkpoint_is_replaced(
         (">a\nXX\n>b\n\n", ">r\nMKTV\n>s\nMKTA\n", [], "no canonical residue in these samples"),
         ("", ">r\nMKTV\n>s\nMKTA\n", [], "empty, no record in it"),
         (">a\nMKT\n", None, [], "reference.fasta.bin is missing"),
+        (">a\nMKT\n", ">r\nMKTV\n>s\nXX\n", [], "one protein alone is no reference"),
         (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--judge", "nowhere"], "nowhere"),
+        (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--train", "nowhere"], "nowhere.bin is missing"),
+        (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--window", "1"], "greater than or equal to 2"),
         (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--fold", "x {input}"], "{output} is not in it"),
         (">a\nMKT\n", ">r\nMKTV\n>s\nMKTA\n", ["--output", "x.html"], "name the JSON file, as in x.json"),
     ],
@@ -318,4 +388,4 @@ def test_bad_input_is_one_line(
     assert typed(monkeypatch, paths[0], "--reference", paths[1], *options) == 2
     said = capfd.readouterr().err
     assert said.startswith("error: ") and said.count("\n") == 1 and message in said
-    assert not (tmp_path / "judge.json").exists()
+    assert not list(tmp_path.glob("*.json"))
