@@ -82,11 +82,11 @@ def is_file(text: str | Path) -> bool:
         return False
 
 
-def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
-    """Raises ValueError, before any work, when these files cannot be written or would replace what is read.
+def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = (), overwrite: bool = True) -> None:
+    """Raises ValueError, before any work, when these files cannot be written or would replace what is to be kept.
 
     That is, naming the output: one that is a directory or a device, lies below a file, or is an input or another output
-    by whatever path (`d/../a.fasta`, a link).
+    by whatever path (`d/../a.fasta`, a link); and without `overwrite` one that is there.
     """
     others = list(inputs)
     for output in outputs:
@@ -101,6 +101,8 @@ def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
         if same is not None:
             also = "is" if str(same) == str(output) else f"is {same}, which is"
             raise ValueError(f"{output}: {also} read or written by this command, too; name another file")
+        if output.exists() and not overwrite:
+            raise ValueError(f"{output}: is there already; name another file, or give --overwrite to replace it")
         others.append(output)
 
 

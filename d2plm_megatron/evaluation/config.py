@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from d2plm_megatron.config import at_least, between
-
-MOST_DRAWS = 10_000
+from d2plm_megatron.runs.options import MOST_DRAWS
 
 
 @dataclass(frozen=True, kw_only=True)

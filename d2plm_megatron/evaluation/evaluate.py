@@ -15,13 +15,13 @@ from rich.table import Table
 from d2plm_megatron.console import counted, note, show
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.curves import Counting, Curves
-from d2plm_megatron.evaluation.draws import Draws, measure
 from d2plm_megatron.evaluation.floors import Floors, floors_or_why_none
 from d2plm_megatron.evaluation.held_out import HeldOut, read_held_out, unigram_perplexity
 from d2plm_megatron.evaluation.lengths import by_length
 from d2plm_megatron.evaluation.masked import masked_perplexity
 from d2plm_megatron.evaluation.pseudo import Pseudo, pseudo_perplexity
 from d2plm_megatron.files import write_text
+from d2plm_megatron.inference.draws import Draws, Measurement, measure
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks
 from d2plm_megatron.objectives import Objective
@@ -115,7 +115,8 @@ def _measured(model: TrainedModel, held_out: HeldOut, config: EvaluationConfig) 
     for name, objective in objectives.items():
         same = next((found[other] for other in found if objectives[other] == objective), None)
         until = config.until if name == "elbo" else None
-        found[name] = same or measure(model, objective, held_out, config.num_draws, config.seed, until, name)
+        asked = Measurement(objective, held_out.packs, held_out.protein_of_part, config.seed, name)
+        found[name] = same or measure(model, asked, config.num_draws, until)
     return found, counting.counted(model.processes)
 
 

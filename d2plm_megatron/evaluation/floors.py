@@ -10,7 +10,7 @@ import numpy as np
 from d2plm_megatron.config.data import Data
 from d2plm_megatron.console import progress
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.evaluation.draws import Draws
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.ngrams import LONGEST, NGrams
 from d2plm_megatron.proteins.spacing import MOST_RESIDUES, spacing

@@ -13,7 +13,17 @@ from d2plm_megatron.evaluation.samples.fold import check_fold
 from d2plm_megatron.files import check_outputs, stem_of, write_text
 from d2plm_megatron.parallel.launched import adopt_slurm, rank
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.options import Pipeline, Precision, Tensor, Weights, opened
+from d2plm_megatron.runs.options import (
+    Draws,
+    Pipeline,
+    Precision,
+    Seed,
+    Tensor,
+    TokensPerPack,
+    Weights,
+    Window,
+    opened,
+)
 from d2plm_megatron.runs.tensor_index import EMA
 
 if TYPE_CHECKING:
@@ -36,10 +46,6 @@ Output = Annotated[
     Path | None,
     typer.Option(help="JSON to write, with a .png beside it; default NAME.judge.json of NAME.fasta, RUN/judge.json"),
 ]
-Draws = Annotated[int, typer.Option(min=1, max=10_000, help="of noise for each protein, of that model")]
-Seed = Annotated[int, typer.Option(help="of that noise")]
-Window = Annotated[int | None, typer.Option(min=2, help="residues that it sees at once; default as in its training")]
-TokensPerPack = Annotated[int, typer.Option(min=16, help="tokens that go through it at once")]
 
 
 def main(
@@ -52,11 +58,12 @@ def main(
     path = output or _default_output(fasta)
     _check(path, fasta, [where for where in (reference, train) if where is not None], judge, fold)
     checkpoint = None if judge is None else opened(judge, weights, precision)
+    from d2plm_megatron.data.whole import read_whole
     from d2plm_megatron.evaluation.samples.judgement import gather
-    from d2plm_megatron.evaluation.samples.panel import build_panel, check_natural
+    from d2plm_megatron.evaluation.samples.panel import build_panel
 
     if train is not None:
-        check_natural(train)
+        next(read_whole(train), None)  # raises at once where it cannot be read
     panel = build_panel(fasta, reference)
     if checkpoint is None:
         adopt_slurm()

@@ -9,13 +9,12 @@ import numpy as np
 from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import progress
 from d2plm_megatron.data.windows import pack_windows, windows
-from d2plm_megatron.evaluation.draws import measure
-from d2plm_megatron.evaluation.held_out import HeldOut
 from d2plm_megatron.evaluation.samples.bootstrap import Interval
 from d2plm_megatron.evaluation.samples.frechet import FEWEST, distance_of
 from d2plm_megatron.evaluation.samples.panel import Panel, sequences
 from d2plm_megatron.evaluation.samples.plausibility import perplexity
 from d2plm_megatron.evaluation.samples.verdict import Columns
+from d2plm_megatron.inference.draws import Measurement, measure
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.spacing import spacing
@@ -92,9 +91,7 @@ class Question:
     def _perplexity(self, model: TrainedModel, name: str, column: list[str]) -> Interval:
         residues = [alphabet.encode(letters) for letters in column]
         packs, owners = pack_windows(residues, self.longest, self.tokens_per_pack)
-        ids = tuple(map(str, range(len(column))))
-        proteins = HeldOut(ids, tuple(column), packs, owners, num_too_long=0, num_unscored=0)
-        found = measure(model, model.likelihoods["elbo"], proteins, self.num_draws, self.seed, name=name)
+        found = measure(model, Measurement(model.likelihoods["elbo"], packs, owners, self.seed, name), self.num_draws)
         return perplexity(found.nats.sum(1), found.residues.sum(1))
 
     def _embedded(self, model: TrainedModel, name: str, column: list[str]) -> np.ndarray:

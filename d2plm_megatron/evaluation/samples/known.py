@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from d2plm_megatron.console import progress
+from d2plm_megatron.data.whole import Choice, read_whole
 from d2plm_megatron.evaluation.samples.bootstrap import of_ratio
-from d2plm_megatron.evaluation.samples.panel import NATURAL, Panel, read_natural, sequences
+from d2plm_megatron.evaluation.samples.panel import NATURAL, Panel, sequences
 from d2plm_megatron.evaluation.samples.verdict import Columns
 from d2plm_megatron.proteins.named import Protein
 from d2plm_megatron.proteins.spacing import MOST_RESIDUES, spacing
@@ -54,7 +54,9 @@ class Known:
     def sampled(self) -> Iterator[str]:
         """The residues of a fixed sample, enough to count n-grams in."""
         step = spacing(self.residues, MOST_RESIDUES)
-        return (protein.sequence for protein in islice(self.read("counting n-grams"), 0, None, step))
+        total = len(range(0, self.proteins, step))
+        some = _told(self.where, "counting n-grams", total, lambda number: range(0, number, step))
+        return (protein.sequence for protein in some)
 
     def selves(self, panel: Panel) -> np.ndarray:
         """Of each natural protein the number of the one that is itself, int64; -1 where it is not among them."""
@@ -73,9 +75,9 @@ class Known:
         return sum(protein.sequence in self.times for protein in (*panel.natural, *panel.rest))
 
 
-def _told(where: str, doing: str, total: int | None = None) -> Iterator[Protein]:
+def _told(where: str, doing: str, total: int | None = None, choose: Choice | None = None) -> Iterator[Protein]:
     with progress(doing, total, "proteins") as advance:
-        for number, protein in enumerate(read_natural(where), start=1):
+        for number, protein in enumerate(read_whole(where, choose), start=1):
             yield protein
             if number % _TOLD_AT_ONCE == 0:
                 advance(_TOLD_AT_ONCE)

@@ -1,18 +1,16 @@
 """What is judged side by side: generated proteins, as many natural ones, and those shuffled."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.whole import read_whole, whole_lengths
 from d2plm_megatron.evaluation.samples.novelty import shuffled
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.fasta import read_records
-from d2plm_megatron.proteins.named import Protein, each_protein
+from d2plm_megatron.proteins.named import Protein
 from d2plm_megatron.proteins.spacing import spacing
 
 SAMPLES, NATURAL, SHUFFLED = COLUMNS = ("samples", "natural", "shuffled")
@@ -91,25 +89,6 @@ def build_panel(samples: Path, reference: str) -> Panel:
     )
 
 
-def read_natural(where: str) -> Iterator[Protein]:
-    """The proteins of a FASTA file, or of the indexed dataset PREFIX.bin and PREFIX.idx, which names them by number.
-
-    Raises ValueError, or FileNotFoundError, saying what is wrong and where.
-    """
-    if Path(where).is_file() and Path(where).suffix not in (".bin", ".idx"):
-        yield from each_protein(Path(where))
-        return
-    proteins = IndexedProteins(where)
-    for number in range(len(proteins)):
-        letters = proteins[number].tobytes().translate(alphabet.LETTER_OF_ID).decode("ascii")
-        yield Protein(str(number), None, letters)
-
-
-def check_natural(where: str) -> None:
-    """Raises what `read_natural` raises of the first protein, before any work."""
-    next(read_natural(where), None)
-
-
 def sequences(proteins: list[Protein]) -> list[str]:
     """The residues of each."""
     return [protein.sequence for protein in proteins]
@@ -122,8 +101,8 @@ def are_canonical(proteins: list[str]) -> np.ndarray:
 
 def _read_reference(where: str) -> list[Protein]:
     """A fixed sample of its proteins, those without a canonical residue left out."""
-    residues = sum(len(protein.sequence) for protein in read_natural(where))
-    sample = islice(read_natural(where), 0, None, spacing(residues, MOST_OF_REFERENCE))
+    step = spacing(int(whole_lengths(where).sum()), MOST_OF_REFERENCE)
+    sample = read_whole(where, lambda number: range(0, number, step))
     return [protein for protein in sample if not _CANONICAL.isdisjoint(protein.sequence)]
 
 

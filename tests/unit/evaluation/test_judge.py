@@ -13,13 +13,14 @@ import pytest
 from d2plm_megatron import Recipe, TrainedModel, train
 from d2plm_megatron.commandline import commands
 from d2plm_megatron.config import Data, Model, Parallel, Train
+from d2plm_megatron.data.whole import read_whole
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.evaluation.judging_model import Question, _means
 from d2plm_megatron.evaluation.samples import novelty
 from d2plm_megatron.evaluation.samples.judgement import Judgement, gather
 from d2plm_megatron.evaluation.samples.known import Known
-from d2plm_megatron.evaluation.samples.panel import build_panel, read_natural, sequences
+from d2plm_megatron.evaluation.samples.panel import build_panel, sequences
 from d2plm_megatron.evaluation.samples.results import numbers, print_judgement
 from d2plm_megatron.evaluation.samples.verdict import MEASURES
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
@@ -211,7 +212,7 @@ def test_families_are_those_of_the_headers(
 def test_a_panel_is_split_by_a_fixed_seed_into_equal_columns(natural: list[str], tmp_path: Path) -> None:
     samples = written(tmp_path / "samples.fasta", natural[:50])
     few = written(tmp_path / "few.fasta", natural[100:141])
-    known = list(read_natural(str(few)))
+    known = list(read_whole(str(few)))
     panel, again = (build_panel(samples, str(few)) for _ in range(2))
     assert [len(column) for column in panel.columns.values()] == [20, 20, 20] and len(panel.rest) == 21
     assert panel.columns == again.columns and panel.rest == again.rest
@@ -219,12 +220,6 @@ def test_a_panel_is_split_by_a_fixed_seed_into_equal_columns(natural: list[str],
     selves = Known.look(str(few), panel).selves(panel)
     assert [known[number] for number in selves] == panel.natural
     assert list(map(sorted, panel.columns["shuffled"])) == list(map(sorted, panel.matched["natural"]))
-
-
-def test_an_indexed_dataset_is_read_as_letters(write_proteins: Callable[..., Path]) -> None:
-    found = list(read_natural(str(write_proteins([30, 40]))))
-    assert [(protein.name, len(protein.sequence)) for protein in found] == [("0", 30), ("1", 40)]
-    assert set("".join(protein.sequence for protein in found)) <= set(CANONICAL_LETTERS + "X")
 
 
 def tiny(write_proteins: Callable[..., Path], folder: Path) -> Recipe:

@@ -14,11 +14,11 @@ from d2plm_megatron.evaluation import __main__ as command
 from d2plm_megatron.evaluation.compare import Comparison
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.curves import NATS, WEIGHT
-from d2plm_megatron.evaluation.draws import Draws
 from d2plm_megatron.evaluation.evaluate import Evaluation, evaluate
 from d2plm_megatron.evaluation.lengths import by_length
 from d2plm_megatron.evaluation.masked import ALL_MASKED_NAME
 from d2plm_megatron.evaluation.outputs import told_apart
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.pseudo import pseudo_log_likelihood
 
 CONFIG = EvaluationConfig(num_draws=3, window=40, pseudo=7)

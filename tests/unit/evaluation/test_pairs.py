@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from d2plm_megatron.evaluation.draws import Draws
 from d2plm_megatron.evaluation.pairs import Difference
+from d2plm_megatron.inference.draws import Draws
 
 
 def two(generator: np.random.Generator, proteins: int, effect: float = 0.0, spread: float = 0.0) -> tuple[Draws, Draws]:
