@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from d2plm_megatron.inference.draws import Draws
-
-NORMAL_95 = 1.959964
-"""Standard errors to each side of a mean within which its expectation lies in 95 of 100 cases."""
+from d2plm_megatron.resampling import NORMAL_95
 
 
 @dataclass(frozen=True)

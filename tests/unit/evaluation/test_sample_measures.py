@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.evaluation.samples import letters
-from d2plm_megatron.evaluation.samples.bootstrap import interval, of_ratio, resamples
+from d2plm_megatron.evaluation.samples.bootstrap import interval, of_ratio
 from d2plm_megatron.evaluation.samples.fold import check_fold, plddt
 from d2plm_megatron.evaluation.samples.frechet import distance_of, frechet_distance, moments
 from d2plm_megatron.evaluation.samples.plausibility import canonical, perplexity, under_ngrams
@@ -28,13 +28,21 @@ def test_the_bootstrap_has_the_error_of_a_mean() -> None:
     assert found.low is not None and found.high is not None
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * values.std() / 20, rel=0.2)
     assert of_ratio(values[:1]).low is None
-    assert (resamples(7).sum(1) == 7).all() and np.array_equal(resamples(7), resamples(7))
 
 
 def test_an_interval_lies_about_its_value_wherever_the_replicates_are() -> None:
     found = interval(1.0, 5 + np.linspace(-1, 1, 201))
     assert (found.low, found.high) == pytest.approx((0.05, 1.95))
     assert interval(2.0, np.full(9, 7.0)) == type(found)(2.0, 2.0, 2.0, 0.0)
+
+
+def test_an_interval_of_what_is_never_negative_does_not_go_below_0() -> None:
+    replicates = np.linspace(0, 2, 201)
+    found = interval(0.3, replicates)
+    assert (found.low, found.high) == pytest.approx((0, 1.25))
+    assert interval(0.3, replicates - 0.1).low == pytest.approx(-0.65)
+    few = of_ratio(np.array([0.0, 0.0, 1.0]))
+    assert few.low == 0 and few.value == pytest.approx(1 / 3)
 
 
 def test_a_ratio_is_of_sums() -> None:
