@@ -1,6 +1,5 @@
 """From a trained model and held-out proteins to a table and a JSON file."""
 
-import json
 import platform
 import time
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,7 @@ from d2plm_megatron.evaluation.lengths import by_length
 from d2plm_megatron.evaluation.masked import masked_perplexity
 from d2plm_megatron.evaluation.pairs import Difference
 from d2plm_megatron.evaluation.pseudo import Pseudo, pseudo_perplexity
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import write_json
 from d2plm_megatron.inference.draws import Draws, Measurement, measure
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks
@@ -195,11 +194,11 @@ def print_evaluation(result: Evaluation) -> None:
 
 def _shown(found: Draws) -> list[str]:
     """The perplexity with its error, and the two parts of that."""
-    whole, draws, proteins = _errors(found)
+    whole, draws, proteins = errors_of_perplexity(found)
     return [f"{found.perplexity:.3f}{whole and f' +- {whole}'}", draws, proteins]
 
 
-def _errors(found: Draws) -> list[str]:
+def errors_of_perplexity(found: Draws) -> list[str]:
     """Standard errors of the perplexity: the whole one, that of draws, that of proteins."""
     errors = (found.standard_error, found.error_of_draws, found.error_of_proteins)
     return ["" if error is None else f"{found.perplexity * error:.3f}" for error in errors]
@@ -231,4 +230,4 @@ def notes(result: Evaluation) -> Iterator[str]:
 
 def write_evaluation(result: dict[str, Any], path: Path) -> None:
     """Writes the result as JSON."""
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_json(path, result)
