@@ -1,6 +1,5 @@
 """From a trained model and held-out proteins to a table and a JSON file."""
 
-import json
 import platform
 import time
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,7 @@ from d2plm_megatron.evaluation.lengths import by_length
 from d2plm_megatron.evaluation.masked import masked_perplexity
 from d2plm_megatron.evaluation.pairs import Difference
 from d2plm_megatron.evaluation.pseudo import Pseudo, pseudo_perplexity
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import write_json
 from d2plm_megatron.inference.draws import Draws, Measurement, measure
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks
@@ -243,4 +242,4 @@ def notes(result: Evaluation) -> Iterator[str]:
 
 def write_evaluation(result: dict[str, Any], path: Path) -> None:
     """Writes the result as JSON."""
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_json(path, result)

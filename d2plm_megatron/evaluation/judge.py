@@ -1,6 +1,5 @@
 """d2plm judge SAMPLES --reference FASTA_OR_PREFIX"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.evaluation.samples.fold import check_fold
-from d2plm_megatron.files import check_outputs, write_text
+from d2plm_megatron.files import check_outputs, write_json
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.options import opened
 from d2plm_megatron.runs.tensor_index import EMA
@@ -53,7 +52,7 @@ def main(
         from d2plm_megatron.evaluation.judging_model import asked  # with torch, which takes seconds
 
         found = found.with_measures(asked(checkpoint, found.panel, draws), str(judge))
-    write_text(path, json.dumps(numbers(found), indent=1) + "\n")
+    write_json(path, numbers(found))
     draw(found, path.with_suffix(".png"))
     print_judgement(found)
     print(path)

@@ -236,4 +236,5 @@ def test_numbers_are_written_as_people_write_them():
     assert with_error(18.0921, 0.1214) == "18.09 ± 0.12"
     assert with_error(18.0921, None) == "18.09"
     assert with_error(2503.2, 310.0) == "2503 ± 310"
+    assert with_error(None, None) == "infinite"
     assert [percent(share).split()[0] for share in (0.0, 0.384, 0.999, 1.0)] == ["0", "38", "99", "100"]
