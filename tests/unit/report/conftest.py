@@ -1,8 +1,10 @@
 """A run folder as training leaves it behind, and proteins to go with it, without training anything."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from d2plm_megatron.config import MODEL_SIZES, Data, Recipe
 from d2plm_megatron.config.overrides import to_yaml
 from d2plm_megatron.evaluation import judge
+from d2plm_megatron.evaluation.samples.homology import Neighbour
+from d2plm_megatron.proteins import mmseqs
+from d2plm_megatron.proteins.alignment import align
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.proteins.tables import write_table
 from d2plm_megatron.runs import metrics

@@ -191,9 +191,7 @@ def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
     folder = make_run()
     evaluation["likelihoods"] = {"elbo": {"perplexity": perplexity, "perplexity_standard_error": error}}
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    meaning = (
-        "The best n-gram of the training proteins, the 2-gram, reaches 13.100 ± 0.040; without context it is 17.60."
-    )
+    meaning = "The best n-gram of the training proteins, the 2-gram, reaches 13.100 ± 0.040"
     assert f"{told} {meaning}; without context it is 17.60. Lower is better." in write_report(folder).words
 
 
