@@ -1,11 +1,14 @@
 """Files that appear under their final name only when they are whole, and are on the disk by then."""
 
 import errno
+import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -60,6 +63,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically. A number that is not finite, which JSON has none of, is null beside KEY_reason."""
+    write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        odd = {key: inner for key, inner in value.items() if isinstance(inner, float) and not math.isfinite(inner)}
+        reasons = {f"{key}_reason": "not a number" if math.isnan(inner) else "infinite" for key, inner in odd.items()}
+        return {key: _finite(inner) for key, inner in value.items()} | reasons
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def check_ordinary(path: Path) -> None:
     """Raises ValueError if it is there and no file: a pipe would be waited for, and a device read without end."""
     if path.exists() and not path.is_file():
@@ -82,11 +100,11 @@ def is_file(text: str | Path) -> bool:
         return False
 
 
-def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
-    """Raises ValueError, before any work, when these files cannot be written or would replace what is read.
+def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = (), overwrite: bool = True) -> None:
+    """Raises ValueError, before any work, when these files cannot be written or would replace what is to be kept.
 
     That is, naming the output: one that is a directory or a device, lies below a file, or is an input or another output
-    by whatever path (`d/../a.fasta`, a link).
+    by whatever path (`d/../a.fasta`, a link); and without `overwrite` one that is there.
     """
     others = list(inputs)
     for output in outputs:
@@ -101,7 +119,15 @@ def check_outputs(outputs: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
         if same is not None:
             also = "is" if str(same) == str(output) else f"is {same}, which is"
             raise ValueError(f"{output}: {also} read or written by this command, too; name another file")
+        if output.exists() and not overwrite:
+            raise ValueError(f"{output}: is there already; name another file, or give --overwrite to replace it")
         others.append(output)
+
+
+def stem_of(path: Path) -> str:
+    """The name of a file without its last suffix, and without that of compression: a.b of a.b.fasta.gz."""
+    inner = path.with_suffix("") if path.suffix in (".gz", ".zst", ".bz2", ".xz") else path
+    return inner.stem
 
 
 def _sync_one(path: Path) -> None:

@@ -39,7 +39,7 @@ def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         near = nearest(str(value), allowed)
         hint = f"; did you mean {near}?" if near else ""
-        raise ValueError(f"{key}={value}: allowed are {', '.join(allowed)}{hint}")
+        raise ValueError(f"{_typed(key, value)}: allowed are {', '.join(allowed)}{hint}")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -50,18 +50,23 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def at_least(key: str, value: float | None, minimum: float) -> None:
     """Raises ValueError unless value is None or at least the minimum."""
     if value is not None and not value >= minimum:
-        raise ValueError(f"{key}={value}: must be at least {minimum}")
+        raise ValueError(f"{_typed(key, value)}: must be at least {minimum}")
 
 
 def between(key: str, value: float, low: float, high: float) -> None:
     """Raises ValueError unless low <= value <= high."""
     if not low <= value <= high:
-        raise ValueError(f"{key}={value}: must lie between {low:,} and {high:,}")
+        raise ValueError(f"{_typed(key, value)}: must lie between {low:,} and {high:,}")
 
 
 def nearest_multiple(number: int, unit: int) -> int:
     """The multiple of unit, at least one, that lies nearest to a number."""
     return max(1, round(number / unit)) * unit
+
+
+def _typed(key: str, value: object) -> str:
+    """An option of a command, or the key of a recipe, with its value as a user types them."""
+    return f"{key} {value}" if key.startswith("--") else f"{key}={value}"
 
 
 def _one_printable_line(key: str, value: str) -> None:

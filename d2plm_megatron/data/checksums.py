@@ -112,3 +112,8 @@ def sample_of(files: Iterable[MappedFile]) -> str:
         for piece in file.sample(_SAMPLES, _SAMPLE_BYTES):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def samples_of(paths: Iterable[Path]) -> dict[str, str]:
+    """The `sample_of` each file, by its path."""
+    return {str(path): sample_of([MappedFile(path)]) for path in paths}

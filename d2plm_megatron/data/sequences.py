@@ -2,20 +2,25 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.data.assembly import assemble, is_canonical
+from d2plm_megatron.data.assembly import ScoredTokens, assemble_parts
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.packing import ends_in_order
+from d2plm_megatron.data.packing import in_order
+from d2plm_megatron.data.windows import Window, tokens_of, windows
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.proteins.prompt import BLANK
 
 TOKENS_PER_PACK = 8192
 """What goes through an encoder at once where nothing else is said."""
+
+NO_RESIDUES = "no residues in it; leave it out"
+NOTHING_TO_SCORE = "has no canonical residue, so that there is nothing to score"
 
 Sequences = Iterable[str | tuple[str, str] | int] | IndexedProteins | Path
 """Proteins as letters, as (id, letters) such as `read_fasta` yields, as a number of blanks, an indexed dataset, or the
@@ -67,12 +72,41 @@ def pack_sequences(
     """
     longest = tokens_per_pack - 2 if max_residues is None else max_residues
     proteins = [_shortened(protein, longest, crop) for protein in _proteins(sequences)]
-    lengths = [len(protein.residues) + protein.has_begin + protein.has_end for protein in proteins]
-    packs, first = [], 0
-    for last in ends_in_order(lengths, tokens_per_pack):
-        packs.append(_pack([protein.tokens for protein in proteins[first:last]], first))
-        first = last
-    return PackedSequences(tuple(protein.name for protein in proteins), tuple(packs))
+    packs = list(in_order(map(_part, proteins), lambda part: len(part[0]), tokens_per_pack))
+    first = accumulate(map(len, packs), initial=0)
+    return PackedSequences(tuple(protein.name for protein in proteins), tuple(map(assemble_parts, packs, first)))
+
+
+def cut_sequences(sequences: Sequences, longest: int, tokens_per_pack: int) -> tuple[PackedSequences, np.ndarray]:
+    """(the windows of proteins in packs, whose ids are those of their proteins; of each the number of its protein).
+
+    See windows.py. The canonical residues are scored.
+
+    Args:
+        sequences: the proteins.
+        longest: residues of a window.
+        tokens_per_pack: at most, unless a single window has more.
+
+    Raises ValueError naming a protein that is empty or has nothing to score, or the letter and position that are wrong.
+    """
+    proteins = list(_proteins(sequences))
+    for protein in proteins:
+        if not (alphabet.is_canonical(protein.residues) | (protein.residues == alphabet.MASK)).any():
+            raise ValueError(f"{protein.name}: {NOTHING_TO_SCORE if len(protein.residues) else NO_RESIDUES}")
+    cut = [(number, one) for number, ids in enumerate(proteins) for one in windows(len(ids.residues), longest)]
+    packs = list(in_order((_window(proteins[n], one) for n, one in cut), lambda part: len(part[0]), tokens_per_pack))
+    first = accumulate(map(len, packs), initial=0)
+    names = tuple(proteins[number].name for number, _ in cut)
+    packed = PackedSequences(names, tuple(map(assemble_parts, packs, first)))
+    return packed, np.array([number for number, _ in cut], dtype=np.int64)
+
+
+def _window(protein: _Protein, one: Window) -> ScoredTokens:
+    """The tokens of a window, without those of ends that a part of a protein lacks."""
+    tokens, scored = tokens_of(protein.residues, one)
+    begin = int(one.start == 0 and not protein.has_begin)
+    end = len(tokens) - int(one.stop == len(protein.residues) and not protein.has_end)
+    return tokens[begin:end], scored[begin:end]
 
 
 def _proteins(sequences: Sequences) -> Iterator[_Protein]:
@@ -124,7 +158,7 @@ def _what(given: object) -> str:
 def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:
     number = len(protein.residues)
     if not number:
-        raise ValueError(f"{protein.name}: no residues in it; leave it out")
+        raise ValueError(f"{protein.name}: {NO_RESIDUES}")
     if number <= longest:
         return protein
     if not crop:
@@ -135,16 +169,9 @@ def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:
     return _Protein(protein.name, protein.residues[:longest], protein.has_begin, has_end=False)
 
 
-def _pack(proteins: list[np.ndarray], first: int) -> TokenBatch:
-    """The pack of these proteins' tokens, of which the first has this number."""
-    has_masks = [bool((tokens == alphabet.MASK).any()) for tokens in proteins]
-    scored = [
-        tokens == alphabet.MASK if masked else is_canonical(tokens)
-        for tokens, masked in zip(proteins, has_masks, strict=True)
-    ]
-    numbers = first + np.arange(len(proteins))
-    lengths = np.array([len(tokens) for tokens in proteins], dtype=np.int64)
-    return assemble(np.concatenate(proteins), lengths, numbers, numbers, np.concatenate(scored), epoch=0)
+def _part(protein: _Protein) -> ScoredTokens:
+    tokens, is_mask = protein.tokens, protein.tokens == alphabet.MASK
+    return tokens, is_mask if is_mask.any() else alphabet.is_canonical(tokens)
 
 
 def _start_of(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from d2plm_megatron.evaluation.draws import Draws
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.runs.metrics import perplexity
 
 NUM_BINS = 5

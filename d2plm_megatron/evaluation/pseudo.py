@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from d2plm_megatron.evaluation.draws import Draws
 from d2plm_megatron.evaluation.held_out import HeldOut, sample
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import masked_once
 from d2plm_megatron.inference.spread import shared_progress

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2plm_megatron.evaluation.draws import Draws
 from d2plm_megatron.evaluation.evaluate import Evaluation
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.proteins.tables import write_table
 
 COLUMNS = {

@@ -9,24 +9,34 @@ from d2plm_megatron.generation import options
 from d2plm_megatron.generation.request import Request
 from d2plm_megatron.generation.unfinished import Unfinished
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.options import CheckpointPath, Pipeline, Precision, Tensor, Weights, opened
+from d2plm_megatron.runs.options import (
+    CheckpointPath,
+    Overwrite,
+    Pipeline,
+    Precision,
+    Seed,
+    Tensor,
+    TokensPerPack,
+    Weights,
+    opened,
+)
 from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.sampling.options import sampler_options
 
 
 def main(
     checkpoint: CheckpointPath, sampler: options.Sampler = None,
-    output: options.Output = None, overwrite: options.Overwrite = False,
+    output: options.Output = None, overwrite: Overwrite = False,
     num_sequences: options.NumSequences = 64, length: options.Length = None,
     template: options.Template = None,
     motif: options.MotifFile = None, contigs: options.Contigs = None, total_length: options.TotalLength = None,
     start: options.Start = None, strength: options.Strength = None,
     residues: options.Residues = None, forbid: options.Forbid = "",
     exclude: options.Exclude = None,
-    steps: options.Steps = 64, temperature: options.Temperature = 1.0, seed: options.Seed = 0,
+    steps: options.Steps = 64, temperature: options.Temperature = 1.0, seed: Seed = 0,
     score: options.Score = False, rank: options.Rank = False,
     weights: Weights = EMA, precision: Precision = None, tensor: Tensor = 1, pipeline: Pipeline = 1,
-    tokens_per_pack: options.TokensPerPack = 8192,
+    tokens_per_pack: TokensPerPack = 8192,
 ) -> None:  # fmt: skip
     """Generates proteins with a trained encoder and writes them as FASTA, canonical residues only."""
     found, parallel = opened(checkpoint, weights, precision), Parallel(tensor=tensor, pipeline=pipeline)
@@ -52,10 +62,7 @@ def main(
 
 def _check(request: Request, checkpoint: Path, path: Path, overwrite: bool) -> None:
     """Raises ValueError or OSError for a request that cannot be met, and an output that would replace what is there."""
-    default = RunFolder(checkpoint).samples
-    check_outputs([path], [*RunFolder(checkpoint).own_files(), *request.files()])
-    if path.exists() and not overwrite and path.resolve() != default.resolve():
-        raise ValueError(f"{path}: is there already; name another --output, or give --overwrite to replace it")
+    check_outputs([path], [*RunFolder(checkpoint).own_files(), *request.files()], overwrite)
     _ = request.prompts, request.known
     unfinished = Unfinished(path, request.told())
     if not overwrite and (differ := unfinished.differ()):

@@ -17,7 +17,6 @@ Sampler = Annotated[
     ),
 ]
 Output = Annotated[Path | None, typer.Option(help="FASTA file to write; default CHECKPOINT/samples.fasta")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the output, and what of it is unfinished")]
 NumSequences = Annotated[
     int, typer.Option(min=1, max=MOST, help="proteins to generate; of each template or start, where there are several")
 ]
@@ -56,7 +55,5 @@ Exclude = Annotated[
 ]
 Steps = Annotated[int, typer.Option(min=1, max=MOST, help="steps from noise to protein; more are slower and better")]
 Temperature = Annotated[float, typer.Option(min=0.01, help="below 1 likelier, above 1 more diverse residues")]
-Seed = Annotated[int, typer.Option(help="the same seed gives the same proteins")]
 Score = Annotated[bool, typer.Option("--score", help="tell each protein's perplexity under the model in its header")]
 Rank = Annotated[bool, typer.Option("--rank", help="write the proteins of the lowest perplexity first; scores them")]
-TokensPerPack = Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")]

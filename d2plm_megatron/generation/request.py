@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from d2plm_megatron.data.checksums import sample_of
+from d2plm_megatron.data.checksums import samples_of
 from d2plm_megatron.data.indexed_writer import files_of
-from d2plm_megatron.data.mapped import MappedFile
 from d2plm_megatron.files import is_file
 from d2plm_megatron.generation.contigs import parse
 from d2plm_megatron.generation.exclusion import KnownProteins, read_known
@@ -25,6 +24,7 @@ from d2plm_megatron.generation.prompts import (
 from d2plm_megatron.generation.residues import read_residue_table
 from d2plm_megatron.generation.scaffolds import Scaffolds, read_motifs
 from d2plm_megatron.runs.checkpoint import Checkpoint
+from d2plm_megatron.runs.requested import of_model
 from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.sampling.options import SamplerOptions
 
@@ -63,7 +63,7 @@ class Request:
 
     def __post_init__(self) -> None:
         kinds = {"length": self.length, "template": self.template, "contigs": self.contigs, "start": self.start}
-        if len(given := [f"--{name}" for name, value in kinds.items() if value]) > 1:
+        if len(given := [f"--{name}" for name, value in kinds.items() if value not in (None, ())]) > 1:
             raise ValueError(f"{' and '.join(given)}: each says what the proteins are to be; give one of them")
         for name, other in (("motif", "contigs"), ("total_length", "contigs"), ("strength", "start")):
             if getattr(self, name) is not None and getattr(self, other) is None:
@@ -92,10 +92,9 @@ class Request:
         fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         words = {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
         return words | {
-            "checkpoint": str(self.checkpoint.path.resolve()),
-            "trained": self.checkpoint.state["date"],
+            **of_model(self.checkpoint),
             "sampler": str(self.sampler),
-            "files": {str(path): sample_of([MappedFile(path)]) for path in self.files()},
+            "files": samples_of(self.files()),
         }
 
     def files(self) -> list[Path]:
@@ -122,4 +121,7 @@ class Request:
             motifs = read_motifs(self.motif, segments)
             total = length_range("--total-length", self.total_length) if self.total_length else None
             return Scaffolds(segments, motifs, self.num_sequences, total)
-        return FreePrompts(read_lengths(self.length or LENGTH, self.checkpoint.recipe.data), self.num_sequences)
+        return FreePrompts(
+            read_lengths(LENGTH if self.length is None else self.length, self.checkpoint.recipe.data),
+            self.num_sequences,
+        )

@@ -11,14 +11,13 @@ A table is CSV with a header. `position` is a number from 1, a range such as 5-1
 All rows count: what any of them rules out is not found. Residues that are given stay what they are.
 """
 
-import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2plm_megatron.compression import open_text
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, LONGEST_RESIDUES
+from d2plm_megatron.proteins.tables import read_table
 
 _COLUMNS = ("position", "allowed", "forbidden")
 _POSITION = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
@@ -84,16 +83,12 @@ def read_residue_table(path: Path | None, forbidden: str = "") -> ResidueTable |
 
 
 def _rules(path: Path) -> Iterator[Rule]:
-    with open_text(path) as plain:
-        lines = plain.read(1 << 26).decode("utf-8-sig", "replace").splitlines()
-    table = csv.DictReader(lines)
-    columns: Sequence[str] = table.fieldnames or ()
-    if "position" not in columns or not {"allowed", "forbidden"} & set(columns) or set(columns) - set(_COLUMNS):
-        raise ValueError(f"{path}: columns {','.join(columns)}; the first line must be {','.join(_COLUMNS)}")
-    for row in table:
-        where = f"{path}, line {table.line_num}"
-        position, allowed, forbidden = ((row.get(column) or "").strip() for column in _COLUMNS)
-        if None in row or not allowed + forbidden:
+    for line in read_table(path, ["position"]):
+        where, columns = line.where, set(line.values)
+        if unknown := columns - set(_COLUMNS):
+            raise ValueError(f"{path}: a column {min(unknown)!r}; the first line must be {','.join(_COLUMNS)}")
+        position, allowed, forbidden = (line.values.get(column, "").strip() for column in _COLUMNS)
+        if not allowed + forbidden:
             raise ValueError(f"{where}: write a position, and the letters that are allowed or forbidden there")
         letters = _letters(where, allowed) if allowed else frozenset(CANONICAL_LETTERS)
         yield Rule(where, *_places(where, position), letters - _letters(where, forbidden))

@@ -5,7 +5,6 @@
 """
 
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from d2plm_megatron.files import atomic, publish, write_text
+from d2plm_megatron.files import atomic, publish
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+from d2plm_megatron.runs.requested import differences, write_request
 
 Record = tuple[str, str]
 """Header without '>', and letters."""
@@ -45,15 +45,7 @@ class Unfinished:
 
     def differ(self) -> str:
         """How the request differs from that of the proteins that are there; nothing where it does not."""
-        if not self.path.exists() or not self.told.exists():
-            return ""
-        try:
-            there = dict(json.loads(self.told.read_text(encoding="utf-8")))
-        except ValueError:
-            return f"{self.told} is damaged"
-        asked = json.loads(json.dumps(self.request))
-        differ = [key for key in {**asked, **there} if asked.get(key) != there.get(key)]
-        return ", ".join(f"{key} was {_shown(there.get(key))} and is {_shown(asked.get(key))}" for key in differ)
+        return differences(self.told, self.request) if self.path.exists() else ""
 
     def records(self) -> Iterator[Record]:
         """The proteins that are there as a whole, in order."""
@@ -73,7 +65,7 @@ class Unfinished:
         with self.path.open("ab") as file:
             _lock(file, self.path)
             file.truncate(sum(len(_bytes(record)) for record in islice(self.records(), kept)))
-            write_text(self.told, json.dumps(self.request, indent=1) + "\n")
+            write_request(self.told, self.request)
             yield Writer(file)
 
     def publish(self, order: Callable[[Record], Any] | None = None) -> None:
@@ -112,7 +104,3 @@ def _lock(file: IO[bytes], path: Path) -> None:
         raise ValueError(f"{path}: being written by another process; name another --output") from None
     except OSError:
         return
-
-
-def _shown(value: object) -> str:
-    return "not given" if value is None else json.dumps(value)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.config import Parallel, at_least, between
-from d2plm_megatron.data.sequences import TOKENS_PER_PACK, PackedSequences, Sequences, pack_sequences
+from d2plm_megatron.data.sequences import TOKENS_PER_PACK, PackedSequences, Sequences, cut_sequences, pack_sequences
 from d2plm_megatron.inference import encoders, readouts
+from d2plm_megatron.inference.draws import Measurement, measure
 from d2plm_megatron.inference.filling import Filler, read_prompts
-from d2plm_megatron.inference.nll import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.objectives import Objective, build_process
@@ -23,7 +23,6 @@ from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.prompt import BLANK, Prompt
 from d2plm_megatron.runs.checkpoint import Checkpoint
-from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.runs.options import check_model
 from d2plm_megatron.runs.tensor_index import EMA
 from d2plm_megatron.sampling.config import Samples, SamplingConfig
@@ -133,7 +132,13 @@ class TrainedModel:
         return encoders.hidden_states(self.encoder, noisy, layer % (last + 1))
 
     def perplexity(
-        self, sequences: Sequences, *, num_draws: int = 8, seed: int = 0, tokens_per_pack: int = TOKENS_PER_PACK
+        self,
+        sequences: Sequences,
+        *,
+        num_draws: int = 8,
+        seed: int = 0,
+        window: int | None = None,
+        tokens_per_pack: int = TOKENS_PER_PACK,
     ) -> list[float]:
         """The perplexity of each protein, exp(negative ELBO per residue): 1 is certainty, 20 is ignorance.
 
@@ -141,23 +146,21 @@ class TrainedModel:
             sequences: the proteins, without masks.
             num_draws: of noise for each; more shrink the error.
             seed: of the noise.
-            tokens_per_pack: that go through the model at once.
+            window: residues that go through the model as one, of longer proteins in overlapping windows (see
+                data/windows.py); None for those that it was trained on.
+            tokens_per_pack: that go through the model at once, unless a window has more.
 
-        Raises ValueError naming a protein with a mask, with nothing to score, or that cannot be packed.
+        Raises ValueError naming a protein with a mask, or with nothing to score.
         """
         at_least("num_draws", num_draws, 1)
-        packed, elbo = pack_sequences(sequences, tokens_per_pack), self.likelihoods["elbo"]
+        at_least("window", window, 2)
+        longest = window or self.checkpoint.recipe.data.max_length_residues
+        packed, protein_of_part = cut_sequences(sequences, longest, tokens_per_pack)
+        if not packed.ids:
+            return []
         readouts.refuse(packed, readouts.masks, readouts.NO_LIKELIHOOD)
-        readouts.refuse(packed, readouts.unscored, readouts.NOTHING_TO_SCORE)
-
-        noise = noise_of(seed)
-
-        def ask(pack: TokenBatch) -> list[float]:
-            draws = [nll_by_protein(self.logits, elbo, pack, noise, draw) for draw in range(num_draws)]
-            totals_S, counts_S = torch.stack(draws).sum(0).unbind(-1)
-            return [perplexity(nats) for nats in (totals_S / counts_S).tolist()]
-
-        return self._of_each(packed, ask)
+        found = measure(self, Measurement(self.likelihoods["elbo"], packed.packs, protein_of_part, seed), num_draws)
+        return [found.of(protein).perplexity for protein in range(len(found.nats))]
 
     def embed(
         self,

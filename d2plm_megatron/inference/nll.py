@@ -5,9 +5,10 @@ and for every model. Its times, or numbers of masks, are stratified over the dra
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,23 +27,35 @@ def nll_by_protein(
     measure: Objective,
     pack: TokenBatch,
     noise: KeyedRng,
-    draw: int,
+    draws: Iterable[int],
     key: int | None = None,
-) -> Tensor:
-    """The sum of the measure's "nll" over each protein of a pack, and the number of its residues: float64 [S, 2].
+    advance: Callable[[int], object] | None = None,
+) -> np.ndarray:
+    """The sums of the measure's "nll" over each protein of a pack, and the numbers of its residues, float64 [S, D, 2].
 
     Args:
         logits: corrupted pack in, logits [T, V] out.
         measure: the bound on the likelihood.
         pack: the proteins.
         noise: from `noise_of`.
-        draw: the number of the draw, from 0.
+        draws: the numbers of D draws, which count from 0.
         key: of the noise of every protein, from `content_key`, so that mutants have that of their wild type; None for
             that of each.
+        advance: told 1 after each draw.
     """
-    noisy = measure.corrupt(_keyed(pack, draw, key), noise)
+    keys_S, found = _keys(pack, key), []
+    for draw in draws:
+        keyed = replace(pack, sample_ids_S=hash_integers(keys_S, draw), stream_index_S=keys_S + draw)
+        found.append(_sums(logits, measure, measure.corrupt(keyed, noise)))
+        if advance is not None:
+            advance(1)
+    return torch.stack(found, dim=1).cpu().numpy()
+
+
+def _sums(logits: Callable[[NoisyBatch], Tensor], measure: Objective, noisy: NoisyBatch) -> Tensor:
+    """The sum over each protein of a corrupted pack and the number of its residues, float64 [S, 2]."""
     logits_TV, found, begin = logits(noisy), [], 0
-    for number, length in enumerate(pack.lengths_S):
+    for number, length in enumerate(noisy.clean.lengths_S):
         place = slice(begin, begin + length)
         total, count = measure.loss(logits_TV[place], _alone(noisy, number, place)).metrics["nll"]
         found.append(torch.stack([total.double(), count.double()]))
@@ -50,13 +63,11 @@ def nll_by_protein(
     return torch.stack(found)
 
 
-def _keyed(pack: TokenBatch, draw: int, key: int | None) -> TokenBatch:
-    """The same pack, whose proteins have their noise by a key, or by what they are, and by the draw."""
-    parts = pack.tokens_T.cpu().split(list(pack.lengths_S))
-    keys_S = torch.tensor(
-        [content_key(tokens) if key is None else key for tokens in parts], device=pack.tokens_T.device
-    )
-    return replace(pack, sample_ids_S=hash_integers(keys_S, draw), stream_index_S=keys_S + draw)
+def _keys(pack: TokenBatch, key: int | None) -> Tensor:
+    """What the noise of each protein is by, a key or what it is, int64 [S]."""
+    parts = pack.tokens_T.cpu().split(list(pack.lengths_S)) if key is None else ()
+    keys = [content_key(tokens) for tokens in parts] if key is None else [key] * len(pack.lengths_S)
+    return torch.tensor(keys, device=pack.tokens_T.device)
 
 
 def content_key(tokens: Tensor) -> int:

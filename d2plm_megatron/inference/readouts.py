@@ -9,6 +9,7 @@ from torch import Tensor
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.data.sequences import BLANK, PackedSequences
 from d2plm_megatron.objectives.path import Path
+from d2plm_megatron.per_protein import counts_of
 from d2plm_megatron.proteins import alphabet
 
 
@@ -22,11 +23,7 @@ def as_it_is(pack: TokenBatch, path: Path, time: float | None) -> NoisyBatch:
     """
     masked_T = pack.tokens_T == alphabet.MASK
     if time is None:
-        shape = pack.stream_index_S.shape
-        masks_S = torch.zeros(shape, device=masked_T.device, dtype=torch.float64)
-        masks_S.index_add_(0, pack.sequence_T, masked_T.double())
-        residues_S = torch.zeros_like(masks_S).index_add_(0, pack.sequence_T, residues(pack).double())
-        times_S = path.schedule.inverse(1 - masks_S / residues_S)
+        times_S = path.schedule.inverse(1 - counts_of(pack, masked_T) / counts_of(pack, residues(pack)))
     else:
         times_S = torch.full_like(pack.stream_index_S, time, dtype=torch.float64)
     return NoisyBatch(clean=pack, tokens_T=pack.tokens_T, times_S=times_S, predicted_T=masked_T)
@@ -59,13 +56,5 @@ def masks(pack: TokenBatch) -> Tensor:
     return pack.tokens_T == alphabet.MASK
 
 
-def unscored(pack: TokenBatch) -> Tensor:
-    """The tokens of proteins of which none is scored, bool [T]."""
-    scored_S = torch.zeros(pack.stream_index_S.shape, dtype=torch.int64, device=pack.tokens_T.device)
-    scored_S.index_add_(0, pack.sequence_T, pack.scored_T.long())
-    return (scored_S == 0)[pack.sequence_T]
-
-
 NO_LIKELIHOOD = f"has masks ({BLANK}), and a perplexity is of residues that are all known"
-NOTHING_TO_SCORE = "has no canonical residue, so that there is nothing to score"
 NO_MASKS = f"has masks ({BLANK}), which this model cannot read: what it was trained on has none; give every residue"

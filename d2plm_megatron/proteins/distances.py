@@ -3,13 +3,13 @@
 A distance is symmetric, 0 from a residue to itself and above 0 to any other, and has the mean 1 over all pairs.
 """
 
-import csv
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, NUM_CANONICAL
+from d2plm_megatron.proteins.tables import read_rows
 
 Distance = tuple[tuple[float, ...], ...]
 """Rows and columns in the order of CANONICAL_LETTERS."""
@@ -82,14 +82,13 @@ def from_text(text: str) -> np.ndarray | None:
 
 def _from_csv(path: Path) -> dict[str, np.ndarray]:
     vectors = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if not row or row[0].strip() not in CANONICAL_LETTERS or not row[0].strip():
-                continue
-            try:
-                vectors[row[0].strip()] = np.array([float(cell) for cell in row[1:]])
-            except ValueError:
-                raise ValueError(f"{path}:{number}: after the letter {row[0]} all must be numbers") from None
+    for where, (letter, *numbers) in read_rows(path):
+        if letter.strip() not in (*CANONICAL_LETTERS,):
+            continue
+        try:
+            vectors[letter.strip()] = np.array([float(number) for number in numbers])
+        except ValueError:
+            raise ValueError(f"{where}: after the letter {letter} all must be numbers") from None
     return vectors
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,28 +36,41 @@ class Line:
 def read_table(path: Path, required: Iterable[str] = ()) -> Iterator[Line]:
     """Yields the rows of a table with a line of names, plain or compressed; , ; or tab are between the columns.
 
-    Raises ValueError naming the column of the required ones that is missing, and those that there are, or the line that
-    has another number of columns; and what open_text raises.
+    Raises ValueError naming the column of the required ones that is missing, and those that there are, two columns of
+    one name, or the line that has another number of columns; and what read_rows raises.
+    """
+    rows = read_rows(path)
+    _, first = next(rows, ("", []))
+    names = [name.strip() for name in first]
+    for name in required:
+        if name not in names:
+            raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names) or 'none'}")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: {names.count(name)} columns are named {name!r}; give each its own name")
+    for where, row in rows:
+        if len(row) != len(names):
+            raise ValueError(f"{where}: {len(row)} columns, where the first line names {len(names)}")
+        yield Line(where, dict(zip(names, row, strict=True)))
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yields (file and line, for errors; what is in each column, as written) of each row that is not empty.
+
+    The file is plain or compressed; , ; or tab are between the columns, whichever the first line has most of.
+
+    Raises ValueError naming the line where a quotation mark is not closed; and what open_text raises.
     """
     csv.field_size_limit(LONGEST_LINE_BYTES)
     with open_text(path) as plain:
         rows = (row + "\n" for row in lines(plain, path))
         first = next(rows, "")
-        separator = max(",;\t", key=first.count)
-        names = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-        for name in required:
-            if name not in names:
-                raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names) or 'none'}")
-        reader = csv.reader(rows, delimiter=separator, strict=True)
+        reader = csv.reader(chain([first], rows), delimiter=max(",;\t", key=first.count), strict=True)
         try:
             for row in filter(None, reader):
-                where = f"{path}, line {reader.line_num + 1}"
-                if len(row) != len(names):
-                    raise ValueError(f"{where}: {len(row)} columns, where the first line names {len(names)}")
-                yield Line(where, dict(zip(names, row, strict=True)))
+                yield f"{path}, line {reader.line_num}", row
         except csv.Error as error:
-            where = f"{path}, line {reader.line_num + 1}"
-            raise ValueError(f"{where}: {error}; is a quotation mark not closed?") from None
+            raise ValueError(f"{path}, line {reader.line_num}: {error}; is a quotation mark not closed?") from None
 
 
 def column_names(path: Path) -> list[str]:

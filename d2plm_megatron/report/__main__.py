@@ -1,6 +1,5 @@
 """d2plm report RUN|SAMPLES --reference corpus.fasta"""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 
 from d2plm_megatron.console import run
-from d2plm_megatron.files import check_outputs, is_file, write_text
+from d2plm_megatron.files import check_outputs, is_file, write_json, write_text
 from d2plm_megatron.runs.folder import RunFolder
 
 _SUFFIXES = (".html", ".htm")
@@ -59,7 +58,7 @@ def main(
     from d2plm_megatron.report.page import render  # with matplotlib and jinja2
     from d2plm_megatron.report.table import print_report
 
-    write_text(page.with_suffix(".json"), json.dumps(numbers(results), indent=1) + "\n")
+    write_json(page.with_suffix(".json"), numbers(results))
     write_text(page, render(results, page))
     print_report(results)
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - begin:.1f} s)")

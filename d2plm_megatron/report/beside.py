@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from d2plm_megatron.console import note
+from d2plm_megatron.files import stem_of
 from d2plm_megatron.proteins.tables import column_names
 from d2plm_megatron.report.effects import (
     HeatMap,
@@ -99,6 +100,6 @@ def _there(run: Path | None, samples: Path | None) -> Iterable[Path]:
     """Files that may be of such a kind."""
     found = list(RunFolder(run).results()) if run else []
     if samples is not None:
-        names = (f"{samples.name}.judge.json", f"{samples.name.partition('.')[0]}.judge.json", "judge.json")
+        names = (f"{stem_of(samples)}.judge.json", "judge.json")
         found += [path for name in names if (path := samples.with_name(name)).is_file()]
     return dict.fromkeys(found)

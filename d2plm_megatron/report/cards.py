@@ -20,9 +20,6 @@ FEW_DIFFERENT = 0.9
 MANY_COPIES = 0.1
 """Above this share of samples that are references letter by letter, a model is said to repeat what it was shown."""
 
-FEW_JUDGED = 50
-"""Fewer proteins than this say little, even where nothing is wrong with them."""
-
 GOOD, UNSURE, BAD = "good", "unsure", "bad"
 
 
@@ -68,30 +65,38 @@ def _cards(results: Results) -> Iterator[tuple[str, Card]]:
 
 def _perplexity(evaluation: Evaluation) -> Card:
     """Good when it lies below that of the best n-gram, or without one of a model without context, beyond its error."""
-    elbo, floor = evaluation.elbo, evaluation.best_floor
+    elbo, floor, paired = evaluation.elbo, evaluation.best_floor, evaluation.to_best_floor
     name, below = floor or ("model without context", Number(evaluation.unigram, 0.0))
-    if elbo.error is None:  # of one draw of one protein
-        tone, word = UNSURE, "of one draw of one protein: its error is not known"
-    elif abs(below.value - elbo.value) <= DEVIATIONS * math.hypot(elbo.error, below.error or 0.0):
-        tone, word = UNSURE, f"not told apart from the {name}: take more proteins, or train longer"
-    elif elbo.value < below.value:
-        tone, word = GOOD, f"below the {name}"
+    told = f"without context it is {evaluation.unigram:.2f}. Lower is better."
+    if floor is not None:
+        told = f"the best n-gram of the training proteins, the {name}, reaches {formatting.with_error(*below)}; {told}"
+    if paired is not None:
+        name, less, (low, high) = paired
+        told += (
+            f" Protein by protein the model is at {less.value:+.4f} ± {less.error or 0.0:.4f} nats per residue to it."
+        )
     else:
-        tone, word = BAD, f"above the {name}: counting residues tells as much; train longer"
-    best = f"the best n-gram of the training proteins, the {name}, reaches {formatting.with_error(*below)}; "
-    meaning = f"{best if floor else ''}without context it is {evaluation.unigram:.2f}. Lower is better."
+        reach = DEVIATIONS * math.hypot(elbo.error or math.inf, below.error or 0.0)
+        low, high = elbo.value - below.value - reach, elbo.value - below.value + reach
     value = formatting.with_error(*elbo)
-    return Card("Perplexity of held-out proteins", value, tone, word, _sentence(meaning), "likelihood")
+    return Card("Perplexity of held-out proteins", value, *_beside(name, low, high), _sentence(told), "likelihood")
+
+
+def _beside(name: str, low: float, high: float) -> tuple[str, str]:
+    """Tone and word, by the interval in which the model less something lies."""
+    if high < 0:
+        return GOOD, f"below the {name}"
+    if low > 0:
+        return BAD, f"above the {name}: counting residues tells as much; train longer"
+    return UNSURE, f"not told apart from the {name}: take more proteins, or train longer"
 
 
 def _judgement(results: Results) -> Card:
     assert results.judgement is not None
     found = results.judgement
-    off, proteins = sum(row.is_off for row in found.rows), int(found.numbers["proteins"]["compared"])
+    off = sum(row.is_off for row in found.rows)
     value = f"{off} of {len(found.rows)}"
-    tone = GOOD if found.is_good else BAD
-    if tone == GOOD and proteins < FEW_JUDGED:
-        tone = UNSURE
+    tone = {True: GOOD, False: BAD, None: UNSURE}[found.is_good]
     word = {GOOD: "like natural proteins", BAD: "not like natural proteins", UNSURE: "too few to be sure"}[tone]
     return Card("Measures that are off", value, tone, word, _sentence(found.text.partition(";")[0]), "judgement")
 

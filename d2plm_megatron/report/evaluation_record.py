@@ -55,6 +55,15 @@ class Evaluation:
         return min(self.floors.items(), key=lambda item: item[1].value, default=None)
 
     @property
+    def to_best_floor(self) -> tuple[str, Number, tuple[float, float]] | None:
+        """Its name, and nats per residue of the model less it, protein by protein, with the 95% interval."""
+        found = self.numbers.get("to_best_floor")
+        if not found or not found.get("interval"):
+            return None
+        low, high = found["interval"]
+        return found["floor"], Number(found["nats_per_residue"], found["standard_error"]), (low, high)
+
+    @property
     def unigram(self) -> float:
         """Perplexity of a model that knows only how common each residue is among the held-out proteins."""
         return float(self.numbers["unigram_perplexity"])

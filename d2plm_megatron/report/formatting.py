@@ -28,8 +28,13 @@ def objective(name: str) -> str:
     return OBJECTIVES.get(name, name.replace("_", " "))
 
 
-def with_error(value: float, error: float | None) -> str:
-    """A value and its standard error, rounded to two digits of the error; without one, two digits after the point."""
+def with_error(value: float | None, error: float | None) -> str:
+    """A value and its standard error, rounded to two digits of the error; without one, two digits after the point.
+
+    None is an infinite value, as JSON has it.
+    """
+    if value is None:
+        return "infinite"
     if not error or not math.isfinite(error):
         return f"{value:.2f}"
     digits = min(max(1 - math.floor(math.log10(error)), 0), 6)

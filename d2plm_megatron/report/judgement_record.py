@@ -42,8 +42,8 @@ class Row:
     def places(self) -> dict[str, float]:
         """Where the columns lie between the lowest of them, 0, and the highest, 1; none where they are all the same."""
         values = {name: cell.value for name, cell in self.cells.items()}
-        low, high = min(values.values()), max(values.values())
-        return {name: (value - low) / (high - low) for name, value in values.items()} if high > low else {}
+        low, high = min(values.values(), default=0.0), max(values.values(), default=0.0)
+        return {name: (value - low) / (high - low) for name, value in values.items() if high > low}
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,10 @@ class Judgement:
         return str(self.numbers["verdict"]["text"])
 
     @property
-    def is_good(self) -> bool:
-        """Whether nothing is at fault."""
-        return bool(self.numbers["verdict"]["good"])
+    def is_good(self) -> bool | None:
+        """Whether nothing is at fault; None where there were too few proteins to tell."""
+        good = self.numbers["verdict"]["good"]
+        return None if good is None else bool(good)
 
 
 def is_judgement(found: Any) -> bool:
@@ -122,7 +123,7 @@ def judgement_of(path: Path, found: dict[str, Any]) -> Judgement:
     labels = {measure.key: measure for measure in MEASURES}
     rows = []
     for key, columns in found["measures"].items():
-        cells = {name: _cell(columns[name]) for name in COLUMNS if columns.get(name)}
+        cells = {name: _cell(columns[name]) for name in COLUMNS if _is_known(columns.get(name))}
         rows.append(Row(labels.get(key, Measure(key, key, NUMBER)), cells, key in found["verdict"]["faults"]))
     nearest = None if found["nearest"] is None else tuple(_near(path, near) for near in found["nearest"])
     return Judgement(path, found, tuple(rows), nearest, _picture(path.with_suffix(".png")))
@@ -136,9 +137,13 @@ def _is_measure(found: Any) -> bool:
 
 def _is_cell(found: Any) -> bool:
     return isinstance(found, dict) and all(
-        isinstance(found.get(name), int | float) or (name != "value" and found.get(name) is None)
-        for name in ("value", "low", "high")
+        found.get(name) is None or isinstance(found[name], int | float) for name in ("value", "low", "high")
     )
+
+
+def _is_known(found: dict[str, Any] | None) -> bool:
+    """Whether a column has a number here, and no null in place of one that is not finite."""
+    return found is not None and found.get("value") is not None
 
 
 def _cell(found: dict[str, Any]) -> Cell:

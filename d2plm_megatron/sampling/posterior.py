@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
+from d2plm_megatron.per_protein import any_of, take
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.sampling.options import SamplerOptions
-from d2plm_megatron.sampling.proteins_of import any_of, take
 
 Denoiser = Callable[[NoisyBatch], Tensor]
 """Corrupted pack in, logits [T, V] out."""

@@ -29,8 +29,6 @@ from d2plm_megatron.scoring.stream import Part, ask_each
 from d2plm_megatron.scoring.work import ELBO, MASKED, WILD_TYPE
 
 KAPPA = 0.9
-COLUMNS = {MASKED: "masked_marginal", WILD_TYPE: "wild_type_marginal", ELBO: "elbo_difference"}
-"""The methods, and the columns that they fill."""
 
 Advance = Callable[[int], object]
 

@@ -29,12 +29,7 @@ def asking_for_nats(
         key: of the noise, the same for all proteins; None for noise that each has by its residues.
     """
     elbo, noise = model.likelihoods["elbo"], noise_of(seed)
-
-    def ask(pack: TokenBatch) -> list[Sums]:
-        draws = [nll_by_protein(model.logits, elbo, pack, noise, draw, key) for draw in range(num_draws)]
-        return list(torch.stack(draws, dim=1).cpu().numpy())
-
-    return ask
+    return lambda pack: list(nll_by_protein(model.logits, elbo, pack, noise, range(num_draws), key))
 
 
 def elbo_differences(

@@ -1,55 +1,31 @@
 """The effects of mutations, table by table: scores beside what was given, and how they rank what was measured."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import write_json
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.spread import shared_progress
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.tables import read_table, write_table
-from d2plm_megatron.scoring.assays import Assay
+from d2plm_megatron.runs.requested import write_request
+from d2plm_megatron.scoring.assays import MUTANT, Assay
 from d2plm_megatron.scoring.correlation import Spearman, spearman
-from d2plm_megatron.scoring.effects import COLUMNS, check_methods, log_odds, methods_of, score
+from d2plm_megatron.scoring.effects import check_methods, log_odds, methods_of, score
 from d2plm_megatron.scoring.likelihoods import elbo_differences
 from d2plm_megatron.scoring.mutants import Mutant
-from d2plm_megatron.scoring.proteingym import Found, Reference, means
+from d2plm_megatron.scoring.proteingym import SUMMARY, Found, means
 from d2plm_megatron.scoring.shown import show_correlations
-from d2plm_megatron.scoring.work import ELBO, Work
+from d2plm_megatron.scoring.work import COLUMNS, ELBO, ERROR, MEANS, SETTINGS, Request, Work
 
-ERROR = "elbo_difference_error"
 DIGITS = 6
 """Behind the point, of nats in tables."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """How mutants are scored.
-
-    Attributes:
-        methods: of effects.COLUMNS.
-        draws: of noise, for the ELBO.
-        seed: of that noise.
-        longest: residues that a model is shown at once.
-        tokens_per_pack: that go through it at once.
-    """
-
-    methods: tuple[str, ...]
-    draws: int
-    seed: int
-    longest: int
-    tokens_per_pack: int
-
-    @property
-    def columns(self) -> list[str]:
-        """What is filled beside the table's own columns."""
-        return [*(COLUMNS[method] for method in self.methods), *[ERROR] * (ELBO in self.methods and self.draws > 1)]
 
 
 def score_assay(model: TrainedModel, assay: Assay, request: Request, output: Path) -> dict[str, Spearman]:
@@ -93,7 +69,7 @@ def _scores(model: TrainedModel, assay: Assay, request: Request) -> Iterator[lis
 def _row(mutant: Mutant, tables: dict[str, np.ndarray], draws: np.ndarray, request: Request) -> list[float]:
     values = [score(mutant, tables[method]) if method in tables else float(draws.mean()) for method in request.methods]
     if ERROR in request.columns:
-        values.append(float(draws.std(ddof=1) / np.sqrt(len(draws))))
+        values.append(Draws(draws[None], np.ones((1, len(draws)), dtype=np.int64)).error_of_draws or 0.0)
     return [round(value, DIGITS) for value in values]
 
 
@@ -108,23 +84,25 @@ def _differences(model: TrainedModel, assay: Assay, request: Request) -> Iterato
     total = len(assay.content.measured)
     with shared_progress("ELBO of mutants", total, "mutants", model.processes) as advance:
         yield from elbo_differences(
-            model, assay, request.draws, request.seed, request.longest, request.tokens_per_pack, advance
+            model, assay, request.num_draws, request.seed, request.longest, request.tokens_per_pack, advance
         )
 
 
 def score_folder(
-    model: TrainedModel, assays: Sequence[tuple[Reference, Assay]], request: Request, output: Path
+    model: TrainedModel, work: Work, request: Request, output: Path, told: Mapping[str, Any], overwrite: bool
 ) -> Found:
     """Writes OUTPUT/NAME.csv of each assay, summary.csv of their correlations and summary.json of their means.
 
-    Assays whose scores are there already, by the same model and request, are not scored again.
-    Raises ValueError where the folder holds those of others.
+    Assays whose scores are there already are not scored again, unless they are to be overwritten.
+    Raises ValueError for a table that holds other mutants than it should.
     """
-    _claim(model, request, output)
+    if model.processes.is_main:
+        for path in work.tables(output) if overwrite else ():
+            path.unlink(missing_ok=True)
+        write_request(output / SETTINGS, told)
     found: Found = []
-    for reference, assay in assays:
-        path = output / f"{reference.name}.csv"
-        done = path.is_file()
+    for (reference, assay), path in zip(work.assays, work.tables(output), strict=True):
+        done = path.is_file() and not overwrite
         found.append((reference, _read(path, assay, request) if done else score_assay(model, assay, request, path)))
         if model.processes.is_main and not done:
             print(path, flush=True)
@@ -133,24 +111,15 @@ def score_folder(
     return found
 
 
-def _claim(model: TrainedModel, request: Request, output: Path) -> None:
-    """Notes whose scores a folder holds."""
-    step = model.checkpoint.state["progress"]["step"]
-    checkpoint = {"checkpoint": str(model.checkpoint.path), "step": step, "weights": model.weights}
-    settings = json.dumps({**checkpoint, "precision": model.precision, **asdict(request)}, indent=1) + "\n"
-    path = output / "settings.json"
-    if path.exists() and path.read_text(encoding="utf-8") != settings:
-        raise ValueError(f"{output}: holds scores by another model, or in another way (settings.json); name another")
-    if model.processes.is_main and not path.exists():
-        write_text(path, settings)
-
-
 def _read(path: Path, assay: Assay, request: Request) -> dict[str, Spearman]:
     """What was found of an assay that is done."""
+    names = [COLUMNS[method] for method in request.methods]
+    lines = list(read_table(path, [MUTANT, *names]))
+    if [line.values[MUTANT] for line in lines] != [line.values[MUTANT] for line, _ in assay.rows()]:
+        raise ValueError(f"{path}: holds other mutants than {assay.path}; remove it, or give --overwrite")
+    values = [[float(line.values[name]) for name in names] for line in lines]
     if assay.score_column is None:
         return {}
-    names = [COLUMNS[method] for method in request.methods]
-    values = [[float(line.values[name]) for name in names] for line in read_table(path, names)]
     by_method = np.array(values).T
     measured = assay.content.measured
     return {method: spearman(found, measured) for method, found in zip(request.methods, by_method, strict=True)}
@@ -159,25 +128,37 @@ def _read(path: Path, assay: Assay, request: Request) -> dict[str, Spearman]:
 def _write_summary(found: Found, request: Request, output: Path) -> None:
     own = [f"{COLUMNS[method]}_{name}" for method in request.methods for name in ("spearman", "low", "high")]
     columns = {"assay": str, "protein": str, "function": str, "mutants": int, **dict.fromkeys(own, float)}
-    with write_table(output / "summary.csv", columns) as write:
+    with write_table(output / SUMMARY, columns) as write:
         for reference, by_method in found:
             if by_method:
                 values = [value for one in by_method.values() for value in one[:3]]
                 mutants = next(iter(by_method.values())).pairs
                 write((reference.name, reference.protein, reference.function, mutants, *values))
     of_methods = {method: means(found, method) for method in request.methods}
-    write_text(output / "summary.json", json.dumps(of_methods, indent=1) + "\n")
+    write_json(output / MEANS, of_methods)
 
 
-def perform(model: TrainedModel, work: Work, request: Request) -> None:
-    """Writes all that was asked for, and prints what came of it; without methods, by the one that suits the model."""
+def perform(model: TrainedModel, work: Work, request: Request, told: Mapping[str, Any], overwrite: bool) -> None:
+    """Writes all that was asked for, and prints what came of it.
+
+    Args:
+        model: to ask.
+        work: tables and a heat map.
+        request: how; without methods by the one that suits the model.
+        told: all that decides what is written, as JSON, which a folder keeps.
+        overwrite: the tables of a folder that are there.
+
+    Raises ValueError for what means nothing for the model.
+    """
     check_methods(model, request.methods)
-    request = request if request.methods else replace(request, methods=(methods_of(model)[0],))
+    request = replace(request, methods=request.methods or (methods_of(model)[0],))
+    if request.draws is not None and ELBO not in request.methods:
+        raise ValueError("--draws: goes with --method elbo, which is missing")
     if work.heat_map and work.wild_type:
         _draw(model, work.wild_type, work.heat_map, work.offset, request)
     is_main, found = model.processes.is_main, []
     if work.is_folder and work.output:
-        found = score_folder(model, work.assays, request, work.output)
+        found = score_folder(model, work, request, work.output, told, overwrite)
     elif work.output:
         [(reference, assay)] = work.assays
         found = [(reference, score_assay(model, assay, request, work.output))]

@@ -5,17 +5,15 @@ from typing import Annotated
 
 import typer
 
+from d2plm_megatron.runs.options import MOST_DRAWS
+
+DRAWS = 8
+
 Fasta = Annotated[Path, typer.Option(help="FASTA file of the proteins, plain or compressed")]
-TokensPerPack = Annotated[int, typer.Option(min=16, help="tokens that go through the encoder at once")]
-Draws = Annotated[int, typer.Option(min=1, max=10_000, help="of noise for each protein; more shrink the error")]
-Seed = Annotated[int, typer.Option(help="of the noise: the same seed gives the same numbers")]
-Window = Annotated[
-    int | None, typer.Option(min=2, help="residues that are seen of a longer protein; default those of the training")
-]
 
 Scores = Annotated[Path | None, typer.Option(help="table to write, .csv or .parquet; default beside the input")]
 Pseudo = Annotated[bool, typer.Option("--pseudo", help="mask each residue once, too: a pass for every residue")]
-Rank = Annotated[str, typer.Option(help="elbo, pseudo, or none: in the order given, and written as it goes")]
+Sort = Annotated[str, typer.Option(help="elbo, pseudo, or none: in the order given, and written as it goes")]
 
 Mutants = Annotated[
     Path | None, typer.Option(help="table of mutants (column mutant), or a folder of them, as ProteinGym has it")
@@ -29,5 +27,9 @@ Methods = Annotated[
     list[str] | None, typer.Option(help="masked, wild-type or elbo, or several; default masked where masks are read")
 ]
 ScoreColumn = Annotated[str | None, typer.Option(help="of measured values; default DMS_score where it is there")]
+ElboDraws = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST_DRAWS, help=f"of noise for each protein, by --method elbo; default {DRAWS}"),
+]
 Offset = Annotated[int, typer.Option(help="how far positions of mutants are ahead of the wild type's, from 1")]
 HeatMap = Annotated[Path | None, typer.Option(help="PNG of all single mutants, with a CSV beside it")]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.console import note
+from d2plm_megatron.files import stem_of
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.tables import Line, read_table
 from d2plm_megatron.scoring.assays import Assay
@@ -19,6 +20,9 @@ from d2plm_megatron.scoring.correlation import Spearman
 from d2plm_megatron.scoring.given import encoded
 
 NAME, FILE, TARGET, PROTEIN, FUNCTION = "DMS_id", "DMS_filename", "target_seq", "UniProt_ID", "coarse_selection_type"
+
+SUMMARY = "summary.csv"
+"""Of the correlations of all, beside the scores of each."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def _reference(line: Line) -> Reference:
 def of_file(path: Path, references: Sequence[Reference]) -> Reference:
     """What the reference file says of an assay. Raises ValueError where it says nothing."""
     for reference in references:
-        if path.name == reference.file or path.name.split(".")[0] == reference.name:
+        if path.name == reference.file or stem_of(path) == reference.name:
             return reference
     raise ValueError(f"{path}: is not among the {len(references):,} assays of the reference file ({FILE}, {NAME})")
 
@@ -68,12 +72,15 @@ def open_folder(
     """
     if references is None:
         found = sorted(path.name for path in folder.iterdir() if path.name.endswith((".csv", ".csv.gz", ".tsv")))
-        references = [Reference(name.split(".")[0], name, None, name.split(".")[0], "") for name in found]
+        stems = [stem_of(Path(name)) for name in found]
+        references = [Reference(stem, name, None, stem, "") for name, stem in zip(found, stems, strict=True)]
     there = [reference for reference in references if (folder / reference.file).is_file()]
     if not there:
         raise ValueError(f"{folder}: no assay in it" + (f", of {len(references):,} that were named" * bool(references)))
     if repeated := [name for name, times in Counter(one.name for one in there).items() if times > 1]:
         raise ValueError(f"{folder}: {repeated[0]} is the name of more than one assay; rename all but one")
+    if SUMMARY in [f"{reference.name}.csv" for reference in there]:
+        raise ValueError(f"{folder}: an assay is called {stem_of(Path(SUMMARY))}, as the summary of all is; rename it")
     if len(there) < len(references):
         note(f"{folder}: has {len(there):,} of the {len(references):,} assays of the reference file")
     return [(one, Assay.open(folder / one.file, one.wild_type, score_column, offset)) for one in there]

@@ -12,7 +12,8 @@ import numpy as np
 from rich.table import Table
 
 from d2plm_megatron.console import counted, progress, show
-from d2plm_megatron.data.windows import windows
+from d2plm_megatron.data.windows import tokens_of, windows
+from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks, masked_once
 from d2plm_megatron.inference.spread import answers
@@ -38,7 +39,7 @@ class Request:
         draws: of noise for each.
         seed: of the noise.
         pseudo: whether each residue is masked once, too.
-        rank: by which number the proteins are sorted, the likeliest first: elbo, pseudo or none.
+        sort: by which number the proteins are sorted, the likeliest first: elbo, pseudo or none.
         window: residues that go through the model as one; see data/windows.py.
         tokens_per_pack: that go through it at once.
     """
@@ -46,7 +47,7 @@ class Request:
     draws: int
     seed: int
     pseudo: bool
-    rank: str
+    sort: str
     window: int
     tokens_per_pack: int
 
@@ -59,20 +60,20 @@ class Score:
         name: its id.
         length: its residues, canonical or not.
         scored: how many of them are canonical, and count.
-        nats: the negative ELBO, of each draw, float64 [D].
+        elbo: the nats of each draw of the negative ELBO.
         pseudo: the pseudo-log-likelihood in nats; None when it was not asked for.
     """
 
     name: str
     length: int
     scored: int
-    nats: np.ndarray
+    elbo: Draws
     pseudo: float | None
 
     @property
     def by_elbo(self) -> float:
         """Nats per residue, the mean over the draws."""
-        return float(self.nats.mean()) / self.scored
+        return self.elbo.nats_per_residue
 
     @property
     def by_pseudo(self) -> float:
@@ -82,23 +83,20 @@ class Score:
 
     def row(self) -> list[Any]:
         """What is in the columns of the table."""
-        draws = len(self.nats)
-        error = float(self.nats.std(ddof=1)) / self.scored / draws**0.5 if draws > 1 else None
-        value = perplexity(self.by_elbo)
-        found = [self.by_elbo, error, value, None if error is None else value * error]
+        found = [self.by_elbo, self.elbo.error_of_draws, self.elbo.perplexity, self.elbo.perplexity_error]
         if self.pseudo is not None:
             found += [self.pseudo, perplexity(self.by_pseudo)]
         return [self.name, self.length, *(None if number is None else round(number, DIGITS) for number in found)]
 
 
 def score(model: TrainedModel, given: Given, request: Request, output: Path) -> None:
-    """Writes a table with a row of each protein, ranked where that is asked for, and prints both of its ends."""
+    """Writes a table with a row of each protein, sorted where that is asked for, and prints both of its ends."""
     if request.pseudo:
         check_reads_masks(model)
     columns = {"id": str, "length": int, **ELBO_COLUMNS, **(PSEUDO_COLUMNS if request.pseudo else {})}
     found = _scores(model, given, request)
-    if request.rank != "none":
-        by_elbo = request.rank == "elbo"
+    if request.sort != "none":
+        by_elbo = request.sort == "elbo"
         found = iter(sorted(found, key=lambda one: one.by_elbo if by_elbo else one.by_pseudo))
     first: list[Score] = []
     last: deque[Score] = deque(maxlen=SHOWN)
@@ -107,7 +105,7 @@ def score(model: TrainedModel, given: Given, request: Request, output: Path) -> 
             write(one.row())
             (first if len(first) < SHOWN else last).append(one)
     if model.processes.is_main:
-        if request.rank != "none":
+        if request.sort != "none":
             _show(list(columns), first, list(last), len(given.ids))
         print(output)
 
@@ -124,7 +122,8 @@ def _scores(model: TrainedModel, given: Given, request: Request) -> Iterator[Sco
         for (name, length, is_last), of_part, of_masks in _asked(model, given, request):
             nats, pseudo = nats + of_part, pseudo + float(of_masks.sum())
             if is_last:
-                yield Score(name, length, int(nats[0, 1]), nats[:, 0], pseudo if request.pseudo else None)
+                elbo = Draws(nats[None, :, 0], nats[None, :, 1].astype(np.int64))
+                yield Score(name, length, int(nats[0, 1]), elbo, pseudo if request.pseudo else None)
                 nats, pseudo = np.zeros_like(nats), 0.0
                 advance(1)
 
@@ -147,7 +146,7 @@ def _parts(path: Path, longest: int) -> Iterator[Part]:
     for name, residues in read_given(path):
         for one in windows(len(residues), longest):
             label = (name, len(residues), one.stop == len(residues))
-            yield Part.of(label, residues, slice(one.start, one.stop), one.scored_from)
+            yield Part(label, *tokens_of(residues, one))
 
 
 def _show(columns: list[str], first: list[Score], last: list[Score], number: int) -> None:

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RESAMPLES = 200
-_SEED = 0
-_INTERVAL = (0.025, 0.975)
+from d2plm_megatron.resampling import INTERVAL, counts
 
 
 @dataclass(frozen=True)
@@ -31,21 +29,21 @@ class Interval:
     error: float | None = None
 
     def as_json(self) -> dict[str, float | None]:
-        """Value and ends."""
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
-def resamples(number: int, times: int = RESAMPLES) -> np.ndarray:
-    """How often each of so many proteins is drawn in each resample, int64 [times, number]; always the same."""
-    return np.random.default_rng(_SEED).multinomial(number, np.full(number, 1 / number), size=times)
+        """Value, ends and standard error."""
+        return {"value": self.value, "low": self.low, "high": self.high, "standard_error": self.error}
 
 
 def interval(value: float, replicates: np.ndarray) -> Interval:
-    """Of a value and of what resamples of at least two proteins give in its place."""
+    """Of a value and of what resamples of at least two proteins give in its place.
+
+    Where none of these is negative, as of a share or a distance, the interval does not go below 0.
+    """
     if np.ptp(replicates) == 0:
         return Interval(float(value), float(value), float(value), 0.0)
-    low, high = np.quantile(replicates, _INTERVAL) - replicates.mean()
-    return Interval(float(value), float(value + low), float(value + high), float(replicates.std(ddof=1)))
+    low, high = value + np.quantile(replicates, INTERVAL) - replicates.mean()
+    if replicates.min() >= 0:
+        low = max(0.0, low)
+    return Interval(float(value), float(low), float(high), float(replicates.std(ddof=1)))
 
 
 def of_ratio(numerators: np.ndarray, denominators: np.ndarray | None = None) -> Interval:
@@ -54,5 +52,5 @@ def of_ratio(numerators: np.ndarray, denominators: np.ndarray | None = None) -> 
     value = float(numerators.sum() / below.sum())
     if len(numerators) < 2:
         return Interval(value)
-    drawn = resamples(len(numerators))
+    drawn = counts(len(numerators))
     return interval(value, (drawn @ numerators) / (drawn @ below))

@@ -5,7 +5,6 @@ The contract: `COMMAND` has `{input}` and `{output}` in it. It reads the FASTA f
 ends with exit code 0. Nothing else is run, and nothing is downloaded here.
 """
 
-import csv
 import math
 import shlex
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 
 from d2plm_megatron.console import one_line
 from d2plm_megatron.proteins.fasta import write_fasta
+from d2plm_megatron.proteins.tables import read_table
 
 _PLACES = ("{input}", "{output}")
 
@@ -40,7 +40,10 @@ def plddt(command: str, proteins: dict[str, str]) -> np.ndarray:
         paths = Path(folder, "proteins.fasta"), Path(folder, "plddt.csv")
         write_fasta(paths[0], proteins.items())
         _run(command, *paths)
-        return _read(paths[1], list(proteins))
+        try:
+            return _read(paths[1], list(proteins))
+        except ValueError as error:
+            raise ValueError(f"--fold: {str(error).replace(str(paths[1]), 'its CSV')}") from None
 
 
 def _run(command: str, source: Path, output: Path) -> None:
@@ -58,26 +61,24 @@ def _run(command: str, source: Path, output: Path) -> None:
 
 def _read(path: Path, ids: list[str]) -> np.ndarray:
     found, asked = dict[str, float](), set(ids)
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(file)
-        if not {"id", "plddt"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"--fold: its CSV begins with {rows.fieldnames}; the first line must name id and plddt")
-        for row in rows:
-            if row["id"] in found or row["id"] not in asked:
-                what = "twice" if row["id"] in found else "and was not asked for"
-                raise ValueError(f"--fold: line {rows.line_num} of its CSV: id {row['id']} is there {what}")
-            found[row["id"]] = _number(row["plddt"], rows.line_num)
+    for line in read_table(path, ["id", "plddt"]):
+        name = line.values["id"]
+        if name in found or name not in asked:
+            raise ValueError(
+                f"{line.where}: id {name} is there {'twice' if name in found else 'and was not asked for'}"
+            )
+        found[name] = _number(line.where, line.values["plddt"])
     missing = next((name for name in ids if name not in found), None)
     if missing is not None:
-        raise ValueError(f"--fold: id {missing} is not in its CSV, which has {len(found)} of {len(ids)}")
+        raise ValueError(f"{path}: id {missing} is not in it, which has {len(found)} of {len(ids)}")
     return np.array([found[name] for name in ids])
 
 
-def _number(text: str | None, line: int) -> float:
+def _number(where: str, text: str) -> float:
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:
-        raise ValueError(f"--fold: line {line} of its CSV: plddt {text!r}; expected a number from 0 to 100")
+        raise ValueError(f"{where}: plddt {text!r}; expected a number from 0 to 100")
     return value

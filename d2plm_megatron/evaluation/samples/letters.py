@@ -2,14 +2,16 @@
 
 import numpy as np
 
-from d2plm_megatron.evaluation.samples.bootstrap import RESAMPLES, Interval, interval, of_ratio, resamples
+from d2plm_megatron.evaluation.samples.bootstrap import Interval, interval, of_ratio
 from d2plm_megatron.evaluation.samples.summary import divergence
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.composition import entropy
 from d2plm_megatron.proteins.low_complexity import low_complexity
 from d2plm_megatron.proteins.repeats import in_repeats
+from d2plm_megatron.resampling import counts, resamples
 
 ORDERS = (1, 2, 3, 4)
+_AT_ONCE = 1024
 
 
 def ngrams(sequence: str, order: int) -> np.ndarray:
@@ -26,16 +28,16 @@ def ngrams(sequence: str, order: int) -> np.ndarray:
 class Divergences:
     """Jensen-Shannon divergence of the n-grams of proteins from those of a reference, nats: 0 to log(2).
 
-    Of few proteins it is above 0 even where nothing differs, the more the longer the n-grams: compare it with that of
-    as many natural proteins.
+    Of few residues it is above 0 even where nothing differs, the more the longer the n-grams: compare it with that of
+    as many residues of natural proteins.
     """
 
     def __init__(self, reference: list[str]) -> None:
-        self._shares = {order: _shares(_pooled(reference, order)[0], order) for order in ORDERS}
+        self._shares = {order: _shares(reference, order) for order in ORDERS}
 
     def of(self, sequences: list[str]) -> dict[str, Interval]:
         """Of 1- to 4-grams by key, ngram_1_divergence and so on; without one that all are too short for."""
-        drawn, found = resamples(len(sequences)), {}
+        drawn, found = counts(len(sequences)), {}
         for order, expected in self._shares.items():
             words, owners = _pooled(sequences, order)
             if not len(words) or not expected.any():
@@ -61,10 +63,12 @@ def _pooled(sequences: list[str], order: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(words), np.repeat(np.arange(len(words)), [len(found) for found in words])
 
 
-def _shares(words: np.ndarray, order: int) -> np.ndarray:
+def _shares(sequences: list[str], order: int) -> np.ndarray:
     """Of each of the 20^n n-grams, float64; zeros where there is none."""
-    counts = np.bincount(words, minlength=alphabet.NUM_CANONICAL**order)
-    return counts / max(1, len(words))
+    counts = np.zeros(alphabet.NUM_CANONICAL**order)
+    for begin in range(0, len(sequences), _AT_ONCE):
+        counts += np.bincount(_pooled(sequences[begin : begin + _AT_ONCE], order)[0], minlength=len(counts))
+    return counts / max(1, counts.sum())
 
 
 def length_distance(lengths: np.ndarray, reference: np.ndarray) -> Interval:
@@ -72,7 +76,7 @@ def length_distance(lengths: np.ndarray, reference: np.ndarray) -> Interval:
     grid = np.union1d(lengths, reference)
     expected = np.searchsorted(np.sort(reference), grid, side="right") / len(reference)
     up_to = lengths[:, None] <= grid
-    drawn = resamples(len(lengths))
+    drawn = counts(len(lengths))
     replicates = np.abs(drawn @ up_to / len(lengths) - expected).max(1)
     return interval(float(np.abs(up_to.mean(0) - expected).max()), replicates)
 
@@ -89,10 +93,10 @@ def repetition(sequences: list[str]) -> dict[str, Interval]:
 def entropies(sequences: list[str]) -> dict[str, Interval]:
     """Entropy of the residues of all proteins together, and of those of a protein, mean over proteins: nats, by key."""
     ids = [ngrams(sequence, 1) for sequence in sequences]
-    counts = np.array([np.bincount(found, minlength=alphabet.NUM_CANONICAL) for found in ids])
-    replicates = np.array([_entropy(times @ counts) for times in resamples(len(sequences), RESAMPLES)])
+    residues = np.array([np.bincount(found, minlength=alphabet.NUM_CANONICAL) for found in ids])
+    replicates = np.array([_entropy(times @ residues) for times in counts(len(sequences))])
     within = np.array([entropy(sequence) for sequence in sequences])
-    return {"token_entropy": interval(_entropy(counts.sum(0)), replicates), "entropy_within": of_ratio(within)}
+    return {"token_entropy": interval(_entropy(residues.sum(0)), replicates), "entropy_within": of_ratio(within)}
 
 
 def _entropy(counts: np.ndarray) -> float:
@@ -103,5 +107,5 @@ def _entropy(counts: np.ndarray) -> float:
 def median_length(sequences: list[str]) -> Interval:
     """Residues of the protein in the middle."""
     lengths = np.sort([len(sequence) for sequence in sequences])
-    drawn = np.random.default_rng(0).integers(len(lengths), size=(RESAMPLES, len(lengths)))
-    return interval(float(np.median(lengths)), np.median(lengths[drawn], axis=1))
+    medians = [np.median(lengths[drawn], axis=1) for drawn in resamples(len(lengths))]
+    return interval(float(np.median(lengths)), np.concatenate(medians))

@@ -66,9 +66,9 @@ def test_figures_are_medians_of_rounds(job: Job) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"device": "tpu"}, "--device=tpu: allowed are cpu, cuda"),
+        ({"device": "tpu"}, "--device tpu: allowed are cpu, cuda"),
         ({"device": "cpu", "size": "esm2_8b"}, "did you mean esm2_8m"),
-        ({"device": "cpu", "precision": "fp16"}, "--precision=fp16: allowed are bf16, fp32"),
+        ({"device": "cpu", "precision": "fp16"}, "--precision fp16: allowed are bf16, fp32"),
     ],
 )
 def test_refuses_what_it_cannot_measure(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.evaluation.samples import letters
-from d2plm_megatron.evaluation.samples.bootstrap import interval, of_ratio, resamples
+from d2plm_megatron.evaluation.samples.bootstrap import interval, of_ratio
 from d2plm_megatron.evaluation.samples.fold import check_fold, plddt
 from d2plm_megatron.evaluation.samples.frechet import distance_of, frechet_distance, moments
-from d2plm_megatron.evaluation.samples.plausibility import canonical, perplexity, under_ngrams
+from d2plm_megatron.evaluation.samples.plausibility import perplexity, under_ngrams
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 
 
@@ -28,13 +28,21 @@ def test_the_bootstrap_has_the_error_of_a_mean() -> None:
     assert found.low is not None and found.high is not None
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * values.std() / 20, rel=0.2)
     assert of_ratio(values[:1]).low is None
-    assert (resamples(7).sum(1) == 7).all() and np.array_equal(resamples(7), resamples(7))
 
 
 def test_an_interval_lies_about_its_value_wherever_the_replicates_are() -> None:
     found = interval(1.0, 5 + np.linspace(-1, 1, 201))
     assert (found.low, found.high) == pytest.approx((0.05, 1.95))
     assert interval(2.0, np.full(9, 7.0)) == type(found)(2.0, 2.0, 2.0, 0.0)
+
+
+def test_an_interval_of_what_is_never_negative_does_not_go_below_0() -> None:
+    replicates = np.linspace(0, 2, 201)
+    found = interval(0.3, replicates)
+    assert (found.low, found.high) == pytest.approx((0, 1.25))
+    assert interval(0.3, replicates - 0.1).low == pytest.approx(-0.65)
+    few = of_ratio(np.array([0.0, 0.0, 1.0]))
+    assert few.low == 0 and few.value == pytest.approx(1 / 3)
 
 
 def test_a_ratio_is_of_sums() -> None:
@@ -109,7 +117,6 @@ def test_frechet_distance_of_points_finds_a_shift_among_few() -> None:
 def test_perplexity_is_over_residues_and_an_ngram_knows_what_it_was_shown() -> None:
     found = perplexity(np.array([math.log(2) * 30, math.log(8) * 10]), np.array([30, 10]))
     assert found.value == pytest.approx(2**1.5)
-    assert canonical("LXA").tolist() == [4, 5]
     known = ["LAGV" * 20] * 50
     judged = under_ngrams({"same": ["LAGV" * 10] * 3, "other": ["VGAL" * 10] * 3}, known)
     assert judged["same"]["ngram_perplexity"].value < 1.5 < judged["other"]["ngram_perplexity"].value
@@ -142,15 +149,24 @@ def test_a_predictor_is_handed_fasta_and_its_csv_is_read_by_id(tmp_path: Path) -
     [
         ("import sys; print('loading', file=sys.stderr); sys.exit('no GPU here')", "exit code 1: no GPU here"),
         ("", "wrote no {output}"),
-        ("import sys; open(sys.argv[2], 'w').write('name,score\\n')", "must name id and plddt"),
-        ("import sys; open(sys.argv[2], 'w').write('id,plddt\\na,50\\n')", "id b is not in its CSV, which has 1 of 2"),
+        (
+            "import sys; open(sys.argv[2], 'w').write('name,score\\n')",
+            "its CSV: no column 'id'; there are name",
+        ),
+        (
+            "import sys; open(sys.argv[2], 'w').write('id,plddt\\na,50\\n')",
+            "id b is not in it, which has 1 of 2",
+        ),
         (
             "import sys; open(sys.argv[2], 'w').write('id,plddt\\na,5\\na,5\\n')",
-            "line 3 of its CSV: id a is there twice",
+            "its CSV, line 3: id a is there twice",
         ),
         ("import sys; open(sys.argv[2], 'w').write('id,plddt\\nc,5\\n')", "id c is there and was not asked for"),
         ("import sys; open(sys.argv[2], 'w').write('id,plddt\\na,101\\n')", "plddt '101'; expected a number from 0 to"),
-        ("import sys; open(sys.argv[2], 'w').write('id,plddt\\na\\n')", "plddt None; expected a number"),
+        (
+            "import sys; open(sys.argv[2], 'w').write('id,plddt\\na\\n')",
+            "its CSV, line 2: 1 columns",
+        ),
     ],
 )
 def test_a_predictor_that_breaks_the_contract_is_told_so(tmp_path: Path, code: str, message: str) -> None:

@@ -107,6 +107,14 @@ def test_ranked_by_perplexity(run: Path, tmp_path: Path) -> None:
         assert model.perplexity([letters for _, letters in ranked]) == pytest.approx(values, abs=1e-4)
 
 
+def test_proteins_longer_than_a_pack_are_scored_as_an_evaluation_has_them(run: Path, tmp_path: Path) -> None:
+    """In windows of what training has seen, 40 residues, each of which is a pack of its own."""
+    ranked = made(run, tmp_path / "long.fasta", length="90", tokens_per_pack=32, rank=True, num_sequences=2, steps=2)
+    with TrainedModel.open(run) as model:
+        found = model.perplexity([letters for _, letters in ranked])
+    assert [float(header.rpartition("perplexity=")[2]) for header, _ in ranked] == pytest.approx(found, abs=1e-4)
+
+
 def test_python_gives_the_proteins_of_the_command(run: Path, tmp_path: Path) -> None:
     records = made(run, tmp_path / "x.fasta", length="5:30", tokens_per_pack=40, num_sequences=7)
     with TrainedModel.open(run) as model:
@@ -151,7 +159,7 @@ def test_what_is_unfinished_is_not_generated_again(run: Path, tmp_path: Path, mo
 def test_outputs_are_not_lost(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.fasta"
     first = made(run, output, length="9")
-    with pytest.raises(ValueError, match=r"x\.fasta: is there already; name another --output, or give --overwrite"):
+    with pytest.raises(ValueError, match=r"x\.fasta: is there already; name another file, or give --overwrite"):
         made(run, output, length="8")
     place = Unfinished(output, {"of": "another request"})
     with place.opened(0) as writer:
@@ -161,7 +169,9 @@ def test_outputs_are_not_lost(run: Path, tmp_path: Path) -> None:
     assert {len(letters) for _, letters in made(run, output, length="8", overwrite=True)} == {8}
     samples = RunFolder(run).samples
     samples.write_text("old")
-    generation.main(run, num_sequences=1, length="7", steps=2)  # a run's own samples are renewed
+    with pytest.raises(ValueError, match=r"samples\.fasta: is there already"):
+        generation.main(run, num_sequences=1, length="7", steps=2)
+    generation.main(run, num_sequences=1, length="7", steps=2, overwrite=True)
     assert len(next(read_records(samples))[1]) == 7
     samples.unlink()
 

@@ -128,8 +128,10 @@ def test_all_rows_of_a_table_count(tmp_path: Path) -> None:
         ("position,allowed\n0,A\n", "line 2: position '0' is none; write 7, a range such as 5-10, or * for"),
         ("position,allowed\n5-3,A\n", "line 2: position '5-3' is none"),
         ("position,allowed,forbidden\n2,,\n", "line 2: write a position, and the letters"),
-        ("place,allowed\n2,A\n", "columns place,allowed; the first line must be position,allowed,forbidden"),
-        ("", "the first line must be"),
+        ("place,allowed\n2,A\n", "no column 'position'; there are place, allowed"),
+        ("position,allow\n2,A\n", "a column 'allow'; the first line must be position,allowed,forbidden"),
+        ("position,allowed\n2\n", "line 2: 1 columns, where the first line names 2"),
+        ("", "no column 'position'; there are none"),
     ],
 )
 def test_table_that_cannot_be(rows: str, message: str, tmp_path: Path) -> None:

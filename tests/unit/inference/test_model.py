@@ -214,11 +214,11 @@ def test_proteins_get_in_company_what_they_get_alone(name: str, trained) -> None
 
 
 def test_perplexity_is_that_of_the_evaluation(trained, tmp_path: Path) -> None:
-    """Protein by protein, with the same noise, whatever else is evaluated."""
+    """Protein by protein, in windows of what training has seen, with the same noise, whatever else is evaluated."""
     proteins = ["".join(np.random.default_rng(i).choice(list(alphabet.CANONICAL_LETTERS), 50)) for i in range(4)]
     (tmp_path / "x.fasta").write_text("".join(f">p\n{protein}\n" for protein in [*PROTEINS, *proteins]))
     with TrainedModel.open(trained("absorbing")) as model:
-        config = EvaluationConfig(num_draws=3, seed=5, window=100)
+        config = EvaluationConfig(num_draws=3, seed=5)
         draws = evaluate(model, str(tmp_path / "x.fasta"), config).likelihoods["elbo"]
         found = np.log(model.perplexity([*proteins, *PROTEINS], num_draws=3, seed=5))
         expected = np.roll(draws.nats.sum(1) / draws.residues.sum(1), len(proteins))

@@ -63,7 +63,10 @@ BAD = {
     "twice": ({**VECTORS, "I": VECTORS["V"]}, "table.csv: V and I have the same embedding, so that nothing could tell"),
     "short": ({**VECTORS, "V": np.ones(2)}, "table.csv: all embeddings must be of one length"),
     "nan": ({**VECTORS, "V": np.array([0, np.nan, 1])}, "table.csv: an embedding has a number that is not finite"),
-    "word": ({**VECTORS, "V": np.array(["1", "one", "2"])}, "table.csv:19: after the letter V all must be numbers"),
+    "word": (
+        {**VECTORS, "V": np.array(["1", "one", "2"])},
+        "table.csv, line 19: after the letter V all must be",
+    ),
 }
 
 

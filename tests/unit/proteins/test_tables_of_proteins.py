@@ -61,6 +61,7 @@ def test_tables_of_others_are_read(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "no column 'mutant'; there are a, b"),
         ("", "no column 'mutant'; there are none"),
         ("mutant,b\n1,2\n3\n", "line 3: 1 columns, where the first line names 2"),
+        ("mutant,b, b\n1,2,3\n", "2 columns are named 'b'; give each its own name"),
         ('mutant,b\n1,"2\n', "is a quotation mark not closed"),
     ],
 )

@@ -97,7 +97,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
         records = (f">{name}_{n} seed=0 steps={8 + n}\n{letters}\n" for n, letters in enumerate(proteins))
         (folder / f"{name}.fasta").write_text("".join(records))
     with patch.object(mmseqs, "version", side_effect=ValueError("MMseqs2 takes half a minute")):
-        judge.main(folder / "samples.fasta", str(folder / "natural.fasta"), output=folder / "judge.json", draws=1)
+        judge.main(folder / "samples.fasta", str(folder / "natural.fasta"), output=folder / "judge.json")
     near = [Neighbour(f"samples_{n}", f"natural_{n}", 0.9, 0.8, 1e-9, align(samples[n], natural[n])) for n in (0, 1)]
     found = json.loads((folder / "judge.json").read_text())
     (folder / "judge.json").write_text(json.dumps({**found, "nearest": [one.as_json() for one in near]}))

@@ -70,7 +70,7 @@ def test_samples_with_hostile_names_have_no_fault(opened: Any, tmp_path: Path) -
 
 
 def test_runs_over_one_another_and_sweeps_have_no_fault(opened: Any, make_run: Callable[..., Path]) -> None:
-    folder = make_run(HOSTILE)
+    folder = make_run("<i>$\\bad_{")
     lines = tuple(json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
     runs = [LoggedRun(name, lines) for name in (LONG_NAME, HOSTILE, "b")]
     write(overlay(runs, ["perplexity"]), runs, ["perplexity"], folder.parent / "overlay.html")

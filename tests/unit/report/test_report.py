@@ -184,7 +184,7 @@ def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, e
         (13.0, 0.02, "✓ below the 2-gram"),
         (13.0, 0.2, "~ not told apart from the 2-gram: take more proteins, or train longer"),
         (13.4, 0.02, "✗ above the 2-gram: counting residues tells as much; train longer"),
-        (13.0, None, "~ of one draw of one protein: its error is not known"),
+        (13.0, None, "~ not told apart from the 2-gram: take more proteins, or train longer"),
     ],
 )
 def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
@@ -262,4 +262,5 @@ def test_numbers_are_written_as_people_write_them():
     assert with_error(18.0921, 0.1214) == "18.09 ± 0.12"
     assert with_error(18.0921, None) == "18.09"
     assert with_error(2503.2, 310.0) == "2503 ± 310"
+    assert with_error(None, None) == "infinite"
     assert [percent(share).split()[0] for share in (0.0, 0.384, 0.999, 1.0)] == ["0", "38", "99", "100"]

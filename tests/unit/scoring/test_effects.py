@@ -114,7 +114,7 @@ def test_the_elbo_differs_by_what_the_same_noise_shows(name: str, trained, tmp_p
         def nats(letters: str) -> np.ndarray:
             [pack] = pack_sequences([letters]).packs
             measure, noise = model.likelihoods["elbo"], noise_of(5)
-            return np.array([float(nll_by_protein(model.logits, measure, pack, noise, d, key)[0, 0]) for d in range(3)])
+            return nll_by_protein(model.logits, measure, pack, noise, range(3), key)[0, :, 0]
 
         for text, difference in zip(mutants, found, strict=True):
             by_hand = nats(WILD_TYPE) - nats(mutated(WILD_TYPE, parse("here", text, WILD_TYPE, 0)))
@@ -131,10 +131,7 @@ def test_common_noise_spreads_less_than_noise_of_its_own(trained: Callable[[str]
         [common] = elbo_differences(model, assay, 40, 0, 40, 64, lambda number: None)
         packs = [pack_sequences([letters]).packs[0] for letters in (WILD_TYPE, f"MA{WILD_TYPE[2:]}")]
         measure, noise = model.likelihoods["elbo"], noise_of(0)
-        apart = [
-            np.array([float(nll_by_protein(model.logits, measure, pack, noise, draw)[0, 0]) for draw in range(40)])
-            for pack in packs
-        ]
+        apart = [nll_by_protein(model.logits, measure, pack, noise, range(40))[0, :, 0] for pack in packs]
         assert common.std() < 0.6 * (apart[0] - apart[1]).std()
         assert common.mean() == pytest.approx(
             (apart[0] - apart[1]).mean(), abs=4 * (apart[0] - apart[1]).std() / math.sqrt(40)

@@ -120,11 +120,54 @@ def test_a_folder_of_proteingym_is_read_as_it_is(proteingym, trained, tmp_path: 
     mutations(trained("absorbing"), folder, output=output, reference_file=reference)
     assert asked == ["P1_Roe_2021.csv"]  # only what is missing is scored again
     assert read(output / "summary.csv") == summary
-    with pytest.raises(ValueError, match="holds scores by another model, or in another way"):
+    with pytest.raises(ValueError, match=r"scores: begun by another request \(checkpoint was .* and is .*mlm"):
         mutations(trained("mlm"), folder, output=output, reference_file=reference)
     one = tmp_path / "one.csv"
     mutations(trained("absorbing"), folder / "P2_Doe_2022.csv", output=one, reference_file=reference)
     assert read(one) == read(output / "P2_Doe_2022.csv")
+
+
+def test_a_folder_of_scores_notices_that_another_one_is_asked_for(proteingym, trained, tmp_path: Path) -> None:
+    """Nothing of another input, or of one that was edited since, is taken for what was asked for."""
+    folder, reference = proteingym
+    output, others, edited = tmp_path / "scores", tmp_path / "others", folder / "P1_Doe_2020.csv"
+    others.mkdir()
+    for path in folder.iterdir():
+        (others / path.name).write_text(path.read_text())
+    mutations(trained("absorbing"), folder, output=output, reference_file=reference)
+    own = read(output / edited.name)
+    for changed, told in (
+        ({"input": others}, r"P1_Doe_2020.table was .*substitutions/P1_Doe_2020.csv.* and is .*others/P1_Doe_2020.csv"),
+        ({"input": folder, "score_column": "DMS_score_bin"}, r'score_column was "DMS_score" and is "DMS_score_bin"'),
+        ({"input": folder, "seed": 1}, "seed was 0 and is 1"),
+    ):
+        with pytest.raises(ValueError, match=rf"scores: begun by another request \(.*{told}"):
+            mutations(trained("absorbing"), **{"output": output, "reference_file": reference, **changed})
+    edited.write_text(assay(WILD_TYPE, 20, 7))
+    with pytest.raises(ValueError, match=r"begun by another request \(P1_Doe_2020\.table was"):
+        mutations(trained("absorbing"), folder, output=output, reference_file=reference)
+    mutations(trained("absorbing"), folder, output=output, reference_file=reference, overwrite=True)
+    assert [row["mutant"] for row in read(output / edited.name)] == [row["mutant"] for row in read(edited)] != own
+    (output / edited.name).write_text((output / "P1_Roe_2021.csv").read_text())
+    with pytest.raises(ValueError, match=r"P1_Doe_2020\.csv: holds other mutants than"):
+        mutations(trained("absorbing"), folder, output=output, reference_file=reference)
+
+
+def test_a_folder_of_others_is_kept(proteingym, trained, tmp_path: Path) -> None:
+    """Tables that no such command has written are not taken for scores, and inputs are never written to."""
+    folder, _ = proteingym
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="is read or written by this command, too"):
+        mutations(trained("absorbing"), folder, output=folder, overwrite=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "P2_Doe_2022.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"P2_Doe_2022\.csv: is there already; name another file, or give --overwrite"):
+        mutations(trained("absorbing"), folder, output=tmp_path / "mine")
+    (folder / "summary.csv").write_text(before["P2_Doe_2022.csv"])
+    with pytest.raises(ValueError, match="an assay is called summary, as the summary of all is; rename it"):
+        mutations(trained("absorbing"), folder, output=tmp_path / "out")
+    (folder / "summary.csv").unlink()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
 
 def test_a_folder_without_a_reference_file_recovers_its_wild_types(proteingym, trained, tmp_path: Path) -> None:
@@ -158,13 +201,15 @@ def test_averages_of_the_leaderboard() -> None:
         ("mutant\nK2G\n", {"wild_type": None}, r"of which wild type\? give --wild-type"),
         ("mutant\nK2G\n", {"wild_type": "MK2"}, r"--wild-type MK2: no such file, and no residues"),
         ("mutant\nK2G\n", {"wild_type": "MKJ"}, r"--wild-type: 'J' at position 3 is no residue"),
-        ("mutant\nK2G\n", {"method": ["mask"]}, r"--method=mask: allowed are masked, wild-type, elbo"),
+        ("mutant\nK2G\n", {"method": ["mask"]}, r"--method mask: allowed are masked, wild-type, elbo"),
         ("mutant\nK2G\n", {"method": ["wild-type"]}, r"--method wild-type: it was trained at masks alone"),
         ("mutant,masked_marginal\nK2G,1\n", {}, r"has a column masked_marginal already"),
         ("mutant,mutated_sequence\nK2G,MK\n", {}, r"line 2: mutated_sequence is not the wild type with K2G in it"),
         ("mutant,mutated_sequence\nK2G,MKT\n", {"wild_type": None}, r"mutated_sequence does not have K2G in it"),
         ("mutant\nK2G\n", {"heat_map": Path("x.svg")}, r"--heat-map x.svg: a picture ends in .png"),
         ("mutant\nK2G\n", {"output": Path("x.xlsx")}, r"x.xlsx: a table ends in .csv or .parquet"),
+        ("", {"input": None, "heat_map": Path("x.png")}, r"--output: goes with --input, which is missing"),
+        ("mutant\nK2G\n", {"draws": 3}, r"--draws: goes with --method elbo, which is missing"),
         ("", {"input": None}, r"what is to be scored\? give --input, or --heat-map"),
     ],
 )

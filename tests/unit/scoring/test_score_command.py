@@ -50,15 +50,18 @@ def test_a_long_protein_gets_what_an_evaluation_gives_it(fasta: Path, trained: C
     score(trained("absorbing"), fasta, draws=3, window=20)
     with TrainedModel.open(trained("absorbing")) as model:
         expected = evaluate(model, str(fasta), EvaluationConfig(num_draws=3, window=20)).numbers()["likelihoods"]
-    found = read(fasta.parent / "x.scores.csv")["long"]["nats_per_residue"]
-    assert found == pytest.approx(expected["elbo"]["nll_per_residue"], abs=1e-4)
+        [alone] = model.perplexity([PROTEINS["long"]], num_draws=3, window=20)
+    found = read(fasta.parent / "x.scores.csv")["long"]
+    assert found["nats_per_residue"] == pytest.approx(expected["elbo"]["nll_per_residue"], abs=1e-4)
+    assert found["error_of_draws"] == pytest.approx(expected["elbo"]["error_of_draws"], abs=1e-4)
+    assert alone == pytest.approx(found["perplexity"], rel=1e-4)
 
 
 def test_ranks(fasta: Path, trained: Callable[[str], Path]) -> None:
     orders = {}
     for rank in ("none", "pseudo"):
         output = fasta.with_suffix(".parquet")
-        score(trained("mlm"), fasta, output, draws=1, pseudo=True, rank=rank)
+        score(trained("mlm"), fasta, output, draws=1, pseudo=True, sort=rank, overwrite=True)
         rows = parquet.read_table(output).to_pylist()
         orders[rank] = [row["id"] for row in rows]
         assert all(row["error_of_draws"] is None for row in rows)
@@ -71,7 +74,7 @@ def test_the_error_is_that_of_draws(fasta: Path, trained: Callable[[str], Path])
     fasta.write_text(f">one\n{PROTEINS['one']}\n")
     rows = []
     for seed in range(12):
-        score(trained("uniform"), fasta, draws=8, seed=seed)
+        score(trained("uniform"), fasta, draws=8, seed=seed, overwrite=True)
         rows.append(read(fasta.parent / "x.scores.csv")["one"])
     spread = np.std([row["nats_per_residue"] for row in rows], ddof=1)
     told = np.mean([row["error_of_draws"] for row in rows])
@@ -85,8 +88,8 @@ def test_the_error_is_that_of_draws(fasta: Path, trained: Callable[[str], Path])
         (">a\nMK\n>b\nM-K\n", {}, "record b: '-' at position 2 is no residue"),
         (">a\nMK\n>b\nXX\n", {}, "record b: has no canonical residue"),
         (">a\nMK\n>a\nMK\n", {}, "records 1 and 2 have the same id, a"),
-        (">a\nMK\n", {"rank": "best"}, "--rank=best: allowed are elbo, pseudo, none"),
-        (">a\nMK\n", {"rank": "pseudo"}, "--rank pseudo: needs --pseudo"),
+        (">a\nMK\n", {"sort": "best"}, "--sort best: allowed are elbo, pseudo, none"),
+        (">a\nMK\n", {"sort": "pseudo"}, "--sort pseudo: needs --pseudo"),
         (">a\nMK\n", {"pseudo": True, "name": "uniform"}, "reads no masks"),
         (">a\nMK\n", {"output": Path("x.txt")}, "a table ends in .csv or .parquet"),
     ],

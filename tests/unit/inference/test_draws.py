@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2plm_megatron.evaluation.draws import Draws, draws_for
+from d2plm_megatron.inference.draws import Draws, draws_for
 from d2plm_megatron.rng import KeyedRng, Stream
 
 GENERATOR = np.random.default_rng(1)

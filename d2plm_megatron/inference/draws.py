@@ -5,27 +5,32 @@ draws, which more draws make smaller, and of the proteins, as others would have 
 """
 
 import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.evaluation.config import MOST_DRAWS
-from d2plm_megatron.evaluation.held_out import HeldOut
-from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.nll import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers, shared_progress
 from d2plm_megatron.objectives import Objective
+from d2plm_megatron.resampling import resamples
 from d2plm_megatron.rng import KeyedRng, Stream
 from d2plm_megatron.runs.metrics import perplexity
+from d2plm_megatron.runs.options import MOST_DRAWS
+
+if TYPE_CHECKING:
+    from d2plm_megatron.inference.model import TrainedModel
 
 REPLICATES = 1000
 """Of the bootstrap: its error is within 2.2% of that of infinitely many."""
 
-_MOST_NUMBERS = 1 << 20
-"""That the bootstrap holds at once."""
+FEWEST_NUMBERS = 8
+"""Beside two draws of each protein, that an error of draws is told by before it is believed."""
 
 MOST_AT_ONCE = 4
 """Times as many draws as there are, that a step towards a given error may bring: its guess of how many it takes is one
@@ -113,12 +118,9 @@ class Draws:
     @cached_property
     def _bootstrap(self) -> float:
         """Standard deviation over sets of as many proteins, drawn from these. It holds the error of the draws, too."""
-        number, generator = len(self.nats), np.random.default_rng(0)
+        number = len(self.nats)
         sums = np.stack([self.nats.mean(1), self.residues.mean(1)])
-        at_once = max(1, _MOST_NUMBERS // number)
-        sizes = [min(at_once, REPLICATES - done) for done in range(0, REPLICATES, at_once)]
-        resampled = [sums[:, generator.integers(number, size=(size, number))].sum(-1) for size in sizes]
-        nats, residues = np.concatenate(resampled, axis=1)
+        nats, residues = np.hstack([sums[:, drawn].sum(-1) for drawn in resamples(number, REPLICATES)])
         found = nats[residues > 0] / residues[residues > 0]
         return float(found.std() * math.sqrt(number / (number - 1)))
 
@@ -131,37 +133,46 @@ def _order_of_times(num_draws: int) -> np.ndarray:
     return KeyedRng(0, 0).stratified(Stream.TIME, torch.arange(num_draws)).argsort().numpy()
 
 
-def measure(
-    model: TrainedModel,
-    objective: Objective,
-    held_out: HeldOut,
-    num_draws: int,
-    seed: int,
-    until: float | None = None,
-    name: str = "elbo",
-) -> Draws:
+@dataclass(frozen=True)
+class Measurement:
+    """What is to be measured.
+
+    Attributes:
+        objective: one of a model's likelihoods.
+        packs: windows of the proteins; see data/windows.py.
+        protein_of_part: for each window, in the order of the packs, which of the proteins it is from, int64, rising.
+        seed: of the noise.
+        name: what a bar calls it; None for no bar.
+    """
+
+    objective: Objective
+    packs: Sequence[TokenBatch]
+    protein_of_part: np.ndarray
+    seed: int
+    name: str | None = None
+
+
+def measure(model: "TrainedModel", asked: Measurement, num_draws: int, until: float | None = None) -> Draws:
     """Draws noise for every protein, and asks the model. All processes call it and get the same.
 
     Args:
         model: to measure.
-        objective: one of the model's likelihoods.
-        held_out: the proteins.
-        num_draws: at least; with `until` two or more.
-        seed: of the noise.
-        until: goes on, up to MOST_DRAWS, until the error of draws of the perplexity is not above this.
-        name: what the bar calls it.
+        asked: of what, and by which measure.
+        num_draws: at least.
+        until: goes on, up to MOST_DRAWS, until the error of draws of the perplexity is not above this; an error that is
+            told by few numbers may be far too small, so that at least 2 + 8 / P draws are taken of P proteins.
 
     Raises ValueError when no residue is scored in any draw.
     """
-    last = num_draws if until is None else max(2, num_draws)
-    found = _drawn(model, objective, held_out, range(last), noise_of(seed), name)
+    least = 1 if until is None else 2 + math.ceil(FEWEST_NUMBERS / (1 + int(asked.protein_of_part[-1])))
+    found = _drawn(model, asked, range(max(least, num_draws)))
     if not found.residues.any():
-        raise ValueError(f"{name}: none of the residues was chosen: evaluate more proteins, or with more draws")
+        raise ValueError(f"{asked.name}: none of the residues was chosen: evaluate more proteins, or with more draws")
     while until is not None and (enough := draws_for(found, until)) > found.num_draws:
         more = range(found.num_draws, min(enough, MOST_AT_ONCE * found.num_draws, MOST_DRAWS))
         if not more:
             break
-        found = found.and_then(_drawn(model, objective, held_out, more, noise_of(seed), name))
+        found = found.and_then(_drawn(model, asked, more))
     return found
 
 
@@ -171,22 +182,17 @@ def draws_for(found: Draws, until: float) -> int:
     return math.ceil(found.num_draws * (error / until) ** 2) if error > until else found.num_draws
 
 
-def _drawn(
-    model: TrainedModel, objective: Objective, held_out: HeldOut, numbers: range, noise: KeyedRng, name: str
-) -> Draws:
+def _drawn(model: "TrainedModel", asked: Measurement, numbers: range) -> Draws:
     """The draws of these numbers."""
-    shape = (len(held_out.ids), len(numbers))
-    with shared_progress(f"evaluating {name}", len(held_out.packs) * len(numbers), "packs", model.processes) as advance:
+    total, noise = len(asked.packs) * len(numbers), noise_of(asked.seed)
+    bar = shared_progress(f"evaluating {asked.name}", total, "packs", model.processes) if asked.name else nullcontext()
+    with bar as advance:
 
         def ask(pack: TokenBatch) -> np.ndarray:
-            found = []
-            for draw in numbers:
-                found.append(nll_by_protein(model.logits, objective, pack, noise, draw).cpu().numpy())
-                advance(1)
-            return np.stack(found, axis=1)
+            return nll_by_protein(model.logits, asked.objective, pack, noise, numbers, advance=advance)
 
-        parts = np.concatenate(answers(held_out.packs, ask, model.processes))
-    nats, residues = np.zeros(shape), np.zeros(shape)
-    np.add.at(nats, held_out.protein_of_part, parts[..., 0])
-    np.add.at(residues, held_out.protein_of_part, parts[..., 1])
+        parts = np.concatenate(answers(asked.packs, ask, model.processes))
+    nats, residues = np.zeros((2, 1 + int(asked.protein_of_part[-1]), len(numbers)))
+    np.add.at(nats, asked.protein_of_part, parts[..., 0])
+    np.add.at(residues, asked.protein_of_part, parts[..., 1])
     return Draws(nats, residues.astype(np.int64))
