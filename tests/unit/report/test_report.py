@@ -195,6 +195,17 @@ def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
     assert f"{told} {meaning}; without context it is 17.60. Lower is better." in write_report(folder).words
 
 
+@pytest.mark.parametrize(("middle", "tone"), [(-0.05, "✓ below"), (-0.01, "~ not told apart"), (0.05, "✗ above")])
+def test_the_difference_protein_by_protein_counts_where_it_is_known(middle, tone, make_run, evaluation):
+    folder, interval = make_run(), [middle - 0.02, middle + 0.02]
+    evaluation["likelihoods"] = {"elbo": {"perplexity": 13.0, "perplexity_standard_error": 0.5}}
+    paired = {"floor": "2-gram", "nats_per_residue": middle, "standard_error": 0.01, "interval": interval}
+    (folder / "evaluation.json").write_text(json.dumps({**evaluation, "to_best_floor": paired}))
+    words = write_report(folder).words
+    assert f"{tone} the 2-gram" in words.replace("apart from", "apart")
+    assert f"the model is at {middle:+.4f} ± 0.0100 nats per residue to it." in words
+
+
 def test_without_ngrams_the_card_judges_by_a_model_without_context(make_run, evaluation):
     folder = make_run()
     (folder / "evaluation.json").write_text(json.dumps({**evaluation, "floors": None}))
