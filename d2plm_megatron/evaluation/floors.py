@@ -1,6 +1,5 @@
 """Floors: what n-grams of the training proteins reach on held-out ones. A model above them has learnt very little."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,9 +13,7 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.ngrams import LONGEST, NGrams
-
-MOST_RESIDUES = 20_000_000
-"""That n-grams are fitted to, which takes some ten seconds and 250 MB."""
+from d2plm_megatron.proteins.spacing import MOST_RESIDUES, spacing
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,8 @@ def floors_or_why_none(
 
 def _sample(proteins: IndexedProteins, max_residues: float) -> Iterator[np.ndarray]:
     """Proteins at equal distances, of about so many residues at most."""
-    step = math.ceil(len(proteins.residues) / max(1.0, max_residues))
-    return (proteins[number] for number in range(0, len(proteins), max(1, step)))
+    step = spacing(len(proteins.residues), max_residues)
+    return (proteins[number] for number in range(0, len(proteins), step))
 
 
 def _told(proteins: Sequence[np.ndarray], advance: Callable[[int], None]) -> Iterator[np.ndarray]:
