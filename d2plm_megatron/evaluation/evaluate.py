@@ -59,6 +59,7 @@ class Evaluation:
             **self.about,
             "proteins": len(self.held_out.ids),
             "residues": self.held_out.num_residues,
+            "cut": self.num_cut,
             "left_out": {"longer": self.held_out.num_too_long, "without_canonical": self.held_out.num_unscored},
             "draws": self.likelihoods["elbo"].num_draws,
             "likelihoods": {name: _as_json(found) for name, found in self.likelihoods.items()},
@@ -72,6 +73,11 @@ class Evaluation:
             "seconds": self.seconds,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+    @property
+    def num_cut(self) -> int:
+        """Proteins of more residues than a window."""
+        return sum(len(letters) > self.about["window"] for letters in self.held_out.sequences)
 
     @property
     def to_best_floor(self) -> Difference | None:
@@ -121,7 +127,7 @@ def evaluate(
     likelihoods, curves = _measured(model, held_out, config)
     pseudo = None
     if config.pseudo_proteins is not None:
-        pseudo = pseudo_perplexity(model, held_out, config.pseudo_proteins, config.tokens_per_pack)
+        pseudo = pseudo_perplexity(model, held_out, config.pseudo_proteins, window, config.tokens_per_pack)
     about = {**_about(model), "data": data, **config.numbers(), "window": window, "windows": WINDOWS, "noise": NOISE}
     seconds = time.perf_counter() - begin
     return Evaluation(about, held_out, likelihoods, curves, pseudo, seconds, floors)
@@ -211,6 +217,12 @@ def notes(result: Evaluation) -> Iterator[str]:
         yield f"left out {counted(held_out.num_too_long, 'protein')} of more than {about['max_length']:,} residues"
     if held_out.num_unscored:
         yield f"left out {counted(held_out.num_unscored, 'protein')} without a canonical residue"
+    masked = [name for name in result.likelihoods if name.startswith("masked")]
+    if masked and result.num_cut:
+        yield (
+            f"{counted(result.num_cut, 'protein')} of more than {about['window']:,} residues went through the model in "
+            f"windows, of which the part that was scored before has no masks: {', '.join(masked)} sees more there"
+        )
     elbo, until = result.likelihoods["elbo"], about["until"]
     if isinstance(result.floors, str):
         yield f"no n-gram floors: {result.floors}; name the training proteins by --train PREFIX"

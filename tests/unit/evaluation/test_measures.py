@@ -168,7 +168,10 @@ def test_what_is_there_is_kept_but_for_what_a_run_was_before(folder: Path, monke
     ("words", "message"),
     [
         (["masks", "--pseudo-proteins", "0"], "--pseudo-proteins 0: must be at least 1"),
-        (["random", "--pseudo-proteins", "3", "--output", "y.json"], "it reads no masks (objective.source=uniform)"),
+        (
+            ["random", "--pseudo-proteins", "3", "--output", "y.json"],
+            "it reads no masks but residues in place of residues",
+        ),
         (["masks", "--table", "x.xlsx"], "x.xlsx: a table ends in .csv or .parquet"),
         (["masks", "--output", "x.png"], "x.png: is read or written by this command, too; name another file"),
         (["masks", "--table", "proteins.fasta"], "proteins.fasta: a table ends in"),
