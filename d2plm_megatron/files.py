@@ -1,11 +1,14 @@
 """Files that appear under their final name only when they are whole, and are on the disk by then."""
 
 import errno
+import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -58,6 +61,21 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically, UTF-8."""
     with atomic(path) as (temporary,):
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically. A number that is not finite, which JSON has none of, is null beside KEY_reason."""
+    write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        odd = {key: inner for key, inner in value.items() if isinstance(inner, float) and not math.isfinite(inner)}
+        reasons = {f"{key}_reason": "not a number" if math.isnan(inner) else "infinite" for key, inner in odd.items()}
+        return {key: _finite(inner) for key, inner in value.items()} | reasons
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_ordinary(path: Path) -> None:

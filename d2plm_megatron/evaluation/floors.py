@@ -3,7 +3,7 @@
 A model above them has learnt very little.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -75,18 +75,30 @@ def floors(train: str, sequences: Sequence[str], order: int = LONGEST, max_resid
     return Floors(by_name, train, len(proteins), sum(map(len, proteins)))
 
 
-def floors_or_why_none(given: str | None, own: str | None, sequences: Sequence[str]) -> Floors | str:
+def floors_or_why_none(
+    given: str | None, own: str | None, sequences: Sequence[str], known: Iterable[Floors | str] = ()
+) -> Floors | str:
     """Floors by the training data that a user gives, or by a run's own, or why there are none of these.
+
+    Args:
+        given: by a user, as data.train.
+        own: of the run, likewise.
+        sequences: the held-out proteins.
+        known: floors of the same proteins; those of the same training data are not fitted again.
 
     Raises what `floors` raises about data that a user gives.
     """
-    if given is not None:
-        return floors(given, sequences)
-    if own is None:
+    train = own if given is None else given
+    if train is None:
         return "the run names no training data"
+    for one in known:
+        if isinstance(one, Floors) and one.train == train:
+            return one
     try:
-        return floors(own, sequences)
+        return floors(train, sequences)
     except (OSError, ValueError) as error:
+        if given is not None:
+            raise
         return str(error)
 
 

@@ -1,6 +1,5 @@
 """d2plm judge SAMPLES_OR_RUN --reference FASTA_OR_PREFIX"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ from d2plm_megatron.config import Parallel
 from d2plm_megatron.console import run
 from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.evaluation.samples.fold import check_fold
-from d2plm_megatron.files import check_outputs, stem_of, write_text
+from d2plm_megatron.files import check_outputs, stem_of, write_json
 from d2plm_megatron.parallel.launched import adopt_slurm, rank
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.options import (
@@ -86,7 +85,7 @@ def _tell(found: "Judgement", path: Path) -> None:
     from d2plm_megatron.evaluation.samples.figures import draw  # with matplotlib
     from d2plm_megatron.evaluation.samples.results import numbers, print_judgement
 
-    write_text(path, json.dumps(numbers(found), indent=1) + "\n")
+    write_json(path, numbers(found))
     draw(found, path.with_suffix(".png"))
     print_judgement(found)
     print(path)

@@ -18,6 +18,7 @@ from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.inference.nll import nll_by_protein, noise_of
 from d2plm_megatron.inference.spread import answers, shared_progress
 from d2plm_megatron.objectives import Objective
+from d2plm_megatron.resampling import resamples
 from d2plm_megatron.rng import KeyedRng, Stream
 from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.runs.options import MOST_DRAWS
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 REPLICATES = 1000
 """Of the bootstrap: its error is within 2.2% of that of infinitely many."""
-
-_MOST_NUMBERS = 1 << 20
-"""That the bootstrap holds at once."""
 
 FEWEST_NUMBERS = 8
 """Beside two draws of each protein, that an error of draws is told by before it is believed."""
@@ -120,12 +118,9 @@ class Draws:
     @cached_property
     def _bootstrap(self) -> float:
         """Standard deviation over sets of as many proteins, drawn from these. It holds the error of the draws, too."""
-        number, generator = len(self.nats), np.random.default_rng(0)
+        number = len(self.nats)
         sums = np.stack([self.nats.mean(1), self.residues.mean(1)])
-        at_once = max(1, _MOST_NUMBERS // number)
-        sizes = [min(at_once, REPLICATES - done) for done in range(0, REPLICATES, at_once)]
-        resampled = [sums[:, generator.integers(number, size=(size, number))].sum(-1) for size in sizes]
-        nats, residues = np.concatenate(resampled, axis=1)
+        nats, residues = np.hstack([sums[:, drawn].sum(-1) for drawn in resamples(number, REPLICATES)])
         found = nats[residues > 0] / residues[residues > 0]
         return float(found.std() * math.sqrt(number / (number - 1)))
 

@@ -1,6 +1,5 @@
 """What a rehearsal has found, whole, and as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from d2plm_megatron.config.budget import compute_optimal_tokens
 from d2plm_megatron.config.fitting import MARGIN, check_fits, fits
 from d2plm_megatron.config.overrides import keys_of
 from d2plm_megatron.config.sizing import num_parameters
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import write_json
 from d2plm_megatron.rehearsal.estimate import Estimate, StepTime, estimate, sent, step_time
 from d2plm_megatron.rehearsal.job import Job
 from d2plm_megatron.rehearsal.rank import RehearsedRank, Traffic
@@ -114,7 +113,7 @@ def layout_keys(found: Rehearsal) -> list[str]:
 
 def write(result: dict[str, Any], path: Path) -> None:
     """Writes the JSON."""
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_json(path, result)
 
 
 def _head(job: Job) -> dict[str, Any]:

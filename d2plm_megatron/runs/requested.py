@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import write_json
 from d2plm_megatron.runs.checkpoint import Checkpoint
 
 _MOST_TOLD = 3
@@ -19,7 +19,7 @@ def of_model(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def write_request(path: Path, request: Mapping[str, Any]) -> None:
     """Notes what was asked for: all that decides what comes of it, as JSON."""
-    write_text(path, json.dumps(request, indent=1) + "\n")
+    write_json(path, request)
 
 
 def differences(path: Path, request: Mapping[str, Any]) -> str:

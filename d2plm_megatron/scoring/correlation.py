@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-RESAMPLES = 200
-_SHARE_OUTSIDE = 0.05
+from d2plm_megatron.resampling import INTERVAL, resamples
 
 
 class Spearman(NamedTuple):
@@ -17,16 +16,14 @@ class Spearman(NamedTuple):
     pairs: int
 
 
-def spearman(predicted: np.ndarray, measured: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Spearman:
+def spearman(predicted: np.ndarray, measured: np.ndarray) -> Spearman:
     """Of all pairs that have both values: the correlation, and its percentiles over resampled pairs."""
     whole = np.isfinite(predicted) & np.isfinite(measured)
     pairs = np.stack([predicted[whole], measured[whole]])
-    generator = np.random.default_rng(seed)
     number = pairs.shape[1]
-    drawn = [of_ranks(*pairs[:, generator.integers(number, size=number)]) for _ in range(resamples if number else 0)]
-    told = [value for value in drawn if np.isfinite(value)]
-    ends = (_SHARE_OUTSIDE / 2, 1 - _SHARE_OUTSIDE / 2)
-    low, high = np.quantile(told, ends) if told else (np.nan, np.nan)
+    found = [of_ranks(*pairs[:, drawn]) for some in resamples(number) for drawn in some]
+    told = [value for value in found if np.isfinite(value)]
+    low, high = np.quantile(told, INTERVAL) if told else (np.nan, np.nan)
     return Spearman(of_ranks(*pairs), float(low), float(high), number)
 
 

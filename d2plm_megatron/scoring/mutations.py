@@ -1,6 +1,5 @@
 """The effects of mutations, table by table: scores beside what was given, and how they rank what was measured."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import write_json
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.spread import shared_progress
@@ -136,7 +135,7 @@ def _write_summary(found: Found, request: Request, output: Path) -> None:
                 mutants = next(iter(by_method.values())).pairs
                 write((reference.name, reference.protein, reference.function, mutants, *values))
     of_methods = {method: means(found, method) for method in request.methods}
-    write_text(output / MEANS, json.dumps(of_methods, indent=1) + "\n")
+    write_json(output / MEANS, of_methods)
 
 
 def perform(model: TrainedModel, work: Work, request: Request, told: Mapping[str, Any], overwrite: bool) -> None:

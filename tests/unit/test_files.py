@@ -1,9 +1,10 @@
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from d2plm_megatron.files import atomic, check_outputs, write_text
+from d2plm_megatron.files import atomic, check_outputs, write_json, write_text
 
 
 @pytest.fixture
@@ -77,3 +78,19 @@ def test_what_cannot_be_a_file_is_refused(tmp_path, source, output, message):
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     with pytest.raises(ValueError, match=message):
         check_outputs([tmp_path / output])
+
+
+def test_json_has_no_number_that_is_none(tmp_path: Path) -> None:
+    value = {"perplexity": float("inf"), "rows": [{"x": float("nan"), "y": 1.5}, [float("-inf")]], "n": 3, "s": "é"}
+    write_json(tmp_path / "x.json", value)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert json.loads((tmp_path / "x.json").read_text(), parse_constant=refuse) == {
+        "perplexity": None,
+        "perplexity_reason": "infinite",
+        "rows": [{"x": None, "x_reason": "not a number", "y": 1.5}, [None]],
+        "n": 3,
+        "s": "é",
+    }

@@ -8,7 +8,8 @@ above 0 where nothing differs: compare it with that of as many natural proteins.
 
 import numpy as np
 
-from d2plm_megatron.evaluation.samples.bootstrap import Interval, interval, resamples
+from d2plm_megatron.evaluation.samples.bootstrap import Interval, interval
+from d2plm_megatron.resampling import resamples
 
 FEWEST = 16
 """Proteins of a column below which no distance is measured."""
@@ -31,10 +32,9 @@ def distance_of(embeddings: np.ndarray, reference: np.ndarray) -> Interval:
     """d^2 between embeddings of proteins, [n, H] and [m, H], with the interval over the n."""
     n = len(embeddings)
     points, others = embeddings.astype(np.float64), moments(reference.astype(np.float64))
-    replicates = [
-        frechet_distance(*moments(np.repeat(points, drawn, axis=0)), *others) for drawn in resamples(n, _RESAMPLES)
-    ]
-    return interval(frechet_distance(*moments(points), *others), np.array(replicates))
+    resampled = (points[drawn] for some in resamples(n, _RESAMPLES) for drawn in some)
+    replicates = [frechet_distance(*moments(drawn), *others) for drawn in resampled]
+    return interval(frechet_distance(*moments(points), *others), np.array(replicates), n)
 
 
 def moments(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from d2plm_megatron.console import progress
+from d2plm_megatron.console import note, progress
 from d2plm_megatron.cores import available_cores
 from d2plm_megatron.evaluation.samples.bootstrap import Interval, of_ratio
 from d2plm_megatron.evaluation.samples.known import Known
@@ -24,6 +24,8 @@ NEAR_IDENTITY, NEAR_COVERAGE = 0.9, 0.8
 
 CLUSTER_IDENTITIES = (0.5, 0.9)
 _THOROUGH = SearchOptions(sensitivity=7.5)
+_MANY_RESIDUES = 100_000_000
+_COPIES = 3  # FASTA, MMseqs2's own form of it, and what it writes on the way
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _best_matches(
     own_of = np.full(len(COLUMNS) * number, -1)
     begin = COLUMNS.index(NATURAL) * number
     own_of[begin : begin + number] = selves
+    if known.residues > _MANY_RESIDUES:
+        note(f"MMseqs2 takes about {_COPIES * known.residues / 1e9:.1f} GB in {folder}, until it is done")
     with _scratch(folder) as scratch:
         queries, targets = scratch / "queries.fasta", scratch / "targets.fasta"
         mmseqs.write_numbered(queries, chain.from_iterable(columns[name] for name in COLUMNS))
@@ -138,6 +142,7 @@ def _diversity(letters: Sequence[str], folder: Path) -> dict[str, Interval]:
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """A new folder in this one, which is on a disk where /tmp may be in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".judge.", dir=folder) as scratch:
         yield Path(scratch)
 

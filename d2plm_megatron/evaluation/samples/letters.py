@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from d2plm_megatron.evaluation.samples.bootstrap import RESAMPLES, Interval, interval, of_ratio, resamples
+from d2plm_megatron.evaluation.samples.bootstrap import Interval, interval, of_ratio
 from d2plm_megatron.evaluation.samples.summary import divergence
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.composition import entropy
 from d2plm_megatron.proteins.low_complexity import low_complexity
 from d2plm_megatron.proteins.repeats import in_repeats
+from d2plm_megatron.resampling import counts, resamples
 
 ORDERS = (1, 2, 3, 4)
 _AT_ONCE = 1024
@@ -36,7 +37,7 @@ class Divergences:
 
     def of(self, sequences: list[str]) -> dict[str, Interval]:
         """Of 1- to 4-grams by key, ngram_1_divergence and so on; without one that all are too short for."""
-        drawn, found = resamples(len(sequences)), {}
+        drawn, found = counts(len(sequences)), {}
         for order, expected in self._shares.items():
             words, owners = _pooled(sequences, order)
             if not len(words) or not expected.any():
@@ -46,7 +47,7 @@ class Divergences:
             natural = np.append(expected[there], 1 - expected[there].sum())
             replicates = [_divergence(cells, times[owners], natural) for times in drawn if times[owners].any()]
             value = _divergence(cells, np.ones(len(words)), natural)
-            found[f"ngram_{order}_divergence"] = interval(value, np.array(replicates))
+            found[f"ngram_{order}_divergence"] = interval(value, np.array(replicates), len(sequences))
         return found
 
 
@@ -75,9 +76,9 @@ def length_distance(lengths: np.ndarray, reference: np.ndarray) -> Interval:
     grid = np.union1d(lengths, reference)
     expected = np.searchsorted(np.sort(reference), grid, side="right") / len(reference)
     up_to = lengths[:, None] <= grid
-    drawn = resamples(len(lengths))
+    drawn = counts(len(lengths))
     replicates = np.abs(drawn @ up_to / len(lengths) - expected).max(1)
-    return interval(float(np.abs(up_to.mean(0) - expected).max()), replicates)
+    return interval(float(np.abs(up_to.mean(0) - expected).max()), replicates, len(lengths))
 
 
 def repetition(sequences: list[str]) -> dict[str, Interval]:
@@ -92,19 +93,20 @@ def repetition(sequences: list[str]) -> dict[str, Interval]:
 def entropies(sequences: list[str]) -> dict[str, Interval]:
     """Entropy of the residues of all proteins together, and of those of a protein, mean over proteins: nats, by key."""
     ids = [ngrams(sequence, 1) for sequence in sequences]
-    counts = np.array([np.bincount(found, minlength=alphabet.NUM_CANONICAL) for found in ids])
-    replicates = np.array([_entropy(times @ counts) for times in resamples(len(sequences), RESAMPLES)])
+    residues = np.array([np.bincount(found, minlength=alphabet.NUM_CANONICAL) for found in ids])
+    replicates = np.array([_entropy(times @ residues) for times in counts(len(sequences))])
     within = np.array([entropy(sequence) for sequence in sequences])
-    return {"token_entropy": interval(_entropy(counts.sum(0)), replicates), "entropy_within": of_ratio(within)}
+    token_entropy = interval(_entropy(residues.sum(0)), replicates, len(sequences))
+    return {"token_entropy": token_entropy, "entropy_within": of_ratio(within)}
 
 
 def _entropy(counts: np.ndarray) -> float:
-    shares = counts[counts > 0] / counts.sum()
+    shares = counts[counts > 0] / max(1, counts.sum())
     return float(-(shares * np.log(shares)).sum())
 
 
 def median_length(sequences: list[str]) -> Interval:
     """Residues of the protein in the middle."""
     lengths = np.sort([len(sequence) for sequence in sequences])
-    drawn = np.random.default_rng(0).integers(len(lengths), size=(RESAMPLES, len(lengths)))
-    return interval(float(np.median(lengths)), np.median(lengths[drawn], axis=1))
+    medians = [np.median(lengths[drawn], axis=1) for drawn in resamples(len(lengths))]
+    return interval(float(np.median(lengths)), np.concatenate(medians), len(lengths))

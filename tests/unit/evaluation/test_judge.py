@@ -99,6 +99,7 @@ def test_near_copies_of_what_was_trained_on_are_found_and_shown(natural: list[st
     assert found.columns["natural"]["clusters_50"].value < found.columns["natural"]["clusters_90"].value
     as_json = json.loads(json.dumps(numbers(found)))
     assert as_json["versions"]["mmseqs2"] and len(as_json["nearest"]) == FEW
+    assert not list(tmp_path.glob(".judge*"))
     near = found.homology.neighbours[0] if found.homology else None
     assert near is not None and near.sample.removeprefix("samples") == near.known.removeprefix("train")
     assert near.identity == pytest.approx(29 / 30, abs=0.015) and near.e_value < 1e-20

@@ -30,7 +30,7 @@ def read(path: Path) -> dict[str, dict[str, float]]:
 
 
 def test_scores_are_what_the_model_gives(fasta: Path, trained: Callable[[str], Path], capsys) -> None:
-    score(trained("absorbing"), fasta, draws=4, pseudo=True, tokens_per_pack=48, window=60)
+    score(trained("absorbing"), fasta, draws=4, pseudo=True, tokens_per_pack=48)
     found, printed = read(fasta.parent / "x.scores.csv"), capsys.readouterr().out
     with TrainedModel.open(trained("absorbing")) as model:
         perplexities = dict(zip(PROTEINS, model.perplexity(list(PROTEINS.values()), num_draws=4), strict=True))
