@@ -86,7 +86,7 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
 
 
 def _with_error(found: dict[str, float]) -> str:
-    return f"{found['perplexity']:.3f} +- {found['perplexity_standard_error']:.3f}"
+    return f"{found['perplexity']:.3f} +- {found['perplexity_error']:.3f}"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def draw_by_length(axes: Axes, models: Named) -> None:
     for number, (_, numbers) in enumerate(models):
         rows = numbers["by_length"]
         heights = [row["perplexity"] for row in rows]
-        errors = [row["perplexity"] * (row["nll_standard_error"] or 0.0) for row in rows]
+        errors = [row["perplexity"] * (row["standard_error"] or 0.0) for row in rows]
         places = [place + 0.08 * (number - (len(models) - 1) / 2) for place in range(len(rows))]
         axes.errorbar(places, heights, errors, marker="o", linestyle="none", capsize=3, color=f"C{number}")
     lengths = models[0][1]["by_length"]

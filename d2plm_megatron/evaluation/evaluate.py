@@ -165,12 +165,12 @@ def _about(model: TrainedModel) -> dict[str, Any]:
 
 def _as_json(found: Draws) -> dict[str, float | int | None]:
     return {
-        "nll_per_residue": found.nats_per_residue,
-        "nll_standard_error": found.standard_error,
+        "nats_per_residue": found.nats_per_residue,
+        "standard_error": found.standard_error,
         "error_of_draws": found.error_of_draws,
         "error_of_proteins": found.error_of_proteins,
         "perplexity": found.perplexity,
-        "perplexity_standard_error": found.perplexity_error,
+        "perplexity_error": found.perplexity_error,
         "draws": found.num_draws,
     }
 

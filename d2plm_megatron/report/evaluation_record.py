@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_PERPLEXITY, _ERROR = "perplexity", "perplexity_standard_error"
+_PERPLEXITY, _ERROR = "perplexity", "perplexity_error"
 _EVALUATED = {
     *("step", "draws", "proteins", "residues", "likelihoods", "unigram_perplexity"),
     *("machine", "versions", "date"),

@@ -55,7 +55,7 @@ def test_numbers_tell_what_a_comparison_needs(model: TrainedModel, proteins: Pat
     found, elbo = result.numbers(), result.likelihoods["elbo"]
     assert (found["seed"], found["draws"], found["max_length"], found["window"]) == (3, 2, 80, 60)
     assert found["proteins"] == 26 and found["residues"] == sum(range(30, 82, 2))
-    assert found["likelihoods"]["elbo"]["nll_per_residue"] == elbo.nats.sum() / elbo.residues.sum()
+    assert found["likelihoods"]["elbo"]["nats_per_residue"] == elbo.nats.sum() / elbo.residues.sum()
     assert {"machine", "versions", "date", "windows", "noise", "weights", "precision"} <= found.keys()
     print_evaluation(result)
     shown = capsys.readouterr()

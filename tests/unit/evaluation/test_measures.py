@@ -68,7 +68,7 @@ def test_what_guesses_cost_adds_up_to_the_elbo(evaluations: list[Evaluation]) ->
         assert sums[..., NATS].sum() == pytest.approx(elbo.nats.sum(), rel=1e-6)
     numbers = found.numbers()
     assert [row["from"] for row in numbers["by_noise"]] == [tenth / 10 for tenth in range(10)]
-    assert sum(row["share"] * row["nats"] for row in numbers["by_residue"].values()) == pytest.approx(
+    assert sum(row["share"] * row["nats_per_residue"] for row in numbers["by_residue"].values()) == pytest.approx(
         elbo.nats_per_residue, rel=1e-6
     )
     assert numbers["noise_is"] == "masks" and ALL_MASKED_NAME in numbers["likelihoods"]
@@ -81,11 +81,11 @@ def test_fifths_of_the_lengths_add_up(evaluations: list[Evaluation]) -> None:
         (22, 28, 4), (30, 36, 4), (38, 44, 4), (46, 52, 4), (54, 60, 4),
     ]  # fmt: skip
     assert sum(row["residues"] for row in rows) == elbo.residues[:, 0].sum()
-    total = sum(row["residues"] * row["nll_per_residue"] for row in rows)
+    total = sum(row["residues"] * row["nats_per_residue"] for row in rows)
     assert total / elbo.residues[:, 0].sum() == pytest.approx(elbo.nats_per_residue)
     alike = Draws(np.array([[20.0], [24.0], [30.0]]), np.full((3, 1), 10))
     [row] = by_length(alike, [10, 10, 10])
-    assert row["nll_standard_error"] == pytest.approx(np.std([2.0, 2.4, 3.0], ddof=1) / np.sqrt(3))
+    assert row["standard_error"] == pytest.approx(np.std([2.0, 2.4, 3.0], ddof=1) / np.sqrt(3))
     assert [row["proteins"] for row in by_length(alike, [10, 10, 50])] == [2, 1]
 
 
@@ -130,7 +130,7 @@ def test_the_command_as_typed(folder: Path, monkeypatch: pytest.MonkeyPatch, cap
     rows = list(csv.DictReader(Path("one.csv").read_text().splitlines()))
     assert [row["id"] for row in rows] == [f"p{number}" for number in range(20)]
     nats, residues = (sum(float(row[name]) for row in rows) for name in ("nats", "residues"))
-    assert nats / residues == pytest.approx(numbers["likelihoods"]["elbo"]["nll_per_residue"])
+    assert nats / residues == pytest.approx(numbers["likelihoods"]["elbo"]["nats_per_residue"])
     assert sum(bool(row["pseudo_perplexity"]) for row in rows) == 2 == numbers["pseudo"]["proteins"]
     capsys.readouterr()
     fitted: list[str] = []

@@ -189,7 +189,7 @@ def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, e
 )
 def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
     folder = make_run()
-    evaluation["likelihoods"] = {"elbo": {"perplexity": perplexity, "perplexity_standard_error": error}}
+    evaluation["likelihoods"] = {"elbo": {"perplexity": perplexity, "perplexity_error": error}}
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
     meaning = "The best n-gram of the training proteins, the 2-gram, reaches 13.100 ± 0.040"
     assert f"{told} {meaning}; without context it is 17.60. Lower is better." in write_report(folder).words
@@ -198,7 +198,7 @@ def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
 @pytest.mark.parametrize(("middle", "tone"), [(-0.05, "✓ below"), (-0.01, "~ not told apart"), (0.05, "✗ above")])
 def test_the_difference_protein_by_protein_counts_where_it_is_known(middle, tone, make_run, evaluation):
     folder, interval = make_run(), [middle - 0.02, middle + 0.02]
-    evaluation["likelihoods"] = {"elbo": {"perplexity": 13.0, "perplexity_standard_error": 0.5}}
+    evaluation["likelihoods"] = {"elbo": {"perplexity": 13.0, "perplexity_error": 0.5}}
     paired = {"floor": "2-gram", "nats_per_residue": middle, "standard_error": 0.01, "interval": interval}
     (folder / "evaluation.json").write_text(json.dumps({**evaluation, "to_best_floor": paired}))
     words = write_report(folder).words
@@ -253,7 +253,7 @@ def test_the_command_reads_its_options_and_leaves_nothing_behind(make_run, make_
 
 
 def test_likelihoods_are_told_by_their_names_and_other_results_are_not_taken_for_them(make_run, evaluation, capsys):
-    folder, found = make_run(), {"perplexity": 3.21, "perplexity_standard_error": 0.5}
+    folder, found = make_run(), {"perplexity": 3.21, "perplexity_error": 0.5}
     evaluation["likelihoods"]["my own"] = found
     (folder / "evaluation.json").write_text(json.dumps({**evaluation, "mutations": found}))
     page = write_report(folder)

@@ -52,7 +52,7 @@ def test_a_long_protein_gets_what_an_evaluation_gives_it(fasta: Path, trained: C
         expected = evaluate(model, str(fasta), EvaluationConfig(num_draws=3, window=20)).numbers()["likelihoods"]
         [alone] = model.perplexity([PROTEINS["long"]], num_draws=3, window=20)
     found = read(fasta.parent / "x.scores.csv")["long"]
-    assert found["nats_per_residue"] == pytest.approx(expected["elbo"]["nll_per_residue"], abs=1e-4)
+    assert found["nats_per_residue"] == pytest.approx(expected["elbo"]["nats_per_residue"], abs=1e-4)
     assert found["error_of_draws"] == pytest.approx(expected["elbo"]["error_of_draws"], abs=1e-4)
     assert alone == pytest.approx(found["perplexity"], rel=1e-4)
 
