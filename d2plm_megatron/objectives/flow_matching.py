@@ -18,7 +18,8 @@ from torch import Tensor
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.objectives.objective import canonical_log_posterior, hits, log_probability
+from d2plm_megatron.objectives.evidence import log_posterior
+from d2plm_megatron.objectives.objective import hits, log_probability
 from d2plm_megatron.objectives.path import MixturePath, at_predicted
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.source import SOURCES
@@ -55,7 +56,8 @@ class FlowMatching:
     @classmethod
     def of(cls, options: config.FlowMatching) -> Self:
         """As the recipe says."""
-        path = MixturePath(build_schedule(options.schedule), SOURCES[options.source], options.time_epsilon)
+        schedule, by_bayes = build_schedule(options.schedule), options.posterior == "bayes"
+        path = MixturePath(schedule, SOURCES[options.source], options.time_epsilon, by_bayes=by_bayes)
         return cls(path, options.loss == "cross_entropy")
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
@@ -64,7 +66,7 @@ class FlowMatching:
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The chosen loss, per residue. "nll" is the negative ELBO, to its end, whatever the loss."""
-        log_posterior_TV = canonical_log_posterior(logits_TV)
+        log_posterior_TV = log_posterior(self.path, logits_TV, noisy)
         nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
         return LossTerms(

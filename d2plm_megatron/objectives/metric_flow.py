@@ -12,8 +12,9 @@ from torch import Tensor
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.objectives.evidence import log_posterior
 from d2plm_megatron.objectives.metric_path import MetricPath
-from d2plm_megatron.objectives.objective import canonical_log_posterior, hits, log_probability
+from d2plm_megatron.objectives.objective import hits, log_probability
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.rng import KeyedRng
 
@@ -34,7 +35,13 @@ class MetricFlow:
     def of(cls, options: config.MetricFlow) -> Self:
         """As the recipe says."""
         schedule, cross_entropy = build_schedule(options.schedule), options.loss == "cross_entropy"
-        path = MetricPath(schedule, options.distances(), options.time_epsilon, even_in_information=not cross_entropy)
+        path = MetricPath(
+            schedule,
+            options.distances(),
+            options.time_epsilon,
+            even_in_information=not cross_entropy,
+            by_bayes=options.posterior == "bayes",
+        )
         return cls(path, cross_entropy)
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
@@ -43,7 +50,7 @@ class MetricFlow:
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The chosen loss, per residue. "nll" is the negative ELBO, with what its ends cost, whatever the loss."""
-        log_posterior_TV = canonical_log_posterior(logits_TV)
+        log_posterior_TV = log_posterior(self.path, logits_TV, noisy)
         nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
         num_residues = noisy.clean.scored_T.sum()
         return LossTerms(

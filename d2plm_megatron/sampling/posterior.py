@@ -101,7 +101,15 @@ class Posterior:
 
 
 def draw(posterior_TV: Tensor, uniform_T: Tensor) -> Tensor:
-    """One canonical residue id per token, [T], by inverting the cumulative distribution at the given numbers."""
+    """One canonical residue id per token, [T], by inverting the cumulative distribution at the given numbers.
+
+    Raises ValueError where a probability is no number, as of an encoder whose weights or activations are not finite.
+    """
     cumulative_TV = posterior_TV.cumsum(-1)
+    if not (known_T := cumulative_TV[:, -1].isfinite()).all():
+        raise ValueError(
+            f"the model's probabilities at {int((~known_T).sum())} of {len(known_T)} tokens are no numbers: "
+            "look at its weights (d2plm checkpoint verify), or take fp32"
+        )
     choice_T = torch.searchsorted(cumulative_TV, (uniform_T * cumulative_TV[:, -1])[:, None])[:, 0]
     return alphabet.FIRST_CANONICAL + choice_T.clamp(max=alphabet.NUM_CANONICAL - 1)

@@ -130,6 +130,12 @@ def test_nothing_moves_where_rounding_leaves_no_data():
     torch.testing.assert_close(bridge(row, EYE.bool(), 0.0, 0.0), EYE)
 
 
+def test_the_posterior_is_drawn_from_where_rounding_leaves_no_noise():
+    """As at the end of odds:1:10."""
+    row = torch.rand(20, 20, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    torch.testing.assert_close(bridge(row, EYE.bool(), 1.0, 1.0), row)
+
+
 def test_bridges_keep_the_marginals_of_the_path():
     """x1 is known: noise at t becomes what the path is at s."""
     x1 = EYE[[7]]
