@@ -192,6 +192,8 @@ def test_time_is_that_at_which_as_much_is_masked(trained) -> None:
     with TrainedModel.open(trained("timed")) as model:
         [pack] = pack_sequences(["MKTV", "M_TV", "____"]).packs
         assert readouts.as_it_is(pack, model.path, None).times_S.tolist() == pytest.approx([1, 0.75, 0])
+        [pack] = pack_sequences(["M_TVXXXX", "XX"]).packs  # X is never masked in training, and does not count
+        assert readouts.as_it_is(pack, model.path, None).times_S.tolist() == pytest.approx([0.75, 1])
         assert closeness(model.log_probs(["M_TV"]), model.log_probs(["M_TV"], time=0.75)) == 0
         assert closeness(model.log_probs(["M_TV"]), model.log_probs(["M_TV"], time=0.2)) > 0
         assert closeness(model.embed(["MKTV"]), model.embed(["MKTV"], time=1.0)) == 0

@@ -101,6 +101,24 @@ def test_what_is_given_stays_and_what_is_filled_stays_filled(source, overrides, 
             assert torch.equal(one[one != alphabet.MASK], other[one != alphabet.MASK])
 
 
+@pytest.mark.parametrize("overrides", MASKS, ids=" ".join)
+@pytest.mark.parametrize("begin", [0.0, 0.4])
+def test_masks_tell_the_time_whatever_the_template(overrides, begin, walks, context, pack_of):
+    """That at which a model was trained on as many: given residues count, X does not, and the walk's grid is not it."""
+    pack, seen = pack_of("L" * 90 + "M" * 10 + "X" * 50, "M" * 20, ends=True), []
+    fixed = replace(pack, scored_T=pack.scored_T & (pack.tokens_T == alphabet.encode("M")[0]))
+
+    def denoiser(noisy: NoisyBatch) -> Tensor:
+        seen.append(noisy)
+        return context(noisy)
+
+    walks(fixed, denoiser, 6, *overrides, schedule="polynomial:2", conditioned=True, begin=begin)
+    for noisy in seen:
+        for number, time in zip(noisy.clean.sample_ids_S.tolist(), noisy.times_S.tolist(), strict=True):
+            masks = int((_protein(noisy, number) == alphabet.MASK).sum())
+            assert time == pytest.approx((1 - masks / (100, 20)[number]) ** 0.5)
+
+
 @every
 def test_only_what_is_allowed_is_written(source, overrides, walks, blank_pack, context):
     pack = blank_pack([40, 7])
