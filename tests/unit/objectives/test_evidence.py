@@ -87,7 +87,7 @@ def test_parts_are_the_same_whoever_put_them_together(path, t, pack_of):
     "options", [config.FlowMatching(source="uniform", posterior="bayes"), config.MetricFlow(posterior="bayes")]
 )
 def test_loss_and_likelihood_read_the_same_posterior(options, make_pack):
-    """Of logits without and with the evidence in them, to rounding; and an encoder that knows nothing costs log 20."""
+    """Of logits without and with the evidence in them, to rounding."""
     pack, both = make_pack([5] * 60), (options, replace(options, posterior="direct"))
     trained, reported = zip(*((build(each), build_process(each).likelihoods()["elbo"]) for each in both), strict=True)
     logits_TV = torch.randn(300, alphabet.SIZE, generator=torch.Generator().manual_seed(0))
@@ -98,12 +98,6 @@ def test_loss_and_likelihood_read_the_same_posterior(options, make_pack):
         found, expected = one.loss(logits_TV, noisy), another.loss(with_evidence_TV, noisy)
         torch.testing.assert_close(found.total, expected.total, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(found.metrics["nll"][0], expected.metrics["nll"][0], rtol=1e-5, atol=1e-5)
-    nats = []
-    for epoch in range(20):
-        noisy = reported[0].corrupt(pack, KeyedRng(1, epoch))
-        nats.append(float(reported[0].loss(torch.zeros(300, alphabet.SIZE), noisy).metrics["nll"][0]) / 300)
-    error = float(torch.tensor(nats).std()) / 20**0.5
-    assert sum(nats) / 20 == pytest.approx(2.9957, abs=4 * error) and error < 0.2
 
 
 def test_masks_take_no_evidence():
