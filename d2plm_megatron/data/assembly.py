@@ -11,6 +11,9 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.slices import Slices
 from d2plm_megatron.proteins import alphabet
 
+ScoredTokens = tuple[np.ndarray, np.ndarray]
+"""(ids of a part of a protein with the end tokens that it has, int64; which of them are scored, bool)."""
+
 
 def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, options: Data) -> TokenBatch:
     """Reads the residues of a pack and fills it up to `tokens_per_pack` with padding that nothing attends to.
@@ -44,7 +47,7 @@ def to_batch(sources: Sequence[IndexedProteins], slices: Slices, epoch: int, opt
         lengths_S,
         samples_S=np.concatenate([slices.samples, tail_S]),
         stream_index_S=np.concatenate([slices.stream_index, tail_S]),
-        scored_T=is_canonical(tokens_T),
+        scored_T=alphabet.is_canonical(tokens_T),
         epoch=epoch,
     )
 
@@ -65,9 +68,12 @@ def _residues(sources: Sequence[IndexedProteins], slices: Slices) -> np.ndarray:
     return residues
 
 
-def is_canonical(ids: np.ndarray) -> np.ndarray:
-    """Whether each id is one of the 20 canonical residues, bool, of the same shape."""
-    return (ids >= alphabet.CANONICAL.start) & (ids < alphabet.CANONICAL.stop)
+def assemble_parts(parts: Sequence[ScoredTokens], first: int = 0) -> TokenBatch:
+    """A pack of these parts alone, in order; their sample ids and stream indices are their numbers from `first` on."""
+    numbers = first + np.arange(len(parts))
+    lengths = np.array([len(tokens) for tokens, _ in parts], dtype=np.int64)
+    tokens, scored = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return assemble(tokens, lengths, numbers, numbers, scored, epoch=0)
 
 
 def assemble(

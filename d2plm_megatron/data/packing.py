@@ -1,9 +1,12 @@
 """Packs: proteins end to end, up to a fixed number of tokens."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Item = TypeVar("Item")
 
 
 def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
@@ -30,19 +33,21 @@ def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
     return packs if len(lengths) else []
 
 
-def ends_in_order(lengths: Sequence[int], capacity: int) -> Iterator[int]:
-    """Where packs end that are filled in the order given: the item before which the next one begins, and all.
+def in_order(items: Iterable[Item], length: Callable[[Item], int], capacity: int) -> Iterator[list[Item]]:
+    """Yields packs that are filled in the order given until the next item does not fit, each as soon as it is full.
 
     An item that is longer than `capacity` has a pack of its own.
     """
+    together: list[Item] = []
     used = 0
-    for item, length in enumerate(lengths):
-        if used and used + length > capacity:
-            yield item
-            used = 0
-        used += length
-    if lengths:
-        yield len(lengths)
+    for item in items:
+        if together and used + length(item) > capacity:
+            yield together
+            together, used = [], 0
+        together.append(item)
+        used += length(item)
+    if together:
+        yield together
 
 
 class _Waiting:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.data.assembly import assemble, is_canonical
+from d2plm_megatron.data.assembly import ScoredTokens, assemble_parts
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.data.packing import ends_in_order
+from d2plm_megatron.data.packing import in_order
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.fasta import read_fasta
 from d2plm_megatron.proteins.prompt import BLANK
@@ -67,12 +68,9 @@ def pack_sequences(
     """
     longest = tokens_per_pack - 2 if max_residues is None else max_residues
     proteins = [_shortened(protein, longest, crop) for protein in _proteins(sequences)]
-    lengths = [len(protein.residues) + protein.has_begin + protein.has_end for protein in proteins]
-    packs, first = [], 0
-    for last in ends_in_order(lengths, tokens_per_pack):
-        packs.append(_pack([protein.tokens for protein in proteins[first:last]], first))
-        first = last
-    return PackedSequences(tuple(protein.name for protein in proteins), tuple(packs))
+    packs = list(in_order(map(_part, proteins), lambda part: len(part[0]), tokens_per_pack))
+    first = accumulate(map(len, packs), initial=0)
+    return PackedSequences(tuple(protein.name for protein in proteins), tuple(map(assemble_parts, packs, first)))
 
 
 def _proteins(sequences: Sequences) -> Iterator[_Protein]:
@@ -135,16 +133,9 @@ def _shortened(protein: _Protein, longest: int, crop: bool) -> _Protein:
     return _Protein(protein.name, protein.residues[:longest], protein.has_begin, has_end=False)
 
 
-def _pack(proteins: list[np.ndarray], first: int) -> TokenBatch:
-    """The pack of these proteins' tokens, of which the first has this number."""
-    has_masks = [bool((tokens == alphabet.MASK).any()) for tokens in proteins]
-    scored = [
-        tokens == alphabet.MASK if masked else is_canonical(tokens)
-        for tokens, masked in zip(proteins, has_masks, strict=True)
-    ]
-    numbers = first + np.arange(len(proteins))
-    lengths = np.array([len(tokens) for tokens in proteins], dtype=np.int64)
-    return assemble(np.concatenate(proteins), lengths, numbers, numbers, np.concatenate(scored), epoch=0)
+def _part(protein: _Protein) -> ScoredTokens:
+    tokens, is_mask = protein.tokens, protein.tokens == alphabet.MASK
+    return tokens, is_mask if is_mask.any() else alphabet.is_canonical(tokens)
 
 
 def _start_of(text: str) -> str:

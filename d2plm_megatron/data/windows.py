@@ -9,12 +9,13 @@ the whole protein.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.data.assembly import assemble, is_canonical
-from d2plm_megatron.data.packing import ends_in_order
+from d2plm_megatron.data.assembly import ScoredTokens, assemble_parts
+from d2plm_megatron.data.packing import in_order
 from d2plm_megatron.proteins import alphabet
 
 
@@ -51,24 +52,15 @@ def pack_windows(
         tokens_per_pack: at most, unless a single window has more.
     """
     cut = [(number, window) for number, ids in enumerate(proteins) for window in windows(len(ids), longest)]
-    parts = [_tokens(proteins[number], window) for number, window in cut]
-    packs, first = [], 0
-    for last in ends_in_order([len(tokens) for tokens, _ in parts], tokens_per_pack):
-        packs.append(_pack(parts[first:last], first))
-        first = last
-    return tuple(packs), np.array([number for number, _ in cut], dtype=np.int64)
+    parts = [tokens_of(proteins[number], window) for number, window in cut]
+    packs = list(in_order(parts, lambda part: len(part[0]), tokens_per_pack))
+    first = accumulate(map(len, packs), initial=0)
+    return tuple(map(assemble_parts, packs, first)), np.array([number for number, _ in cut], dtype=np.int64)
 
 
-def _tokens(ids: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """(the tokens of a window, which of them are scored)."""
+def tokens_of(ids: np.ndarray, window: Window) -> ScoredTokens:
+    """The tokens of a window of a protein, whose canonical residues are scored. Where it cuts there is no end token."""
     begin, end = [alphabet.CLS] * (window.start == 0), [alphabet.EOS] * (window.stop == len(ids))
     tokens = np.array([*begin, *ids[window.start : window.stop], *end], dtype=np.int64)
     place = np.arange(len(tokens)) - len(begin) + window.start
-    return tokens, is_canonical(tokens) & (place >= window.scored_from)
-
-
-def _pack(parts: Sequence[tuple[np.ndarray, np.ndarray]], first: int) -> TokenBatch:
-    numbers = first + np.arange(len(parts))
-    lengths = np.array([len(tokens) for tokens, _ in parts], dtype=np.int64)
-    tokens, scored = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return assemble(tokens, lengths, numbers, numbers, scored, epoch=0)
+    return tokens, alphabet.is_canonical(tokens) & (place >= window.scored_from)

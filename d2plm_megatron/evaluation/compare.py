@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from d2plm_megatron.console import counted, show
-from d2plm_megatron.evaluation.evaluate import Evaluation
+from d2plm_megatron.evaluation.evaluate import Evaluation, errors_of_perplexity
 from d2plm_megatron.evaluation.pairs import Difference
 
 
@@ -66,9 +66,7 @@ def _print_models(comparison: Comparison) -> None:
         table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
     for name, evaluation in zip(comparison.names, comparison.evaluations, strict=True):
         found = evaluation.likelihoods["elbo"]
-        errors = (found.standard_error, found.error_of_draws, found.error_of_proteins)
-        shown = ["" if error is None else f"{found.perplexity * error:.3f}" for error in errors]
-        table.add_row(name, f"{found.perplexity:.3f}", *shown, f"{found.nats_per_residue:.4f}")
+        table.add_row(name, f"{found.perplexity:.3f}", *errors_of_perplexity(found), f"{found.nats_per_residue:.4f}")
     show(table, width=120)
 
 

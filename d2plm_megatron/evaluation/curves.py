@@ -16,6 +16,7 @@ from d2plm_megatron.inference.spread import summed
 from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
 from d2plm_megatron.objectives.path import Path
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.per_protein import counts_of
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 from d2plm_megatron.runs.metrics import perplexity
@@ -50,7 +51,7 @@ class Counting:
         truth = noisy.clean.tokens_T[where_T] - alphabet.FIRST_CANONICAL
         highest, guess = log_posterior.max(-1)
         nats = -log_posterior.gather(-1, truth[:, None])[:, 0]
-        scored_S, noise_S = (_count(counted_T, noisy) for counted_T in (noisy.clean.scored_T, where_T))
+        scored_S, noise_S = (counts_of(noisy.clean, counted_T) for counted_T in (noisy.clean.scored_T, where_T))
         weight = (scored_S / noise_S)[sequence_T[where_T]]
         share_S = noise_S / scored_S if self._path.has_masks else 1 - self._path.schedule.kappa(noisy.times_S)
         values = weight[:, None] * torch.stack([torch.ones_like(nats), highest.exp(), guess == truth, nats], -1)
@@ -124,9 +125,3 @@ def _edges(number: int) -> list[tuple[float, float]]:
 def _bins(shares: Tensor, number: int) -> Tensor:
     """The bin of each share, int64; an edge belongs to the bin below it."""
     return ((shares.double() * number - 1e-9).ceil().long() - 1).clamp(0, number - 1)
-
-
-def _count(where_T: Tensor, noisy: NoisyBatch) -> Tensor:
-    """How many tokens of each protein are true, float64 [S]."""
-    numbers_S = torch.zeros(noisy.times_S.shape, dtype=torch.float64, device=where_T.device)
-    return numbers_S.index_add_(0, noisy.clean.sequence_T, where_T.double())

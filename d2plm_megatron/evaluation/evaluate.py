@@ -178,11 +178,11 @@ def print_evaluation(result: Evaluation) -> None:
 
 def _shown(found: Draws) -> list[str]:
     """The perplexity with its error, and the two parts of that."""
-    whole, draws, proteins = _errors(found)
+    whole, draws, proteins = errors_of_perplexity(found)
     return [f"{found.perplexity:.3f}{whole and f' +- {whole}'}", draws, proteins]
 
 
-def _errors(found: Draws) -> list[str]:
+def errors_of_perplexity(found: Draws) -> list[str]:
     """Standard errors of the perplexity: the whole one, that of draws, that of proteins."""
     errors = (found.standard_error, found.error_of_draws, found.error_of_proteins)
     return ["" if error is None else f"{found.perplexity * error:.3f}" for error in errors]

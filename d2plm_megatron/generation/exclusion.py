@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.indexed import IndexedProteins
+from d2plm_megatron.data.whole import Proteins, read_whole
 from d2plm_megatron.generation.lengths import TRAINING, trained_on
-from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.proteins.named import read_proteins
 
 _DIGEST_BYTES = 8
 
@@ -27,7 +25,7 @@ class KnownProteins:
     digests: np.ndarray
 
     def __contains__(self, letters: object) -> bool:
-        digest = np.uint64(_digest(alphabet.encode(str(letters)).tobytes()))
+        digest = np.uint64(_digest(str(letters)))
         place = int(np.searchsorted(self.digests, digest))
         return place < len(self.digests) and bool(self.digests[place] == digest)
 
@@ -47,26 +45,11 @@ def read_known(names: Sequence[str], training: Data) -> KnownProteins:
 
 def _digests(name: str, training: Data) -> Iterator[int]:
     if name == TRAINING:
-        for source in trained_on(training).sources:
-            yield from _of_dataset(IndexedProteins(source.prefix))
-    elif Path(name).is_file() and Path(name).suffix not in (".bin", ".idx"):
-        yield from (_digest(alphabet.encode(protein.sequence).tobytes()) for protein in read_proteins(Path(name)))
+        named: list[Proteins] = [IndexedProteins(source.prefix) for source in trained_on(training).sources]
     else:
-        yield from _of_dataset(IndexedProteins(name))
+        named = [name]
+    return (_digest(protein.sequence) for proteins in named for protein in read_whole(proteins))
 
 
-def _of_dataset(proteins: IndexedProteins) -> Iterator[int]:
-    """Of each protein, whose chunks are put together."""
-    first, residues = 0, b""
-    for lengths, offsets in proteins.pieces():
-        ends = proteins.ends_protein(np.arange(first, first + len(lengths)))
-        first += len(lengths)
-        for length, offset, is_last in zip(lengths.tolist(), offsets.tolist(), ends.tolist(), strict=True):
-            residues += proteins.residues[offset : offset + length].tobytes()
-            if is_last:
-                yield _digest(residues)
-                residues = b""
-
-
-def _digest(residues: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(residues, digest_size=_DIGEST_BYTES).digest(), "little")
+def _digest(letters: str) -> int:
+    return int.from_bytes(hashlib.blake2b(letters.encode(), digest_size=_DIGEST_BYTES).digest(), "little")

@@ -9,9 +9,8 @@ import numpy as np
 
 from d2plm_megatron.config import Data
 from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.files import is_file
+from d2plm_megatron.data.whole import whole_lengths
 from d2plm_megatron.proteins.alphabet import LONGEST_RESIDUES
-from d2plm_megatron.proteins.fasta import read_fasta
 
 TRAINING = "training"
 """Means the proteins that a model was trained on."""
@@ -92,11 +91,10 @@ def read_lengths(text: str, training: Data) -> Lengths:
     if not text.startswith(LIKE):
         return EvenLengths(*length_range("--length", text))
     if (name := text.removeprefix(LIKE)) == TRAINING:
-        parts = [(float(source.share), _of_dataset(source.prefix)) for source in trained_on(training).sources]
-    elif is_file(f"{name}.idx"):
-        parts = [(1.0, _of_dataset(name))]
+        sources = trained_on(training).sources
+        parts = [(float(source.share), whole_lengths(IndexedProteins(source.prefix))) for source in sources]
     else:
-        parts = [(1.0, np.array([len(letters) for _, letters in read_fasta(name)]))]
+        parts = [(1.0, whole_lengths(name))]
     return EmpiricalLengths(_weights(text, parts))
 
 
@@ -119,15 +117,6 @@ def trained_on(training: Data) -> Data:
     if not training.sources:
         raise ValueError(f"{TRAINING}: this model does not say what it was trained on; name a FASTA file or a prefix")
     return training
-
-
-def _of_dataset(prefix: str) -> np.ndarray:
-    """Residues of each protein of an indexed dataset, whose chunks are put together."""
-    proteins = IndexedProteins(prefix)
-    lengths = np.concatenate([lengths for lengths, _ in proteins.pieces()])
-    if proteins.num_documents == len(proteins):
-        return lengths
-    return np.add.reduceat(lengths, np.concatenate(list(proteins.document_starts())))
 
 
 def _weights(text: str, parts: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.data.packing import in_order
 from d2plm_megatron.data.sequences import pack_sequences
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.spread import answers
@@ -79,17 +80,7 @@ class Filler:
 
     def packs(self, prompts: Iterable[Numbered]) -> Iterator[list[Numbered]]:
         """Prompts that go through the encoder together, in order; these are the same for any number of processes."""
-        together: list[Numbered] = []
-        used = 0
-        for number, prompt in prompts:
-            tokens = len(prompt.letters) + 2
-            if together and used + tokens > self.config.tokens_per_pack:
-                yield together
-                together, used = [], 0
-            together.append((number, prompt))
-            used += tokens
-        if together:
-            yield together
+        return in_order(prompts, lambda numbered: len(numbered[1].letters) + 2, self.config.tokens_per_pack)
 
     def fill(
         self, packs: Iterable[Sequence[Numbered]], advance: Callable[[int], object] = lambda proteins: None

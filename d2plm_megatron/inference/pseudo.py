@@ -6,14 +6,14 @@ wrote the protein from its beginning. So a perplexity made of it is lower than t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Self, overload
 
 import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.data.assembly import assemble
-from d2plm_megatron.data.packing import ends_in_order
+from d2plm_megatron.data.assembly import assemble_parts
+from d2plm_megatron.data.packing import in_order
 from d2plm_megatron.data.sequences import TOKENS_PER_PACK, Sequences, pack_sequences
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.spread import answers
@@ -107,8 +107,8 @@ class _Copies(Sequence[TokenBatch]):
         scored = [part.numpy() for pack in packs for part in pack.scored_T.cpu().split(list(pack.lengths_S))]
         proteins = np.repeat(np.arange(len(tokens)), [int(where.sum()) for where in scored])
         places = np.concatenate([np.empty(0, dtype=np.int64), *map(np.flatnonzero, scored)])
-        ends = ends_in_order([len(tokens[protein]) for protein in proteins], tokens_per_pack)
-        return cls(tokens, proteins, places, tuple(pairwise([0, *ends])))
+        together = in_order(proteins.tolist(), lambda protein: len(tokens[protein]), tokens_per_pack)
+        return cls(tokens, proteins, places, tuple(pairwise(accumulate(map(len, together), initial=0))))
 
     @property
     def of_each(self) -> np.ndarray:
@@ -127,11 +127,8 @@ class _Copies(Sequence[TokenBatch]):
             return replace(self, bounds=self.bounds[which])
         begin, end = self.bounds[which]
         tokens = [self.tokens[protein] for protein in self.proteins[begin:end]]
-        lengths = np.array([len(ids) for ids in tokens])
-        scored_T = np.zeros(lengths.sum(), dtype=bool)
-        scored_T[np.cumsum(lengths) - lengths + self.places[begin:end]] = True
-        numbers = np.arange(begin, end)
-        return assemble(np.concatenate(tokens), lengths, numbers, numbers, scored_T, epoch=0)
+        scored = [np.arange(len(ids)) == place for ids, place in zip(tokens, self.places[begin:end], strict=True)]
+        return assemble_parts(list(zip(tokens, scored, strict=True)), first=begin)
 
 
 def _spread_out(values: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.data.sequences import BLANK, PackedSequences
 from d2plm_megatron.objectives.any_order import time_of_masks
 from d2plm_megatron.objectives.path import Path
+from d2plm_megatron.per_protein import any_of
 from d2plm_megatron.proteins import alphabet
 
 
@@ -58,9 +59,7 @@ def masks(pack: TokenBatch) -> Tensor:
 
 def unscored(pack: TokenBatch) -> Tensor:
     """The tokens of proteins of which none is scored, bool [T]."""
-    scored_S = torch.zeros(pack.stream_index_S.shape, dtype=torch.int64, device=pack.tokens_T.device)
-    scored_S.index_add_(0, pack.sequence_T, pack.scored_T.long())
-    return (scored_S == 0)[pack.sequence_T]
+    return ~any_of(pack, pack.scored_T)[pack.sequence_T]
 
 
 NO_LIKELIHOOD = f"has masks ({BLANK}), and a perplexity is of residues that are all known"

@@ -18,6 +18,7 @@ from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import canonical_log_posterior, log_probability
 from d2plm_megatron.objectives.schedules import Schedule
 from d2plm_megatron.objectives.source import is_residue
+from d2plm_megatron.per_protein import counts_of, grouped, ranks
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 
@@ -38,7 +39,7 @@ class AnyOrder:
         Of a protein whose residues are not all scored, such as a window of one, the others are seen, and count for the
         time.
         """
-        scored_S = count(batch.scored_T, batch)
+        scored_S = counts_of(batch, batch.scored_T)
         masks_S = 1 + (rng.stratified(Stream.TIME, batch.stream_index_S) * scored_S).long()
         masked_T = batch.scored_T & (_rank(batch, rng) < masks_S[batch.sequence_T])
         tokens_T = torch.where(masked_T, alphabet.MASK, batch.tokens_T)
@@ -53,7 +54,7 @@ class AnyOrder:
         """L / n times the cross-entropy of the masks, per residue. It has no gradient: nothing is trained on it."""
         log_posterior_TV, clean = canonical_log_posterior(logits_TV.detach()), noisy.clean
         nll_T = -log_probability(log_posterior_TV, clean.tokens_T, noisy.predicted_T).double()
-        weight_S = count(clean.scored_T, clean) / count(noisy.predicted_T, clean).clamp(min=1)
+        weight_S = counts_of(clean, clean.scored_T) / counts_of(clean, noisy.predicted_T).clamp(min=1)
         total, num_residues = (weight_S[clean.sequence_T] * nll_T).sum(), clean.scored_T.sum()
         return LossTerms(total=total, count=num_residues, metrics={"nll": (total, num_residues)})
 
@@ -69,20 +70,12 @@ def time_of_masks(schedule: Schedule, tokens_T: Tensor, batch: TokenBatch) -> Te
         tokens_T: what is shown.
         batch: the proteins.
     """
-    shown_S, masks_S = count(is_residue(tokens_T), batch), count(tokens_T == alphabet.MASK, batch)
+    shown_S, masks_S = counts_of(batch, is_residue(tokens_T)), counts_of(batch, tokens_T == alphabet.MASK)
     return schedule.inverse(1 - masks_S / (shown_S + masks_S).clamp(min=1))
-
-
-def count(where_T: Tensor, batch: TokenBatch) -> Tensor:
-    """How many tokens of each protein are true, float64 [S]."""
-    numbers_S = torch.zeros(batch.stream_index_S.shape, dtype=torch.float64, device=where_T.device)
-    return numbers_S.index_add_(0, batch.sequence_T, where_T.double())
 
 
 def _rank(batch: TokenBatch, rng: KeyedRng) -> Tensor:
     """The place of each scored token among those of its protein in the order of their noise, from 0, int64 [T]."""
     noise_T = rng.uniform(Stream.CORRUPT, batch.sample_ids_S[batch.sequence_T], batch.positions_T)
-    by_noise = torch.where(batch.scored_T, noise_T, torch.inf).argsort(stable=True)
-    order = by_noise[batch.sequence_T[by_noise].argsort(stable=True)]
-    place = torch.arange(len(order), device=order.device)
-    return torch.empty_like(order).scatter_(0, order, place - batch.bounds_S[batch.sequence_T].long())
+    by_noise_T = torch.where(batch.scored_T, noise_T, torch.inf).argsort(stable=True)
+    return ranks(batch, grouped(batch, by_noise_T))

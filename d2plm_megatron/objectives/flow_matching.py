@@ -19,8 +19,7 @@ from torch import Tensor
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.evidence import log_posterior
-from d2plm_megatron.objectives.objective import hits, log_probability
-from d2plm_megatron.objectives.path import MixturePath, at_predicted
+from d2plm_megatron.objectives.path import MixturePath, at_predicted, loss_along
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.source import SOURCES
 from d2plm_megatron.rng import KeyedRng
@@ -66,18 +65,8 @@ class FlowMatching:
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The chosen loss, per residue. "nll" is the negative ELBO, to its end, whatever the loss."""
-        log_posterior_TV = log_posterior(self.path, logits_TV, noisy)
-        nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
-        num_residues = noisy.clean.scored_T.sum()
-        return LossTerms(
-            total=nll_T.sum() if self.cross_entropy else self._generalised_kl(log_posterior_TV, noisy).sum(),
-            count=num_residues,
-            metrics={
-                "nll": self.path.nll(log_posterior_TV, noisy),
-                "cross_entropy": (nll_T.detach().sum(), num_residues),
-                "accuracy": hits(log_posterior_TV, noisy),
-            },
-        )
+        bound = None if self.cross_entropy else self._generalised_kl
+        return loss_along(self.path, log_posterior(self.path, logits_TV, noisy), noisy, bound)
 
     def _generalised_kl(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> Tensor:
         """[T], 0 at tokens that are not predicted: special tokens, and visible residues of the mask source."""

@@ -14,7 +14,7 @@ from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.evidence import log_posterior
 from d2plm_megatron.objectives.metric_path import MetricPath
-from d2plm_megatron.objectives.objective import hits, log_probability
+from d2plm_megatron.objectives.path import loss_along
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.rng import KeyedRng
 
@@ -50,15 +50,5 @@ class MetricFlow:
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The chosen loss, per residue. "nll" is the negative ELBO, with what its ends cost, whatever the loss."""
-        log_posterior_TV = log_posterior(self.path, logits_TV, noisy)
-        nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
-        num_residues = noisy.clean.scored_T.sum()
-        return LossTerms(
-            total=nll_T.sum() if self.cross_entropy else self.path.elbo(log_posterior_TV, noisy).sum(),
-            count=num_residues,
-            metrics={
-                "nll": self.path.nll(log_posterior_TV, noisy),
-                "cross_entropy": (nll_T.detach().sum(), num_residues),
-                "accuracy": hits(log_posterior_TV, noisy),
-            },
-        )
+        bound = None if self.cross_entropy else self.path.elbo
+        return loss_along(self.path, log_posterior(self.path, logits_TV, noisy), noisy, bound)

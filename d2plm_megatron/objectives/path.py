@@ -1,12 +1,14 @@
 """Paths from noise to data, which corruption, loss and samplers share; and the mixture path (arXiv:2407.15595)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from d2plm_megatron.batch import NoisyBatch, TokenBatch
+from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.objectives.objective import hits, log_probability
 from d2plm_megatron.objectives.schedules import Schedule
 from d2plm_megatron.objectives.source import Source, stands_at
 from d2plm_megatron.proteins import alphabet
@@ -14,6 +16,9 @@ from d2plm_megatron.rng import KeyedRng, Stream
 
 LIKELIHOOD_EPSILON = 1e-6
 """Share of kappa next to 1 that a reported likelihood does not ask the encoder about: see `last_nll`."""
+
+Bound = Callable[[Tensor, NoisyBatch], Tensor]
+"""What bounds the negative log-likelihood, of each token, [T], by log p(x1 | x_t), [T, V], and what was shown."""
 
 
 class Path(Protocol):
@@ -189,3 +194,21 @@ def at_predicted(noisy: NoisyBatch) -> tuple[Tensor, Tensor]:
     """Clean and noisy ids, [T], with some canonical residue where nothing is predicted."""
     clean_T = torch.where(noisy.predicted_T, noisy.clean.tokens_T, alphabet.FIRST_CANONICAL)
     return clean_T, torch.where(noisy.predicted_T, noisy.tokens_T, alphabet.FIRST_CANONICAL)
+
+
+def loss_along(path: Path, log_posterior_TV: Tensor, noisy: NoisyBatch, bound: Bound | None) -> LossTerms:
+    """The loss of a posterior along a path, per residue: a bound on the likelihood, or without one the cross-entropy.
+
+    "nll" is the negative ELBO of the path, to its ends, whatever the loss.
+    """
+    nll_T = -log_probability(log_posterior_TV, noisy.clean.tokens_T, noisy.predicted_T).double()
+    num_residues = noisy.clean.scored_T.sum()
+    return LossTerms(
+        total=bound(log_posterior_TV, noisy).sum() if bound else nll_T.sum(),
+        count=num_residues,
+        metrics={
+            "nll": path.nll(log_posterior_TV, noisy),
+            "cross_entropy": (nll_T.detach().sum(), num_residues),
+            "accuracy": hits(log_posterior_TV, noisy),
+        },
+    )

@@ -52,6 +52,11 @@ def encode(sequence: str) -> np.ndarray:
     return ids
 
 
+def is_canonical(ids: np.ndarray) -> np.ndarray:
+    """Whether each id is one of the 20 canonical residues, bool, of the same shape."""
+    return (ids >= CANONICAL.start) & (ids < CANONICAL.stop)
+
+
 def decode(ids: np.ndarray) -> str:
     """Letters of the given ids; special tokens appear by their names, such as <mask>."""
     return "".join(TOKENS[int(i)] for i in ids)

@@ -1,6 +1,7 @@
 """Proteins from FASTA, with the family or the checkpoint that a header may tell."""
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,17 @@ def read_proteins(path: Path) -> list[Protein]:
     Raises what fasta.read_records raises, and ValueError naming a record without residues or with a letter that is
     none.
     """
-    return [_protein(path, *record) for record in read_records(path)]
+    return list(each_protein(path))
+
+
+def each_protein(path: Path, wanted: Callable[[int], bool] = lambda place: True) -> Iterator[Protein]:
+    """Yields the proteins of a FASTA file whose place, from 0, is wanted. The letters of the others do not matter.
+
+    Raises what read_proteins raises.
+    """
+    for place, record in enumerate(read_records(path)):
+        if wanted(place):
+            yield _protein(path, *record)
 
 
 def _protein(path: Path, header: str, letters: str) -> Protein:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.special import entr
 
 from d2plm_megatron.objectives.any_order import time_of_masks
+from d2plm_megatron.per_protein import in_order, ranks, sums_of
 from d2plm_megatron.rng import Stream
-from d2plm_megatron.sampling.proteins_of import in_order, ranks, sums_of
 from d2plm_megatron.sampling.step import Step
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.special import entr
 
+from d2plm_megatron.per_protein import in_order, ranks, sums_of
 from d2plm_megatron.rng import Stream
-from d2plm_megatron.sampling.proteins_of import in_order, ranks, sums_of
 from d2plm_megatron.sampling.step import Step, log_of
 
 CERTAINTIES: dict[str, Callable[[Tensor], Tensor]] = {

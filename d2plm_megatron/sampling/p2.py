@@ -11,9 +11,9 @@ trained to say it, though such a planner was found to work there too.
 import torch
 from torch import Tensor
 
+from d2plm_megatron.per_protein import any_of, in_order, ranks
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import Stream
-from d2plm_megatron.sampling.proteins_of import any_of, in_order, ranks
 from d2plm_megatron.sampling.step import Step, at_ids, log_of
 
 

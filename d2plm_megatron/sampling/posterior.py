@@ -18,9 +18,9 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.any_order import time_of_masks
 from d2plm_megatron.objectives.evidence import apart
 from d2plm_megatron.objectives.path import Path
+from d2plm_megatron.per_protein import any_of, take
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.sampling.options import SamplerOptions
-from d2plm_megatron.sampling.proteins_of import any_of, take
 
 Denoiser = Callable[[NoisyBatch], Tensor]
 """Corrupted pack in, logits [T, V] out."""

@@ -16,10 +16,10 @@ does in rescale. What a mask is filled with takes the mean sigma of its protein,
 import torch
 from torch import Tensor
 
+from d2plm_megatron.per_protein import sums_of
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import Stream
 from d2plm_megatron.sampling.grid import kappa_at
-from d2plm_megatron.sampling.proteins_of import sums_of
 from d2plm_megatron.sampling.step import Step, at_ids
 
 

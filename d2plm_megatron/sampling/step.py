@@ -9,11 +9,11 @@ from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.objectives.path import Path
+from d2plm_megatron.per_protein import sums_of
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 from d2plm_megatron.sampling.grid import kappa_at
 from d2plm_megatron.sampling.posterior import draw
-from d2plm_megatron.sampling.proteins_of import sums_of
 
 
 @dataclass(frozen=True)

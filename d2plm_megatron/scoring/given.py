@@ -40,7 +40,7 @@ class Given:
             if name in lengths:
                 numbers = f"records {list(lengths).index(name) + 1} and {len(lengths) + 1}"
                 raise ValueError(f"{path}: {numbers} have the same id, {name}; give each its own")
-            if scored and not is_canonical(residues).any():
+            if scored and not alphabet.is_canonical(residues).any():
                 raise ValueError(f"{path}, record {name}: has no canonical residue, so that there is nothing to score")
             lengths[name] = len(residues)
         return cls(path, tuple(lengths), tuple(lengths.values()))
@@ -61,8 +61,3 @@ def encoded(where: str, letters: str) -> np.ndarray:
     if not len(residues):
         raise ValueError(f"{where}: no residue in it")
     return residues
-
-
-def is_canonical(residues: np.ndarray) -> np.ndarray:
-    """Which ids are those of the 20 canonical residues, bool."""
-    return (residues >= alphabet.CANONICAL.start) & (residues < alphabet.CANONICAL.stop)

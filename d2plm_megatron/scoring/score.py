@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from d2plm_megatron.console import counted, progress, show
-from d2plm_megatron.data.windows import windows
+from d2plm_megatron.data.windows import tokens_of, windows
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks, masked_once
 from d2plm_megatron.inference.spread import answers
@@ -147,7 +147,7 @@ def _parts(path: Path, longest: int) -> Iterator[Part]:
     for name, residues in read_given(path):
         for one in windows(len(residues), longest):
             label = (name, len(residues), one.stop == len(residues))
-            yield Part.of(label, residues, slice(one.start, one.stop), one.scored_from)
+            yield Part(label, *tokens_of(residues, one))
 
 
 def _show(columns: list[str], first: list[Score], last: list[Score], number: int) -> None:

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.data.assembly import assemble
+from d2plm_megatron.data.assembly import assemble_parts
+from d2plm_megatron.data.packing import in_order
+from d2plm_megatron.data.windows import Window, tokens_of
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.spread import answers
-from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.scoring.given import is_canonical
 
 Answer = TypeVar("Answer")
 Ask = Callable[[TokenBatch], Sequence[Answer]]
@@ -41,16 +41,10 @@ class Part:
     scored: np.ndarray
 
     @classmethod
-    def of(cls, label: Any, residues: np.ndarray, window: slice | None = None, scored_from: int = 0) -> "Part":
-        """A protein, or its residues in a window, of which the canonical ones from `scored_from` on are scored.
-
-        Where a window cuts there is no end token, as in training.
-        """
-        window = window or slice(0, len(residues))
-        begin, end = [alphabet.CLS] * (window.start == 0), [alphabet.EOS] * (window.stop == len(residues))
-        tokens = np.array([*begin, *residues[window], *end], dtype=np.int64)
-        place = np.arange(len(tokens)) - len(begin) + window.start
-        return cls(label, tokens, is_canonical(tokens) & (place >= scored_from))
+    def of(cls, label: Any, residues: np.ndarray, seen: slice | None = None) -> "Part":
+        """A protein, or a slice of one, of which the canonical residues are scored."""
+        seen = seen or slice(0, len(residues))
+        return cls(label, *tokens_of(residues, Window(seen.start, seen.stop, seen.start)))
 
 
 def ask_each(
@@ -84,26 +78,7 @@ def in_chunks(
     model: TrainedModel, parts: Iterable[Part], tokens_per_pack: int
 ) -> Iterator[tuple[list[Part], list[TokenBatch]]]:
     """Yields (parts, their packs) some at a time, as many as the model's processes are to be handed at once."""
-    groups = _in_groups(parts, tokens_per_pack)
+    groups = in_order(parts, lambda part: len(part.tokens), tokens_per_pack)
     while some := list(islice(groups, PACKS_OF_EACH * model.processes.data_size)):
-        yield list(chain.from_iterable(some)), [_pack(group) for group in some]
-
-
-def _in_groups(parts: Iterable[Part], tokens_per_pack: int) -> Iterator[list[Part]]:
-    group: list[Part] = []
-    used = 0
-    for part in parts:
-        if group and used + len(part.tokens) > tokens_per_pack:
-            yield group
-            group, used = [], 0
-        group.append(part)
-        used += len(part.tokens)
-    if group:
-        yield group
-
-
-def _pack(group: Sequence[Part]) -> TokenBatch:
-    lengths = np.array([len(part.tokens) for part in group], dtype=np.int64)
-    tokens, scored = (np.concatenate([getattr(part, name) for part in group]) for name in ("tokens", "scored"))
-    numbers = np.arange(len(group))
-    return assemble(tokens, lengths, numbers, numbers, scored, epoch=0)
+        packs = [assemble_parts([(part.tokens, part.scored) for part in group]) for group in some]
+        yield list(chain.from_iterable(some)), packs

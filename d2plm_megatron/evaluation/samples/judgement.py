@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.console import note, progress
+from d2plm_megatron.data.whole import read_whole
 from d2plm_megatron.evaluation.samples import letters
 from d2plm_megatron.evaluation.samples.bootstrap import Interval, of_ratio
 from d2plm_megatron.evaluation.samples.families import Families, measure_families
@@ -21,7 +22,6 @@ from d2plm_megatron.evaluation.samples.panel import (
     Panel,
     are_canonical,
     build_panel,
-    read_natural,
 )
 from d2plm_megatron.evaluation.samples.plausibility import under_ngrams
 from d2plm_megatron.evaluation.samples.verdict import Columns, Verdict, judge
@@ -73,7 +73,7 @@ def gather(samples: Path, reference: str, train: str | None = None, fold: str | 
 
     Raises ValueError, or OSError, for what cannot be read or judged.
     """
-    known = list(read_natural(reference))
+    known = list(read_whole(reference))
     panel = build_panel(samples, reference, known)
     with progress("judging", 4 + (fold is not None), "measures") as advance:
         found = [_letters(panel), _copies(panel, train, reference)]
@@ -117,7 +117,7 @@ def _letters(panel: Panel) -> Columns:
 def _copies(panel: Panel, train: str | None, reference: str) -> Columns:
     """How many proteins of a column are among the known ones; of natural ones without `train`, among the rest."""
     wanted = set().union(*panel.columns.values())
-    known = {protein.sequence for protein in read_natural(train or reference) if protein.sequence in wanted}
+    known = {protein.sequence for protein in read_whole(train or reference) if protein.sequence in wanted}
     of_natural = known if train else set(panel.rest)
     sets = {SAMPLES: known, NATURAL: of_natural, SHUFFLED: known}
     return {
@@ -128,7 +128,7 @@ def _copies(panel: Panel, train: str | None, reference: str) -> Columns:
 
 def _fitted_on(panel: Panel, train: str | None) -> Iterable[str]:
     """What an n-gram is fitted on: what was trained on, or the rest of the reference."""
-    return (protein.sequence for protein in read_natural(train)) if train else panel.rest
+    return (protein.sequence for protein in read_whole(train)) if train else panel.rest
 
 
 def _homology(panel: Panel, known: str, own: np.ndarray | None) -> Homology | None:
@@ -137,7 +137,7 @@ def _homology(panel: Panel, known: str, own: np.ndarray | None) -> Homology | No
     except ValueError as error:
         note(f"{error}; diversity and novelty are left out")
         return None
-    return measure_homology(panel, partial(read_natural, known), own)
+    return measure_homology(panel, partial(read_whole, known), own)
 
 
 def _folds(command: str, panel: Panel) -> Columns:

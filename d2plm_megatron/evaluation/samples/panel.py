@@ -1,16 +1,14 @@
 """What is judged side by side: generated proteins, as many natural ones, and those shuffled."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.evaluation.samples.novelty import shuffled
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.fasta import read_records
-from d2plm_megatron.proteins.named import Protein, read_proteins
+from d2plm_megatron.proteins.named import Protein
 
 SAMPLES, NATURAL, SHUFFLED = COLUMNS = ("samples", "natural", "shuffled")
 _SEED = 0
@@ -69,20 +67,6 @@ def build_panel(samples: Path, reference: str, known: list[Protein]) -> Panel:
         is_canonical=is_canonical,
         own=own,
     )
-
-
-def read_natural(where: str) -> Iterator[Protein]:
-    """The proteins of a FASTA file, or of the indexed dataset PREFIX.bin and PREFIX.idx, which names them by number.
-
-    Raises ValueError, or FileNotFoundError, saying what is wrong and where.
-    """
-    if Path(where).is_file() and Path(where).suffix not in (".bin", ".idx"):
-        yield from read_proteins(Path(where))
-        return
-    proteins = IndexedProteins(where)
-    for number in range(len(proteins)):
-        letters = proteins[number].tobytes().translate(alphabet.LETTER_OF_ID).decode("ascii")
-        yield Protein(str(number), None, letters)
 
 
 def sequences(proteins: list[Protein]) -> list[str]:

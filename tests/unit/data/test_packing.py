@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2plm_megatron.data.packing import pack
+from d2plm_megatron.data.packing import in_order, pack
 
 WINDOW, NUM_WINDOWS, PACKS_PER_BATCH = 8192, 20, 4
 many_lengths = st.lists(st.integers(1, 60), max_size=80)
@@ -48,6 +49,19 @@ def test_by_hand():
     assert pack([50, 60, 30, 40, 20, 10, 20], 100) == [[0, 3, 5], [1, 2], [4, 6]]
     assert pack([7, 7, 7], 7) == [[0], [1], [2]]
     assert pack([], 7) == []
+
+
+@given(st.lists(st.integers(1, 60), max_size=80), st.integers(30, 100))
+def test_packs_in_order_end_where_the_next_item_does_not_fit(lengths, capacity):
+    packs = list(in_order(enumerate(lengths), lambda item: item[1], capacity))
+    assert [item for together in packs for item in together] == list(enumerate(lengths))
+    used = [sum(length for _, length in together) for together in packs]
+    assert all(size <= capacity or len(together) == 1 for size, together in zip(used, packs, strict=True))
+    assert all(size + packs[number + 1][0][1] > capacity for number, size in enumerate(used[:-1]))
+
+
+def test_packs_in_order_are_there_before_all_items_are_read():
+    assert next(in_order(count(1), lambda item: item, 10)) == [1, 2, 3, 4]
 
 
 def natural(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

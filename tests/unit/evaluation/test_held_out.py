@@ -56,8 +56,8 @@ def test_a_sample_is_always_the_same_and_in_order(write_proteins, fasta) -> None
 @pytest.mark.parametrize(
     ("text", "options", "told"),
     [
-        (">good\nMKT\n>masked\nM_T\n", {}, r"x\.fasta, masked: has masks \(_\)"),
-        (">good\nMKT\n>odd\nM?T\n", {}, r"x\.fasta, odd: '\?' at position 2 is no residue"),
+        (">good\nMKT\n>masked\nM_T\n", {}, r"x\.fasta, record masked: '_' at position 2 is no residue"),
+        (">good\nMKT\n>odd\nM?T\n", {}, r"x\.fasta, record odd: '\?' at position 2 is no residue"),
         (">a\nMKTV\n>b\nMKTVL\n", {"max_length": 3}, r"max_length=3: shorter than all of .*x\.fasta, 2 proteins"),
         (">a\nXX\n", {}, r"x\.fasta: nothing to score: no canonical residue in 1 protein of it"),
         ("", {}, "empty, no record in it"),

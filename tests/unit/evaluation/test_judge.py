@@ -12,10 +12,11 @@ import pytest
 from d2plm_megatron import Recipe, TrainedModel, train
 from d2plm_megatron.commandline import commands
 from d2plm_megatron.config import Data, Model, Train
+from d2plm_megatron.data.whole import read_whole
 from d2plm_megatron.evaluation.judging_model import asked
 from d2plm_megatron.evaluation.samples import novelty
 from d2plm_megatron.evaluation.samples.judgement import Judgement, gather
-from d2plm_megatron.evaluation.samples.panel import build_panel, read_natural
+from d2plm_megatron.evaluation.samples.panel import build_panel
 from d2plm_megatron.evaluation.samples.results import numbers
 from d2plm_megatron.evaluation.samples.verdict import MEASURES
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
@@ -138,7 +139,7 @@ def test_families_are_those_of_the_headers(
 
 def test_a_panel_is_split_by_a_fixed_seed_into_equal_columns(natural: list[str], tmp_path: Path) -> None:
     samples = written(tmp_path / "samples.fasta", natural[:50])
-    known = list(read_natural(str(written(tmp_path / "few.fasta", natural[100:141]))))
+    known = list(read_whole(str(written(tmp_path / "few.fasta", natural[100:141]))))
     panel, again = (build_panel(samples, "few.fasta", known) for _ in range(2))
     assert [len(column) for column in panel.columns.values()] == [20, 20, 20] and len(panel.rest) == 21
     assert panel.columns == again.columns and panel.rest == again.rest
@@ -148,7 +149,7 @@ def test_a_panel_is_split_by_a_fixed_seed_into_equal_columns(natural: list[str],
 
 
 def test_an_indexed_dataset_is_read_as_letters(write_proteins: Callable[..., Path]) -> None:
-    found = list(read_natural(str(write_proteins([30, 40]))))
+    found = list(read_whole(str(write_proteins([30, 40]))))
     assert [(protein.name, len(protein.sequence)) for protein in found] == [("0", 30), ("1", 40)]
     assert set("".join(protein.sequence for protein in found)) <= set(CANONICAL_LETTERS + "X")
 
@@ -163,7 +164,7 @@ def test_a_model_tells_its_perplexity_and_how_far_embeddings_are(
         train=Train(max_steps=2, precision="fp32", global_batch_tokens=1024),
     )
     samples = written(tmp_path / "samples.fasta", [8 * "MKTAYIAKQR"] * 20)
-    known = list(read_natural(str(written(tmp_path / "reference.fasta", natural[:60]))))
+    known = list(read_whole(str(written(tmp_path / "reference.fasta", natural[:60]))))
     panel, run = build_panel(samples, "reference.fasta", known), train(recipe)
     with TrainedModel.open(run) as model:
         one_by_one = model.perplexity(panel.columns["natural"], num_draws=2)

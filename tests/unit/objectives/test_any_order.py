@@ -9,12 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2plm_megatron.objectives.any_order import AnyOrder, count
+from d2plm_megatron.objectives.any_order import AnyOrder
 from d2plm_megatron.objectives.objective import canonical_log_posterior
 from d2plm_megatron.objectives.path import MixturePath
 from d2plm_megatron.objectives.process import NegativeELBO
 from d2plm_megatron.objectives.schedules import Cosine, Polynomial
 from d2plm_megatron.objectives.source import Mask
+from d2plm_megatron.per_protein import counts_of
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng
 
@@ -80,7 +81,7 @@ def test_masks_are_canonical_one_at_least_and_what_the_time_says(pack_of, sequen
     noisy = AnyOrder(Cosine()).corrupt(pack, KeyedRng(seed, 0))
     assert torch.equal(noisy.tokens_T == alphabet.MASK, noisy.predicted_T)
     assert not (noisy.predicted_T & ~pack.scored_T).any()
-    masks_S, scored_S = count(noisy.predicted_T, pack), count(pack.scored_T, pack)
+    masks_S, scored_S = counts_of(pack, noisy.predicted_T), counts_of(pack, pack.scored_T)
     assert ((masks_S >= 1) == (scored_S >= 1)).all() and (masks_S <= scored_S).all()
     has_any = scored_S > 0
     share_S = 1 - Cosine().kappa(noisy.times_S)

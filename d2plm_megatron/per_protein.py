@@ -16,6 +16,11 @@ def sums_of(pack: TokenBatch, values_T: Tensor) -> Tensor:
     return zeros_S.index_add_(0, pack.sequence_T, values_T)
 
 
+def counts_of(pack: TokenBatch, where_T: Tensor) -> Tensor:
+    """How many tokens of each protein are meant, float64 [S], so that shares can be taken of them."""
+    return sums_of(pack, where_T.double())
+
+
 def any_of(pack: TokenBatch, where_T: Tensor) -> Tensor:
     """The proteins of which any token is meant, bool [S]."""
     return sums_of(pack, where_T) > 0
@@ -30,7 +35,11 @@ def in_order(pack: TokenBatch, score_T: Tensor, ties_T: Tensor) -> Tensor:
         ties_T: random numbers, which decide between equal scores, so that no end of a protein is preferred.
     """
     order_T = ties_T.argsort()
-    order_T = order_T[score_T[order_T].argsort(descending=True, stable=True)]
+    return grouped(pack, order_T[score_T[order_T].argsort(descending=True, stable=True)])
+
+
+def grouped(pack: TokenBatch, order_T: Tensor) -> Tensor:
+    """All tokens, [T], in an order of them, but protein by protein."""
     return order_T[pack.sequence_T[order_T].argsort(stable=True)]
 
 
