@@ -88,6 +88,19 @@ class MetricPath:
         log_p_SVV = self._log_chances(self.beta(noisy.times_S))
         return torch.where(known_T[:, None], log_p_SVV[noisy.clean.sequence_T, :, xt_T], 0.0)
 
+    def share_of_noise(self, times: Tensor) -> Tensor:
+        """20/19 of the mean chance that a residue becomes another, residues being alike in number."""
+        kept = self._log_chances(self.beta(times)).exp().diagonal(dim1=-2, dim2=-1).mean(-1)
+        return (1 - kept) * alphabet.NUM_CANONICAL / (alphabet.NUM_CANONICAL - 1)
+
+    def time_of_share(self, share: float) -> float:
+        """By bisection, to the last bit of float64: the share falls everywhere."""
+        early, late = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        for _ in range(54):
+            middle = (early + late) / 2
+            early, late = (middle, late) if self.share_of_noise(middle) > share else (early, middle)
+        return float(early)
+
     def beta(self, times: Tensor) -> Tensor:
         """beta at each time."""
         kappa = self.schedule.kappa(times)

@@ -58,6 +58,17 @@ class Path(Protocol):
         """
         ...
 
+    def share_of_noise(self, times: Tensor) -> Tensor:
+        """The share of residues that is noise at each time: 20/19 of those that are expected to differ, without masks.
+
+        1 at t = 0, and 0 at t = 1.
+        """
+        ...
+
+    def time_of_share(self, share: float) -> float:
+        """The time at which that share of residues is noise."""
+        ...
+
     def rates(self, log_posterior_TV: Tensor, tokens_T: Tensor, t: Tensor, until: Tensor | None = None) -> Tensor:
         """The rates at which tokens jump to each canonical residue, float64 [T, 20]; 0 to what already stands there.
 
@@ -130,6 +141,14 @@ class MixturePath:
     def log_evidence(self, noisy: NoisyBatch) -> Tensor:
         """log q(x_t | x1), as the source has it."""
         return self.source.log_evidence(noisy.tokens_T, self.schedule.kappa(noisy.times_T))
+
+    def share_of_noise(self, times: Tensor) -> Tensor:
+        """1 - kappa."""
+        return 1 - self.schedule.kappa(times)
+
+    def time_of_share(self, share: float) -> float:
+        """Where kappa is 1 - share."""
+        return float(self.schedule.inverse(torch.tensor(1 - share, dtype=torch.float64)))
 
     def importance(self, times: Tensor) -> Tensor:
         """The importance weight of drawn times: kappa' over their density.

@@ -285,7 +285,7 @@ def test_strength_is_the_share_of_residues_that_is_noised(name: str, trained) ->
     start = "MKTVRQGLLAGVSERTIDPK" * 10
     with TrainedModel.open(trained(name)) as model:
         for strength, least, most in ((0.01, 0.95, 1.0), (0.3, 0.62, 0.82), (1.0, 0.0, 0.15)):
-            if not model.path.has_masks and strength < 1:  # any residue may be doubted, and this model doubts them all
+            if not model.path.has_masks and strength < 1:  # any residue may be doubted: see test_evidence.py
                 continue
             variants = model.generate(4, prompts=[start], strength=strength, num_steps=4)
             same = [a == b for variant in variants for a, b in zip(variant, start, strict=True)]

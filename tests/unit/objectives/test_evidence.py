@@ -100,6 +100,16 @@ def test_loss_and_likelihood_read_the_same_posterior(options, make_pack):
         torch.testing.assert_close(found.metrics["nll"][0], expected.metrics["nll"][0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.3, 0.05])
+def test_at_the_time_of_a_share_so_many_residues_are_noise(path, share, pack_of):
+    """Of all 20 residues alike 19 of 20 that are noise differ; this is what `--strength` goes by."""
+    pack, t = pack_of(LETTERS * 1500), path.time_of_share(share)
+    differ = float((shown(pack, path, t).tokens_T != pack.tokens_T).double().mean())
+    assert differ == pytest.approx(share * 19 / 20, abs=4 * (0.25 / 30_000) ** 0.5)
+    assert float(path.share_of_noise(torch.tensor(t, dtype=torch.float64))) == pytest.approx(share, abs=1e-9)
+
+
 def test_masks_take_no_evidence():
     with pytest.raises(ValueError, match=r"^objective\.posterior=bayes: a mask says nothing of what it was"):
         config.FlowMatching(posterior="bayes")
