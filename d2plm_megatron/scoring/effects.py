@@ -121,7 +121,7 @@ def _at_residues(model: TrainedModel) -> Callable[[TokenBatch], list[np.ndarray]
 
 
 def _read(model: TrainedModel, pack: TokenBatch, tokens_T: Tensor, time: float | None) -> list[np.ndarray]:
-    """log p of the canonical residues given all others, up to a constant, where a pack is scored: [P, 20] of each part."""
+    """log p of the canonical residues given the others, up to a constant, where it is scored: [P, 20] of each part."""
     shown = readouts.as_it_is(TokenBatch(**{**vars(pack), "tokens_T": tokens_T}), model.path, time)
     log_probs_TV, _ = apart(model.path, model.logits(shown)[:, alphabet.CANONICAL].double(), shown)
     lengths = list(pack.lengths_S)
