@@ -10,7 +10,6 @@ from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.data.sequences import BLANK, PackedSequences
 from d2plm_megatron.objectives.any_order import time_of_masks
 from d2plm_megatron.objectives.path import Path
-from d2plm_megatron.per_protein import 
 from d2plm_megatron.proteins import alphabet
 
 
