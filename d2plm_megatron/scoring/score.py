@@ -1,8 +1,7 @@
 """How likely a model finds given proteins: the ELBO of each and, when it is asked for, the pseudo-log-likelihood."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
@@ -16,7 +15,7 @@ from d2plm_megatron.data.windows import tokens_of, windows
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks, masked_once
-from d2plm_megatron.inference.spread import answers
+from d2plm_megatron.inference.spread import answers, by_main
 from d2plm_megatron.proteins.tables import write_table
 from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.scoring.given import Given, read_given
@@ -100,7 +99,7 @@ def score(model: TrainedModel, given: Given, request: Request, output: Path) -> 
         found = iter(sorted(found, key=lambda one: one.by_elbo if by_elbo else one.by_pseudo))
     first: list[Score] = []
     last: deque[Score] = deque(maxlen=SHOWN)
-    with write_table(output, columns) if model.processes.is_main else nullcontext(_unwritten) as write:
+    with by_main(write_table(output, columns), model.processes) as write:
         for one in found:
             write(one.row())
             (first if len(first) < SHOWN else last).append(one)
@@ -110,15 +109,10 @@ def score(model: TrainedModel, given: Given, request: Request, output: Path) -> 
         print(output)
 
 
-def _unwritten(row: Sequence[Any]) -> None:
-    """Stands for the table in other processes."""
-
-
 def _scores(model: TrainedModel, given: Given, request: Request) -> Iterator[Score]:
     """Of each protein, in the order given, on every process."""
     nats, pseudo = np.zeros((request.draws, 2)), 0.0
-    bar = progress("scoring", len(given.ids), "proteins") if model.processes.is_main else nullcontext(_unseen)
-    with bar as advance:
+    with by_main(progress("scoring", len(given.ids), "proteins"), model.processes) as advance:
         for (name, length, is_last), of_part, of_masks in _asked(model, given, request):
             nats, pseudo = nats + of_part, pseudo + float(of_masks.sum())
             if is_last:
@@ -126,10 +120,6 @@ def _scores(model: TrainedModel, given: Given, request: Request) -> Iterator[Sco
                 yield Score(name, length, int(nats[0, 1]), elbo, pseudo if request.pseudo else None)
                 nats, pseudo = np.zeros_like(nats), 0.0
                 advance(1)
-
-
-def _unseen(amount: int) -> None:
-    """Stands for the bar in other processes."""
 
 
 def _asked(model: TrainedModel, given: Given, request: Request) -> Iterator[tuple[Any, Sums, np.ndarray]]:
