@@ -1,15 +1,11 @@
 """Resamples of proteins, or of whatever else was drawn one by one: the bootstrap (Efron 1979), always with one seed."""
 
 from collections.abc import Iterator
-from statistics import NormalDist
 
 import numpy as np
 
 INTERVAL = (0.025, 0.975)
 """The quantiles between which an interval of 95% lies."""
-
-NORMAL_95 = NormalDist().inv_cdf(INTERVAL[1])
-"""Standard errors to each side of a mean within which its expectation lies in 95 of 100 cases."""
 
 RESAMPLES = 200
 """Where nothing else is said: the error that they tell is within 5% of that of infinitely many."""

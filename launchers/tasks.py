@@ -87,7 +87,7 @@ def evaluate(
     name: str = "evaluate",
 ) -> Task:
     """Measures a run's best checkpoint on held-out proteins; `layout` are its options, such as --tensor 2."""
-    command = (*_PACKAGE, "evaluate", run, "--data", data, *layout)
+    command = (*_PACKAGE, "evaluate", run, "--data", data, *layout, "--overwrite")
     return Task(name=name, command=command, resources=resources, after=tuple(after))
 
 
@@ -95,4 +95,6 @@ def generate(
     run: str, resources: Resources, layout: Sequence[str] = (), after: Sequence[str] = (), name: str = "generate"
 ) -> Task:
     """New proteins from a run, into RUN/samples.fasta; `layout` are its options, such as --tensor 2."""
-    return Task(name=name, command=(*_PACKAGE, "generate", run, *layout), resources=resources, after=tuple(after))
+    return Task(
+        name=name, command=(*_PACKAGE, "generate", run, *layout, "--overwrite"), resources=resources, after=tuple(after)
+    )

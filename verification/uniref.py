@@ -39,8 +39,8 @@ def main(
     for recipe in RECIPES:
         _train(recipe, data, output, steps, processes)
         evaluation = output / recipe / "evaluation.json"
-        _python("d2plm_megatron.evaluation", output / recipe, "--data", data / "validation", "--output", evaluation)
-        _python("d2plm_megatron.generation", output / recipe, "--output", output / recipe / "samples.fasta")
+        _python("d2plm_megatron.evaluation", output / recipe, "--data", data / "validation", "--overwrite")
+        _python("d2plm_megatron.generation", output / recipe, "--overwrite")
         results[recipe] = json.loads(evaluation.read_text(encoding="utf-8"))
     _print(results)
     above = [name for name, measure in RECIPES.items() if not _is_below_unigram(results[name], measure)]
@@ -86,7 +86,7 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
 
 
 def _with_error(found: dict[str, float]) -> str:
-    return f"{found['perplexity']:.3f} +- {found['perplexity_standard_error']:.3f}"
+    return f"{found['perplexity']:.3f} +- {found['perplexity_error']:.3f}"
 
 
 if __name__ == "__main__":

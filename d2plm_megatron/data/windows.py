@@ -1,5 +1,7 @@
 """Whole proteins cut into what a model takes at once, in packs: each residue is scored once, after all before it.
 
+This is how a likelihood is measured. What is asked about a single residue is asked in a window `around` it.
+
 A protein of up to W residues is one window. Of a longer one the first window is its first W residues, all scored. Each
 further one begins half a window later, the last so that it ends with the protein, and scores what none before it has.
 The residues in front of those are context: they are always seen. Therefore the windows of a protein are a product of
@@ -36,6 +38,18 @@ def windows(num_residues: int, longest: int) -> Iterator[Window]:
         stop = min(done + longest // 2, num_residues)
         yield Window(stop - longest, stop, done)
         done = stop
+
+
+def around(places: Sequence[int], num_residues: int, longest: int) -> slice:
+    """The residues that a model sees of a protein that is longer than `longest`, to be asked about some places.
+
+    As ProteinGym has it (get_optimal_window): the places are in the middle, but where the protein ends before. Where
+    they are further apart than `longest`, the window holds all of them.
+    """
+    first, last = min(places, default=0), max(places, default=0)
+    size = max(min(longest, num_residues), last - first + 1)
+    start = min(max((first + last + 1) // 2 - size // 2, 0), num_residues - size)
+    return slice(start, start + size)
 
 
 def pack_windows(

@@ -1,20 +1,34 @@
 """d2plm evaluate CHECKPOINT [CHECKPOINT ...] --data PREFIX_OR_FASTA"""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d2plm_megatron.config import Parallel
+from d2plm_megatron.config import Data, Parallel
 from d2plm_megatron.console import note, run
+from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.indexed_writer import files_of
+from d2plm_megatron.data.whole import is_fasta
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.files import check_outputs
 from d2plm_megatron.proteins.tables import check_suffix
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
-from d2plm_megatron.runs.options import Pipeline, Precision, Tensor, Weights, opened
+from d2plm_megatron.runs.options import (
+    Draws,
+    Overwrite,
+    Pipeline,
+    Precision,
+    Seed,
+    Tensor,
+    TokensPerPack,
+    Weights,
+    Window,
+    opened,
+)
 from d2plm_megatron.runs.tensor_index import EMA
 
 if TYPE_CHECKING:
@@ -30,11 +44,10 @@ Output = Annotated[
     Path | None, typer.Option(help="JSON to write; default CHECKPOINT/evaluation.json, of several comparison.json")
 ]
 Table = Annotated[Path | None, typer.Option(help="a row for each protein, too: .csv or .parquet to write")]
-Pseudo = Annotated[int | None, typer.Option(help="pseudo-perplexity, too, of so many proteins, a fixed sample")]
+PseudoProteins = Annotated[int | None, typer.Option(help="pseudo-perplexity, too, of so many proteins, a fixed sample")]
 Until = Annotated[
     float | None, typer.Option(help="draw on until the ELBO perplexity's error of draws is not above this")
 ]
-Window = Annotated[int | None, typer.Option(help="residues at once; default those that the model was trained on")]
 Train = Annotated[
     str | None, typer.Option(help="training proteins, to fit n-grams to, as data.train; default those of the run")
 ]
@@ -48,10 +61,11 @@ def main(
     data: Annotated[str, typer.Option(help="held-out proteins: a FASTA file, or PREFIX of PREFIX.bin and PREFIX.idx")],
     output: Output = None,
     table: Table = None,
-    pseudo: Pseudo = None,
-    draws: Annotated[int, typer.Option(help="of noise for each protein; more shrink the error")] = 8,
+    overwrite: Overwrite = False,
+    pseudo_proteins: PseudoProteins = None,
+    draws: Draws = 8,
     until: Until = None,
-    seed: Annotated[int, typer.Option(help="of the noise")] = 0,
+    seed: Seed = 0,
     max_length: MaxLength = None,
     window: Window = None,
     train: Train = None,
@@ -60,6 +74,7 @@ def main(
     precision: Precision = None,
     tensor: Tensor = 1,
     pipeline: Pipeline = 1,
+    tokens_per_pack: TokensPerPack = 8192,
 ) -> None:
     """Measures the perplexity of held-out proteins, as tables, a picture and JSON; compares models with the first."""
     found = [opened(checkpoint, weights, precision) for checkpoint in checkpoints]
@@ -70,12 +85,16 @@ def main(
         window=_common_window(found) if window is None else window,
         max_length=max_length,
         max_proteins=max_proteins,
-        pseudo=pseudo,
+        pseudo_proteins=pseudo_proteins,
+        tokens_per_pack=tokens_per_pack,
         train=train,
     )
     path = output or (RunFolder(checkpoints[0]).evaluation if len(found) == 1 else Path("comparison.json"))
     outputs = [path, picture := path.with_suffix(".png"), *filter(None, [table])]
-    _check(outputs, table, checkpoints, data)
+    _check(outputs, table, checkpoints, data, train)
+    is_stale = len(found) == 1 and path == RunFolder(checkpoints[0]).evaluation and _is_of_another(path, found[0])
+    check_outputs(outputs[:2], overwrite=overwrite or is_stale)
+    check_outputs(outputs[2:], overwrite=overwrite)
     parallel = Parallel(tensor=tensor, pipeline=pipeline)
     evaluations, is_main = _evaluated(found, data, config, weights, precision, parallel)
     if is_main:
@@ -95,23 +114,38 @@ def _evaluated(
 ) -> tuple[list["Evaluation"], bool]:
     """Of each model in turn, and whether this is the process that tells it."""
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
-    from d2plm_megatron.evaluation.evaluate import evaluate
+    from d2plm_megatron.evaluation.evaluate import Evaluation, evaluate
     from d2plm_megatron.inference.model import TrainedModel
 
-    evaluations, is_main = [], True
+    evaluations: list[Evaluation] = []
+    is_main = True
     for checkpoint in checkpoints:
         with TrainedModel.open(checkpoint, weights, precision, parallel=parallel) as model:
-            evaluations.append(evaluate(model, data, config))
+            evaluations.append(evaluate(model, data, config, [one.floors for one in evaluations]))
             is_main = model.processes.is_main
     return evaluations, is_main
 
 
-def _check(outputs: Sequence[Path], table: Path | None, checkpoints: Sequence[Path], data: str) -> None:
-    """Raises ValueError for what cannot be written, or would replace what is read."""
+def _check(
+    outputs: Sequence[Path], table: Path | None, checkpoints: Sequence[Path], data: str, train: str | None
+) -> None:
+    """Raises ValueError or OSError for what cannot be written, would replace what is read, or cannot be opened."""
     if table is not None:
         check_suffix(table)
     own = [path for checkpoint in checkpoints for path in RunFolder(checkpoint).own_files()]
     check_outputs(outputs, [*own, *files_of(data), Path(data)])
+    if not is_fasta(data):
+        IndexedProteins(data)
+    for source in Data(train=train).sources:
+        IndexedProteins(source.prefix)
+
+
+def _is_of_another(path: Path, checkpoint: Checkpoint) -> bool:
+    """Whether an evaluation is of what a run was before it was trained further: the default one of a run is renewed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["trained"] != checkpoint.state["date"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _common_window(checkpoints: Sequence[Checkpoint]) -> int:

@@ -18,9 +18,11 @@ def draw_evaluations(models: Named, path: Path) -> None:
     """Draws one model, or several over one another, as PNG."""
     figure = Figure(figsize=(13, 4.4), layout="constrained")
     by_noise, by_confidence, by_length = figure.subplots(1, 3)
-    _by_noise(by_noise, models)
-    _by_confidence(by_confidence, models)
-    _by_length(by_length, models)
+    draw_by_noise(by_noise, models)
+    draw_by_confidence(by_confidence, models)
+    errors = ", ".join(f"{numbers['calibration']['error']:.3f}" for _, numbers in models)
+    by_confidence.set_title(f"expected calibration error {errors}; area: share of guesses", fontsize="medium")
+    draw_by_length(by_length, models)
     legend = figure.legend(*by_noise.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may have dollars
@@ -28,7 +30,8 @@ def draw_evaluations(models: Named, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def _by_noise(axes: Axes, models: Named) -> None:
+def draw_by_noise(axes: Axes, models: Named) -> None:
+    """Perplexity of a guess over the share of the residues that are noise, beside that without context."""
     for name, numbers in models:
         rows = numbers["by_noise"]
         middles = [(row["from"] + row["to"]) / 2 for row in rows]
@@ -39,7 +42,8 @@ def _by_noise(axes: Axes, models: Named) -> None:
     axes.grid(alpha=0.3)
 
 
-def _by_confidence(axes: Axes, models: Named) -> None:
+def draw_by_confidence(axes: Axes, models: Named) -> None:
+    """How often guesses are right over how sure they are; the area of a mark is the share of the guesses."""
     axes.plot([0, 1], [0, 1], **_GREY)
     for number, (_, numbers) in enumerate(models):
         rows = numbers["calibration"]["bins"]
@@ -47,17 +51,16 @@ def _by_confidence(axes: Axes, models: Named) -> None:
         places = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
         axes.plot(*places, color=f"C{number}")
         axes.scatter(*places, sizes, color=f"C{number}", alpha=0.6)
-    errors = ", ".join(f"{numbers['calibration']['error']:.3f}" for _, numbers in models)
     axes.set(xlabel="probability of the likeliest residue", xlim=(0, 1), ylim=(0, 1), ylabel="how often it is right")
-    axes.set_title(f"expected calibration error {errors}; area: share of guesses", fontsize="medium")
     axes.grid(alpha=0.3)
 
 
-def _by_length(axes: Axes, models: Named) -> None:
+def draw_by_length(axes: Axes, models: Named) -> None:
+    """Perplexity of the proteins of each fifth of the lengths, with its standard error."""
     for number, (_, numbers) in enumerate(models):
         rows = numbers["by_length"]
         heights = [row["perplexity"] for row in rows]
-        errors = [row["perplexity"] * (row["nll_standard_error"] or 0.0) for row in rows]
+        errors = [row["perplexity"] * (row["standard_error"] or 0.0) for row in rows]
         places = [place + 0.08 * (number - (len(models) - 1) / 2) for place in range(len(rows))]
         axes.errorbar(places, heights, errors, marker="o", linestyle="none", capsize=3, color=f"C{number}")
     lengths = models[0][1]["by_length"]

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from d2plm_megatron.console import counted, show
-from d2plm_megatron.evaluation.evaluate import Evaluation, errors_of_perplexity
+from d2plm_megatron.console import counted, note, show
+from d2plm_megatron.evaluation.evaluate import Evaluation, errors_of_perplexity, notes
 from d2plm_megatron.evaluation.pairs import Difference
 
 
@@ -54,10 +54,21 @@ class Comparison:
         """Prints the perplexities, the differences to the first, and a verdict on each."""
         _print_models(self)
         _print_differences(self)
+        self._print_floors()
         held_out = self.evaluations[0].held_out
         print(f"{counted(len(held_out.ids), 'protein')}, {held_out.num_residues:,} residues, the same for all")
         for verdict in self.verdicts:
             print(verdict)
+        for name, evaluation in zip(self.names, self.evaluations, strict=True):
+            for text in notes(evaluation):
+                note(f"{name}: {text}")
+
+    def _print_floors(self) -> None:
+        """Of each training data once."""
+        found = [one.floors for one in self.evaluations if not isinstance(one.floors, str)]
+        for floors in {one.train: one for one in found}.values():
+            told = ", ".join(f"{name} {draws.perplexity:.3f}" for name, draws in floors.by_name.items())
+            print(f"perplexity by n-grams of {floors.train}: {told}")
 
 
 def _print_models(comparison: Comparison) -> None:
@@ -79,6 +90,6 @@ def _print_differences(comparison: Comparison) -> None:
     for name, found in zip(others, comparison.differences, strict=True):
         errors = (found.standard_error, found.draws.error_of_draws, found.draws.error_of_proteins)
         shown = ["" if error is None else f"{error:.4f}" for error in errors]
-        low, high = found.interval
-        table.add_row(name, f"{found.nats:+.4f}", *shown, f"{low:+.4f} to {high:+.4f}", f"{found.share_better:.0%}")
+        interval = "" if found.interval is None else "{:+.4f} to {:+.4f}".format(*found.interval)
+        table.add_row(name, f"{found.nats:+.4f}", *shown, interval, f"{found.share_better:.0%}")
     show(table, width=120)

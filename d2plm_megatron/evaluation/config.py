@@ -19,7 +19,8 @@ class EvaluationConfig:
         window: residues that go through the model as one; None for those that it was trained on.
         max_length: proteins of more residues are left out; None for none.
         max_proteins: that are looked at, a fixed sample of those there are.
-        pseudo: proteins of which each residue is masked once, a fixed sample of those; None for no pseudo-perplexity.
+        pseudo_proteins: of which each residue is masked once, a fixed sample; None for no pseudo-perplexity.
+        tokens_per_pack: that go through the model at once.
         train: what n-grams are fitted to, as data.train; None for what the model was trained on.
 
     Raises ValueError naming a number that cannot be meant.
@@ -31,15 +32,17 @@ class EvaluationConfig:
     window: int | None = None
     max_length: int | None = None
     max_proteins: int = 1_000_000
-    pseudo: int | None = None
+    pseudo_proteins: int | None = None
+    tokens_per_pack: int = 8192
     train: str | None = None
 
     def __post_init__(self) -> None:
-        between("draws", self.num_draws, 1, MOST_DRAWS)
-        for key, least in (("window", 2), ("max_length", 1), ("max_proteins", 1), ("pseudo", 1)):
-            at_least(key, getattr(self, key), least)
+        between("--draws", self.num_draws, 1, MOST_DRAWS)
+        lowest = {"window": 2, "max_length": 1, "max_proteins": 1, "pseudo_proteins": 1, "tokens_per_pack": 16}
+        for key, least in lowest.items():
+            at_least(f"--{key.replace('_', '-')}", getattr(self, key), least)
         if self.until is not None and not self.until > 0:
-            raise ValueError(f"until={self.until}: must be above 0, an error of the perplexity, such as 0.01")
+            raise ValueError(f"--until {self.until}: must be above 0, an error of the perplexity, such as 0.01")
 
     def numbers(self) -> dict[str, Any]:
         """As JSON, what of it was given beside the number of draws."""

@@ -110,7 +110,7 @@ class Curves:
 
 def _means(sums: np.ndarray) -> dict[str, float]:
     confidence, accuracy, nats = (sums[1:] / sums[WEIGHT]).tolist()
-    return {"accuracy": accuracy, "confidence": confidence, "nats": nats, "perplexity": perplexity(nats)}
+    return {"accuracy": accuracy, "confidence": confidence, "nats_per_residue": nats, "perplexity": perplexity(nats)}
 
 
 def _calibration_error(sums: np.ndarray) -> float:

@@ -32,7 +32,7 @@ def _by_length(numbers: dict[str, Any]) -> Table:
     for column in ("length", "proteins", "perplexity", "standard error"):
         table.add_column(column, justify="right")
     for row in numbers["by_length"]:
-        error = row["nll_standard_error"]
+        error = row["standard_error"]
         shown = "" if error is None else f"{row['perplexity'] * error:.3f}"
         table.add_row(f"{row['from']:,} to {row['to']:,}", f"{row['proteins']:,}", f"{row['perplexity']:.3f}", shown)
     return table

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from d2plm_megatron.evaluation.floors import Floors, floors_or_why_none
 from d2plm_megatron.evaluation.held_out import HeldOut, read_held_out, unigram_perplexity
 from d2plm_megatron.evaluation.lengths import by_length
 from d2plm_megatron.evaluation.masked import masked_perplexity
+from d2plm_megatron.evaluation.pairs import Difference
 from d2plm_megatron.evaluation.pseudo import Pseudo, pseudo_perplexity
 from d2plm_megatron.files import write_json
 from d2plm_megatron.inference.draws import Draws, Measurement, measure
@@ -41,7 +42,7 @@ class Evaluation:
         curves: how the guesses of "elbo" turned out.
         pseudo: where it was asked for.
         seconds: that the measuring took.
-        floors: what n-grams of the training proteins reach on them, or why that is not known.
+        floors: what n-grams of the training proteins reach on them, or why that is not known; on the main process.
     """
 
     about: dict[str, Any]
@@ -58,6 +59,7 @@ class Evaluation:
             **self.about,
             "proteins": len(self.held_out.ids),
             "residues": self.held_out.num_residues,
+            "cut": self.num_cut,
             "left_out": {"longer": self.held_out.num_too_long, "without_canonical": self.held_out.num_unscored},
             "draws": self.likelihoods["elbo"].num_draws,
             "likelihoods": {name: _as_json(found) for name, found in self.likelihoods.items()},
@@ -67,24 +69,48 @@ class Evaluation:
             "calibration": self.curves.calibration(),
             "by_residue": self.curves.by_residue(),
             "by_length": by_length(self.likelihoods["elbo"], [len(letters) for letters in self.held_out.sequences]),
-            **_floors_as_json(self.floors),
+            **self._floors_as_json(),
             "seconds": self.seconds,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
+    @property
+    def num_cut(self) -> int:
+        """Proteins of more residues than a window."""
+        return sum(len(letters) > self.about["window"] for letters in self.held_out.sequences)
 
-def evaluate(model: TrainedModel, data: str, config: EvaluationConfig) -> Evaluation:
+    @property
+    def to_best_floor(self) -> Difference | None:
+        """The negative ELBO less the nats of the best n-gram, protein by protein; None where that cannot be told."""
+        elbo = self.likelihoods["elbo"]
+        if isinstance(self.floors, str) or elbo.standard_error is None:
+            return None
+        return Difference.to_one_draw(self.floors.by_name[self.floors.best], elbo)
+
+    def _floors_as_json(self) -> dict[str, Any]:
+        """Their numbers and what they were fitted to; neither where they are not known."""
+        if isinstance(self.floors, str):
+            return {"floors": None, "floors_of": None, "to_best_floor": None}
+        by_name = {name: _as_json(found) for name, found in self.floors.by_name.items()}
+        to_best = self.to_best_floor and {"floor": self.floors.best, **self.to_best_floor.as_json()}
+        return {"floors": by_name, "floors_of": self.floors.about(), "to_best_floor": to_best}
+
+
+def evaluate(
+    model: TrainedModel, data: str, config: EvaluationConfig, known: Iterable[Floors | str] = ()
+) -> Evaluation:
     """Every likelihood of the model's process on held-out proteins, with all that is needed to compare it.
 
     Args:
         model: to measure.
         data: a FASTA file, or the prefix of an indexed dataset.
         config: how.
+        known: floors of the same proteins, which are not fitted again.
 
     Raises ValueError naming the protein that cannot be scored, or saying that there is nothing to score.
     """
     options = model.checkpoint.recipe.data
-    if config.pseudo is not None:
+    if config.pseudo_proteins is not None:
         check_reads_masks(model)
     window = config.window or options.max_length_residues
     held_out = read_held_out(
@@ -92,14 +118,16 @@ def evaluate(model: TrainedModel, data: str, config: EvaluationConfig) -> Evalua
         window=window,
         max_length=config.max_length,
         max_proteins=config.max_proteins,
-        tokens_per_pack=options.tokens_per_pack,
+        tokens_per_pack=config.tokens_per_pack,
     )
-    floors = floors_or_why_none(config.train, options.train, held_out.sequences)
+    floors: Floors | str = "known to the main process alone"
+    if model.processes.is_main:
+        floors = floors_or_why_none(config.train, options.train, held_out.sequences, known)
     begin = time.perf_counter()
     likelihoods, curves = _measured(model, held_out, config)
     pseudo = None
-    if config.pseudo is not None:
-        pseudo = pseudo_perplexity(model, held_out, config.pseudo, options.tokens_per_pack)
+    if config.pseudo_proteins is not None:
+        pseudo = pseudo_perplexity(model, held_out, config.pseudo_proteins, window, config.tokens_per_pack)
     about = {**_about(model), "data": data, **config.numbers(), "window": window, "windows": WINDOWS, "noise": NOISE}
     seconds = time.perf_counter() - begin
     return Evaluation(about, held_out, likelihoods, curves, pseudo, seconds, floors)
@@ -124,6 +152,7 @@ def _about(model: TrainedModel) -> dict[str, Any]:
     return {
         "checkpoint": str(checkpoint.path),
         "step": checkpoint.state["progress"]["step"],
+        "trained": checkpoint.state["date"],
         "objective": checkpoint.recipe.objective.name,
         "noise_is": "masks" if model.path.has_masks else "random",
         "weights": model.weights,
@@ -136,21 +165,14 @@ def _about(model: TrainedModel) -> dict[str, Any]:
 
 def _as_json(found: Draws) -> dict[str, float | int | None]:
     return {
-        "nll_per_residue": found.nats_per_residue,
-        "nll_standard_error": found.standard_error,
+        "nats_per_residue": found.nats_per_residue,
+        "standard_error": found.standard_error,
         "error_of_draws": found.error_of_draws,
         "error_of_proteins": found.error_of_proteins,
         "perplexity": found.perplexity,
-        "perplexity_standard_error": found.perplexity_error,
+        "perplexity_error": found.perplexity_error,
         "draws": found.num_draws,
     }
-
-
-def _floors_as_json(floors: Floors | str) -> dict[str, Any]:
-    """Their numbers and what they were fitted to; neither where they are not known."""
-    if isinstance(floors, str):
-        return {"floors": None, "floors_of": None}
-    return {"floors": {name: _as_json(found) for name, found in floors.by_name.items()}, "floors_of": floors.about()}
 
 
 def print_evaluation(result: Evaluation) -> None:
@@ -172,7 +194,7 @@ def print_evaluation(result: Evaluation) -> None:
     show(table, width=100)
     held_out = result.held_out
     print(f"{counted(len(held_out.ids), 'protein')}, {held_out.num_residues:,} residues, {result.seconds:.1f} s")
-    for text in _notes(result):
+    for text in notes(result):
         note(text)
 
 
@@ -188,18 +210,27 @@ def errors_of_perplexity(found: Draws) -> list[str]:
     return ["" if error is None else f"{found.perplexity * error:.3f}" for error in errors]
 
 
-def _notes(result: Evaluation) -> Iterator[str]:
+def notes(result: Evaluation) -> Iterator[str]:
     """What a person should know to read the numbers."""
     about, held_out = result.about, result.held_out
     if held_out.num_too_long:
         yield f"left out {counted(held_out.num_too_long, 'protein')} of more than {about['max_length']:,} residues"
     if held_out.num_unscored:
         yield f"left out {counted(held_out.num_unscored, 'protein')} without a canonical residue"
+    masked = [name for name in result.likelihoods if name.startswith("masked")]
+    if masked and result.num_cut:
+        yield (
+            f"{counted(result.num_cut, 'protein')} of more than {about['window']:,} residues went through the model in "
+            f"windows, of which the part that was scored before has no masks: {', '.join(masked)} sees more there"
+        )
     elbo, until = result.likelihoods["elbo"], about["until"]
     if isinstance(result.floors, str):
         yield f"no n-gram floors: {result.floors}; name the training proteins by --train PREFIX"
-    elif elbo.nats_per_residue >= result.floors.by_name[result.floors.best].nats_per_residue:
-        yield f"not below the {result.floors.best} of the training proteins: the model tells no more than counting does"
+    elif (found := result.to_best_floor) is not None and (found.interval is None or found.interval[1] >= 0):
+        yield (
+            f"less the {result.floors.best} of the training proteins the model is at {found.nats:+.4f} +- "
+            f"{found.standard_error:.4f} nats per residue: it is not shown to tell more than counting does"
+        )
     if elbo.error_of_draws is None:
         yield "one draw: its error cannot be told from that of the proteins; take --draws 2 or more"
     elif until is not None:

@@ -1,7 +1,6 @@
 """Floors: what n-grams of the training proteins reach on held-out ones. A model above them has learnt very little."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -14,9 +13,7 @@ from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.ngrams import LONGEST, NGrams
-
-MOST_RESIDUES = 20_000_000
-"""That n-grams are fitted to, which takes some ten seconds and 250 MB."""
+from d2plm_megatron.proteins.spacing import MOST_RESIDUES, spacing
 
 
 @dataclass(frozen=True)
@@ -68,25 +65,37 @@ def floors(train: str, sequences: Sequence[str], order: int = LONGEST, max_resid
     return Floors(by_name, train, len(proteins), sum(map(len, proteins)))
 
 
-def floors_or_why_none(given: str | None, own: str | None, sequences: Sequence[str]) -> Floors | str:
+def floors_or_why_none(
+    given: str | None, own: str | None, sequences: Sequence[str], known: Iterable[Floors | str] = ()
+) -> Floors | str:
     """Floors by the training data that a user gives, or by a run's own, or why there are none of these.
+
+    Args:
+        given: by a user, as data.train.
+        own: of the run, likewise.
+        sequences: the held-out proteins.
+        known: floors of the same proteins; those of the same training data are not fitted again.
 
     Raises what `floors` raises about data that a user gives.
     """
-    if given is not None:
-        return floors(given, sequences)
-    if own is None:
+    train = own if given is None else given
+    if train is None:
         return "the run names no training data"
+    for one in known:
+        if isinstance(one, Floors) and one.train == train:
+            return one
     try:
-        return floors(own, sequences)
+        return floors(train, sequences)
     except (OSError, ValueError) as error:
+        if given is not None:
+            raise
         return str(error)
 
 
 def _sample(proteins: IndexedProteins, max_residues: float) -> Iterator[np.ndarray]:
     """Proteins at equal distances, of about so many residues at most."""
-    step = math.ceil(len(proteins.residues) / max(1.0, max_residues))
-    return (proteins[number] for number in range(0, len(proteins), max(1, step)))
+    step = spacing(len(proteins.residues), max_residues)
+    return (proteins[number] for number in range(0, len(proteins), step))
 
 
 def _told(proteins: Sequence[np.ndarray], advance: Callable[[int], None]) -> Iterator[np.ndarray]:

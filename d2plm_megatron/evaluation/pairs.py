@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from d2plm_megatron.evaluation.student import student_95
 from d2plm_megatron.inference.draws import Draws
-from d2plm_megatron.resampling import NORMAL_95
+
+FEW = 10
+"""Proteins below which a verdict says how few they are."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Difference:
             raise ValueError("one draw of one protein tells no error; take --draws 2 or more, or more proteins")
         return cls(Draws(other.nats - first.nats, first.residues))
 
+    @classmethod
+    def to_one_draw(cls, first: Draws, other: Draws) -> "Difference":
+        """Of `other` to what has no noise, and therefore one draw, such as the nats of an n-gram."""
+        both = np.ones((1, other.num_draws), dtype=np.int64)
+        return cls.between(Draws(first.nats * both, first.residues * both), other)
+
     @property
     def nats(self) -> float:
         """Per residue."""
@@ -42,9 +51,11 @@ class Difference:
         return self.draws.standard_error or 0.0
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Of 95%, for other proteins of the kind and other noise."""
-        reach = NORMAL_95 * self.standard_error
+    def interval(self) -> tuple[float, float] | None:
+        """Of 95%, for other proteins of the kind and other noise, by Student's t; None of one protein."""
+        if (proteins := len(self.draws.nats)) == 1:
+            return None
+        reach = student_95(proteins - 1) * self.standard_error
         return self.nats - reach, self.nats + reach
 
     @property
@@ -55,14 +66,17 @@ class Difference:
 
     def verdict(self, name: str, first: str) -> str:
         """In words."""
-        low, high = self.interval
         amount = f"{abs(self.nats):.4f} +- {self.standard_error:.4f} nats per residue"
-        if high < 0 or low > 0:
-            return f"{name if high < 0 else first} is better than {first if high < 0 else name} by {amount}"
         if not self.draws.nats.any():
             return f"{name} and {first} give the same to the last digit"
+        if self.interval is None:
+            return f"{name} and {first} differ by {amount} on one protein, which tells nothing about others"
+        low, high = self.interval
+        few = f", of {len(self.draws.nats)} proteins alone" * (len(self.draws.nats) < FEW)
+        if high < 0 or low > 0:
+            return f"{name if high < 0 else first} is better than {first if high < 0 else name} by {amount}{few}"
         noisy = (self.draws.error_of_draws or 0.0) > (self.draws.error_of_proteins or 0.0)
-        return f"{name} and {first} cannot be told apart: {amount}; more {'--draws' if noisy else 'proteins'} may"
+        return f"{name} and {first} cannot be told apart: {amount}{few}; more {'--draws' if noisy else 'proteins'} may"
 
     def as_json(self) -> dict[str, Any]:
         """All of it but the words."""
@@ -71,6 +85,6 @@ class Difference:
             "standard_error": self.standard_error,
             "error_of_draws": self.draws.error_of_draws,
             "error_of_proteins": self.draws.error_of_proteins,
-            "interval": list(self.interval),
+            "interval": self.interval and list(self.interval),
             "share_better": self.share_better,
         }

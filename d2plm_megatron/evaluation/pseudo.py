@@ -1,6 +1,6 @@
-"""Pseudo-perplexity of held-out proteins: each residue is masked once, while all others are seen."""
+"""Pseudo-perplexity of held-out proteins: each residue is masked once, while the others are seen."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import masked_once
 from d2plm_megatron.inference.spread import shared_progress
+from d2plm_megatron.proteins import alphabet
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,22 @@ class Pseudo:
     draws: Draws
 
 
-def pseudo_perplexity(model: TrainedModel, held_out: HeldOut, most: int, tokens_per_pack: int) -> Pseudo:
-    """Masks every scored residue of so many proteins, a fixed sample, in turn. All processes call it and get the same.
+def pseudo_perplexity(model: TrainedModel, held_out: HeldOut, most: int, longest: int, tokens_per_pack: int) -> Pseudo:
+    """Masks each canonical residue of so many proteins, a fixed sample. All processes call it and get the same.
+
+    Args:
+        model: to ask.
+        held_out: the proteins.
+        most: of them that are looked at.
+        longest: residues that the model is shown; of a longer protein those around each residue.
+        tokens_per_pack: that go through the model at once.
 
     Raises ValueError for a model that reads no masks.
     """
     chosen = np.array(sample(len(held_out.ids), most))
-    is_chosen, first, packs = np.isin(held_out.protein_of_part, chosen), 0, []
-    for pack in held_out.packs:
-        wanted_S = is_chosen[first : first + len(pack.lengths_S)]
-        first += len(wanted_S)
-        packs.append(
-            replace(pack, scored_T=pack.scored_T & pack.sequence_T.new_tensor(wanted_S)[pack.sequence_T].bool())
-        )
-    total = sum(int(pack.scored_T.sum()) for pack in packs)
+    proteins = [alphabet.encode(held_out.sequences[number]) for number in chosen]
+    total = sum(int(alphabet.is_canonical(residues).sum()) for residues in proteins)
     with shared_progress("evaluating pseudo-likelihood", total, "residues", model.processes) as advance:
-        parts = masked_once(model, packs, tokens_per_pack, advance)
-    nats, residues = (np.zeros(len(held_out.ids)) for _ in range(2))
-    np.add.at(nats, held_out.protein_of_part, [-values.sum() for values in parts])
-    np.add.at(residues, held_out.protein_of_part, [len(values) for values in parts])
-    return Pseudo(chosen, Draws(nats[chosen, None], residues[chosen, None].astype(np.int64)))
+        found = masked_once(model, proteins, longest, tokens_per_pack, advance)
+    nats, residues = (np.array([[of(values)] for values in found]) for of in (lambda one: -one.sum(), len))
+    return Pseudo(chosen, Draws(nats, residues))

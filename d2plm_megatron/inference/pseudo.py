@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Self, overload
 import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
-from d2plm_megatron.data.assembly import assemble_parts
+from d2plm_megatron.data.assembly import ScoredTokens, assemble_parts
 from d2plm_megatron.data.packing import in_order
 from d2plm_megatron.data.sequences import TOKENS_PER_PACK, Sequences, pack_sequences
+from d2plm_megatron.data.windows import Window, around, tokens_of
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.objectives.objective import canonical_log_posterior, log_probability
@@ -33,7 +34,8 @@ def pseudo_log_likelihood(
 ) -> list[np.ndarray]:
     """Of each protein the log probability of every residue when it alone is masked, float64 [L], in nats.
 
-    Probabilities are over the 20 canonical residues; at what is none of them, such as X, there is NaN.
+    Probabilities are over the 20 canonical residues; at what is none of them, such as X, there is NaN. Of a protein
+    longer than those of the training the model is shown the residues around each.
 
     Args:
         model: to ask, which must read masks.
@@ -41,12 +43,14 @@ def pseudo_log_likelihood(
         tokens_per_pack: that go through the model at once.
         advance: told the number of residues of each pack that is done here.
 
-    Raises ValueError for a model that reads no masks, and naming a protein with a mask, or that cannot be packed.
+    Raises ValueError for a model that reads no masks, and naming a protein with a mask.
     """
-    packed = pack_sequences(sequences, tokens_per_pack)
+    packed = pack_sequences(sequences, tokens_per_pack, alphabet.LONGEST_RESIDUES)
     readouts.refuse(packed, readouts.masks, readouts.NO_LIKELIHOOD)
-    found = masked_once(model, packed.packs, tokens_per_pack, advance)
-    scored = [where for pack in packed.packs for where in readouts.by_protein(pack, pack.scored_T)]
+    proteins = [ids for pack in packed.packs for ids in readouts.by_protein(pack, pack.tokens_T)]
+    longest = model.checkpoint.recipe.data.max_length_residues
+    found = masked_once(model, proteins, longest, tokens_per_pack, advance)
+    scored = map(alphabet.is_canonical, proteins)
     return [_spread_out(values, where) for values, where in zip(found, scored, strict=True)]
 
 
@@ -54,20 +58,30 @@ def check_reads_masks(model: "TrainedModel") -> None:
     """Raises ValueError for a model that does not."""
     if not model.path.has_masks:
         raise ValueError(
-            f"{model.checkpoint.path}: it reads no masks (objective.source=uniform), and a pseudo-likelihood masks "
-            "each residue; what can be had of it is the ELBO"
+            f"{model.checkpoint.path}: it reads no masks but residues in place of residues, and a pseudo-likelihood "
+            "masks each; what can be had of it is the ELBO"
         )
 
 
 def masked_once(
     model: "TrainedModel",
-    packs: Sequence[TokenBatch],
+    proteins: Sequence[np.ndarray],
+    longest: int,
     tokens_per_pack: int = TOKENS_PER_PACK,
     advance: Callable[[int], object] = lambda residues: None,
 ) -> list[np.ndarray]:
-    """Of each protein of the packs the log probabilities of its scored residues, each masked alone, float64.
+    """Of each protein the log probabilities of its canonical residues, each masked alone, float64.
 
-    See `pseudo_log_likelihood`, which names the arguments. Every process gets all answers.
+    Every process gets all answers.
+
+    Args:
+        model: to ask, which must read masks.
+        proteins: ids of their residues.
+        longest: residues that the model is shown; of a longer protein those around each residue.
+        tokens_per_pack: that go through the model at once, unless a window has more.
+        advance: told the number of residues of each pack that is done here.
+
+    Raises ValueError for a model that reads no masks.
     """
     check_reads_masks(model)
     path = model.path
@@ -79,7 +93,7 @@ def masked_once(
         advance(len(pack.lengths_S))
         return found_T[pack.scored_T].double().cpu().numpy()
 
-    copies = _Copies.of(packs, tokens_per_pack)
+    copies = _Copies.of(proteins, longest, tokens_per_pack)
     found = answers(copies, ask, model.processes)
     return np.split(np.concatenate([np.empty(0), *found]), np.cumsum(copies.of_each))[:-1]
 
@@ -89,31 +103,47 @@ class _Copies(Sequence[TokenBatch]):
     """Copies of proteins, each with another residue to be scored, in packs that are made when they are asked for.
 
     Attributes:
-        tokens: of each protein.
-        proteins: which one each copy is of.
-        places: the token that is scored in it.
+        proteins: ids of their residues.
+        longest: residues of a copy.
+        owners: which of the proteins each copy is of.
+        places: the residue that is scored in it.
         bounds: the first copy of each pack, and the one after its last.
     """
 
-    tokens: list[np.ndarray]
-    proteins: np.ndarray
+    proteins: Sequence[np.ndarray]
+    longest: int
+    owners: np.ndarray
     places: np.ndarray
-    bounds: tuple[tuple[int, int], ...]
+    bounds: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def of(cls, packs: Sequence[TokenBatch], tokens_per_pack: int) -> Self:
-        """As many copies of each protein of the packs as it has scored residues."""
-        tokens = [part.numpy() for pack in packs for part in pack.tokens_T.cpu().split(list(pack.lengths_S))]
-        scored = [part.numpy() for pack in packs for part in pack.scored_T.cpu().split(list(pack.lengths_S))]
-        proteins = np.repeat(np.arange(len(tokens)), [int(where.sum()) for where in scored])
-        places = np.concatenate([np.empty(0, dtype=np.int64), *map(np.flatnonzero, scored)])
-        together = in_order(proteins.tolist(), lambda protein: len(tokens[protein]), tokens_per_pack)
-        return cls(tokens, proteins, places, tuple(pairwise(accumulate(map(len, together), initial=0))))
+    def of(cls, proteins: Sequence[np.ndarray], longest: int, tokens_per_pack: int) -> Self:
+        """As many copies of each protein as it has canonical residues."""
+        places = [np.flatnonzero(alphabet.is_canonical(residues)) for residues in proteins]
+        owners = np.repeat(np.arange(len(proteins)), [*map(len, places)])
+        copies = cls(proteins, longest, owners, np.concatenate([np.empty(0, dtype=np.int64), *places]))
+        together = in_order(range(len(owners)), copies.num_tokens, tokens_per_pack)
+        return replace(copies, bounds=tuple(pairwise(accumulate(map(len, together), initial=0))))
 
     @property
     def of_each(self) -> np.ndarray:
         """How many there are of each protein, int64 [P]."""
-        return np.bincount(self.proteins, minlength=len(self.tokens))
+        return np.bincount(self.owners, minlength=len(self.proteins))
+
+    def num_tokens(self, copy: int) -> int:
+        """Of a copy, with the ends that it has."""
+        residues, seen = len(self.proteins[self.owners[copy]]), self.seen(copy)
+        return seen.stop - seen.start + (seen.start == 0) + (seen.stop == residues)
+
+    def seen(self, copy: int) -> slice:
+        """The residues of a copy."""
+        return around([int(self.places[copy])], len(self.proteins[self.owners[copy]]), self.longest)
+
+    def part(self, copy: int) -> ScoredTokens:
+        """The tokens of a copy, and which of them is scored."""
+        residues, place, seen = self.proteins[self.owners[copy]], int(self.places[copy]), self.seen(copy)
+        tokens, _ = tokens_of(residues, Window(seen.start, seen.stop, seen.start))
+        return tokens, np.arange(len(tokens)) == place - seen.start + (seen.start == 0)
 
     def __len__(self) -> int:
         return len(self.bounds)
@@ -126,9 +156,7 @@ class _Copies(Sequence[TokenBatch]):
         if isinstance(which, slice):
             return replace(self, bounds=self.bounds[which])
         begin, end = self.bounds[which]
-        tokens = [self.tokens[protein] for protein in self.proteins[begin:end]]
-        scored = [np.arange(len(ids)) == place for ids, place in zip(tokens, self.places[begin:end], strict=True)]
-        return assemble_parts(list(zip(tokens, scored, strict=True)), first=begin)
+        return assemble_parts([*map(self.part, range(begin, end))], first=begin)
 
 
 def _spread_out(values: np.ndarray, where: np.ndarray) -> np.ndarray:

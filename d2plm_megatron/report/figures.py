@@ -1,6 +1,6 @@
-"""The pictures of a report, each as SVG in a data URI: sharp at any size, and nothing to fetch."""
+"""Pictures of a run and of its samples; drawing.py says how they are drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -13,27 +13,12 @@ from d2plm_megatron.evaluation.samples.novelty import Family, Novelty
 from d2plm_megatron.evaluation.samples.summary import Summary
 from d2plm_megatron.proteins import residue_classes
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.runs.charts import plot_perplexity, svg_data_uri
-
-SAMPLES, REFERENCE, CHANCE = "#1f6fae", "#d98a1c", "#9a9a9a"
-"""Colours of the generated, the real and the shuffled proteins."""
+from d2plm_megatron.report.drawing import CHANCE, HEIGHT, MARK, REFERENCE, SAMPLES, STYLE, WIDTH, as_uri, drawn
+from d2plm_megatron.runs.charts import plot_perplexity
 
 MAX_FAMILIES = 16
 WIDE_SPAN = 8
 """Lengths whose longest is more than this many times the shortest are shown on a log axis."""
-_STYLE: Any = {
-    "font.size": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#777777",
-    "axes.labelcolor": "#222222",
-    "axes.prop_cycle": f"cycler('color', {[SAMPLES, REFERENCE, '#5b9a68', '#8a63b0']})",
-    "grid.color": "#dddddd",
-    "legend.frameon": False,
-    "text.parse_math": False,  # names of families are not formulas
-    "svg.hashsalt": "report",
-}
-_WIDTH, _HEIGHT = 5.4, 3.5
 
 
 def perplexity_curve(metrics: Sequence[dict[str, Any]], unigram: float | None) -> str:
@@ -42,15 +27,15 @@ def perplexity_curve(metrics: Sequence[dict[str, Any]], unigram: float | None) -
     def draw(axes: Axes) -> None:
         plot_perplexity(axes, metrics)
         if unigram is not None:
-            axes.axhline(unigram, color="#555555", linewidth=1, linestyle="--", label="without context")
+            axes.axhline(unigram, color=MARK, linewidth=1, linestyle="--", label="without context")
 
-    return _picture(draw)
+    return drawn(draw)
 
 
 def optimizer_curve(metrics: Sequence[dict[str, Any]]) -> str:
     """Learning rate and norm of the gradient over steps, one above the other."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         panels = zip(
             figure.subplots(2, sharex=True), ("lr", "gradient_norm"), ("learning rate", "gradient norm"), strict=True
         )
@@ -61,7 +46,7 @@ def optimizer_curve(metrics: Sequence[dict[str, Any]]) -> str:
             axes.set(ylabel=label, ylim=(0, None))
             axes.grid(axis="y")
         axes.set_xlabel("step")
-        return svg_data_uri(figure)
+        return as_uri(figure)
 
 
 def length_histogram(samples: Summary, reference: Summary | None) -> str:
@@ -84,7 +69,7 @@ def length_histogram(samples: Summary, reference: Summary | None) -> str:
             axes.xaxis.set_major_formatter("{x:,.0f}")
             axes.xaxis.set_minor_formatter(NullFormatter())
 
-    return _picture(draw)
+    return drawn(draw)
 
 
 def composition_bars(samples: Summary, reference: Summary | None) -> str:
@@ -105,7 +90,7 @@ def composition_bars(samples: Summary, reference: Summary | None) -> str:
         axes.tick_params(axis="x", length=0, pad=6)
         axes.set(xlabel="residue", ylabel="share (%)")
 
-    return _picture(draw)
+    return drawn(draw)
 
 
 def identity_histogram(novelty: Novelty) -> str:
@@ -119,12 +104,10 @@ def identity_histogram(novelty: Novelty) -> str:
     def draw(axes: Axes) -> None:
         for label, (identities, colour) in groups.items():
             _histogram(axes, 100 * identities, np.arange(0, 101, 2.5), colour, label)
-        axes.axvline(
-            100 * novelty.chance, color="#555555", linewidth=1, linestyle="--", label="99 % of shuffled are below"
-        )
+        axes.axvline(100 * novelty.chance, color=MARK, linewidth=1, linestyle="--", label="99 % of shuffled are below")
         axes.set(xlabel="identity to the nearest reference (%)", ylabel="proteins (%)", xlim=(0, 100))
 
-    return _picture(draw)
+    return drawn(draw)
 
 
 def family_bars(families: Sequence[Family], unrecognised: int) -> str:
@@ -147,20 +130,10 @@ def family_bars(families: Sequence[Family], unrecognised: int) -> str:
         axes.set(xlabel="samples", ylim=(len(rows) + 0.6, -0.6))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return _picture(draw, max(_HEIGHT, 0.9 + 0.23 * (len(rows) + 1)))
+    return drawn(draw, max(HEIGHT, 0.9 + 0.23 * (len(rows) + 1)))
 
 
 def _histogram(axes: Axes, values: Sequence[float] | np.ndarray, bins: np.ndarray, colour: str, label: str) -> None:
     weights = np.full(len(values), 100 / len(values))
     axes.hist(values, bins.tolist(), weights=weights, histtype="stepfilled", color=colour, alpha=0.35)
     axes.hist(values, bins.tolist(), weights=weights, histtype="step", color=colour, linewidth=1.4, label=label)
-
-
-def _picture(draw: Callable[[Axes], None], height: float = _HEIGHT) -> str:
-    """One set of axes with its legend above, drawn in the report's style."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        axes = figure.subplots()
-        draw(axes)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=9.5)
-        return svg_data_uri(figure)

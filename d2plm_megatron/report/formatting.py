@@ -3,12 +3,24 @@
 import math
 from collections.abc import Mapping
 
+from d2plm_megatron.evaluation.samples.verdict import Measure
+from d2plm_megatron.report.judgement_record import Cell
+
 OBJECTIVES = {
     "absorbing": "absorbing diffusion",
     "flow_matching": "discrete flow matching",
     "metric_flow": "metric flow matching",
     "mlm": "masked language modelling",
 }
+
+
+LIKELIHOODS = {
+    "elbo": "ELBO",
+    "masked_15": "at 15% masks",
+    "masked_15_80_10_10": "at 15% as ESM-2 masks them",
+    "pseudo": "pseudo-perplexity",
+}
+"""What is measured, as people call it; others by their own names."""
 
 
 def objective(name: str) -> str:
@@ -27,6 +39,18 @@ def with_error(value: float | None, error: float | None) -> str:
         return f"{value:.2f}"
     digits = min(max(1 - math.floor(math.log10(error)), 0), 6)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def cell(measure: Measure, found: Cell | None) -> str:
+    """A measure in a column; nothing where the column lacks it."""
+    return "" if found is None else measure.shown(found.value)
+
+
+def half_width(measure: Measure, found: Cell | None) -> str:
+    """Half of its 95% interval; nothing where it has none, or has no width."""
+    if found is None or found.low is None or found.high is None or found.low == found.high:
+        return ""
+    return measure.shown((found.high - found.low) / 2)
 
 
 def in_words(number: int) -> str:

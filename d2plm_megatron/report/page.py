@@ -1,8 +1,7 @@
 """Results as one HTML file that needs nothing else: styles and pictures are inside, and there are no scripts."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from d2plm_megatron.evaluation.samples.novelty import count_families
 from d2plm_megatron.proteins import residue_classes
-from d2plm_megatron.proteins.alignment import GAP, Alignment
-from d2plm_megatron.proteins.composition import entropy
-from d2plm_megatron.report import figures, formatting
+from d2plm_megatron.report import evaluation_figures, figures, formatting
+from d2plm_megatron.report.cards import cards
+from d2plm_megatron.report.effects import METHODS
+from d2plm_megatron.report.evaluation_record import Number
 from d2plm_megatron.report.results import Results, numbers
-from d2plm_megatron.report.verdicts import verdicts
+from d2plm_megatron.report.samples import MAX_SAMPLES, Listing, Sample, list_samples
 
-MAX_SAMPLES = 20
-"""Samples that are shown with their sequence."""
-
-_GROUP_RESIDUES = 10
-_LINE_COLUMNS = 60
-Runs = list[tuple[int | None, str]]
-"""Letters cut where the kind of residue changes; see residue_classes.runs."""
+MOST_ASSAYS = 60
+"""That a page lists; the table has all."""
 
 
 def render(results: Results, page: Path) -> str:
@@ -36,35 +31,101 @@ def render(results: Results, page: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    unigram = results.unigram_perplexity
-    environment.filters |= {"in_words": formatting.in_words, "percent": formatting.percent}
+    environment.filters |= {name: getattr(formatting, name) for name in ("in_words", "percent", "cell", "half_width")}
+    environment.filters["with_error"] = lambda number: formatting.with_error(*number)
+    listing = list_samples(results)
     return environment.get_template("page.html").render(
         **_texts(results),
+        **_of_run(results),
+        results=results,
         numbers=numbers(results),
-        pictures=_pictures(results, unigram),
-        has_baseline=unigram is not None,
-        verdicts=verdicts(results),
-        samples=list(_sample_rows(results)),
+        pictures=_pictures(results),
+        cards=cards(results),
+        listing=listing,
+        alignments=_alignments(listing),
         samples_link=_link(results.samples.path, page) if results.samples else None,
-        alignments=list(_alignments(results)),
-        left_out=results.left_out,
+        max_samples=MAX_SAMPLES,
+        methods=METHODS,
+        most_assays=MOST_ASSAYS,
+        heat_maps=[(found, evaluation_figures.of_heat_map(found)) for found in results.beside.heat_maps],
+        comparisons=[(one, evaluation_figures.of_evaluations(one.models)) for one in results.beside.comparisons],
         kinds=residue_classes.KINDS,
-        recipe=results.run.recipe_text,
     )
 
 
 def _texts(results: Results) -> dict[str, Any]:
+    evaluation = results.evaluation.numbers if results.evaluation else None
     return {
-        "objective": formatting.objective(results.run.recipe.objective.name),
-        "perplexities": {
-            name: formatting.with_error(found["perplexity"], found["perplexity_standard_error"])
-            for name, found in results.likelihoods.items()
-        },
+        "title": results.name,
         "checkpoints": formatting.of_checkpoints(results.checkpoints),
         "written": _date(datetime.now(UTC).isoformat()),
-        "trained": _date(results.run.last_activity),
-        "evaluated": _date(results.evaluation["date"] if results.evaluation else None),
+        "trained": _date(results.run.last_activity if results.run else None),
+        "evaluated": _date(evaluation["date"] if evaluation else None),
+        "rows": _perplexity_rows(results),
     }
+
+
+def _of_run(results: Results) -> dict[str, Any]:
+    """What is told of the run itself."""
+    if results.run is None:
+        return {"objective": None, "facts": {}, "recipe": None, "learnt": None}
+    recipe, run = results.run.recipe, results.run
+    model, optimizer = recipe.model, recipe.optimizer
+    machine = results.evaluation.numbers["machine"] if results.evaluation else None
+    shape = f"{model.num_layers} layers of {model.hidden_size}, {model.num_attention_heads} heads"
+    facts = {
+        "model": shape + (", told the time" if model.time_conditioning else ""),
+        "training data": recipe.data.train or "not named",
+        "held-out data": recipe.data.validation or "none",
+        "longest protein seen whole": f"{recipe.data.max_length_residues:,} residues",
+        "tokens per step": f"{recipe.train.global_batch_tokens:,}",
+        "learning rate": f"{optimizer.lr:g}, {optimizer.schedule}, {optimizer.warmup_steps:,} steps of warm-up",
+        "precision": recipe.train.precision,
+        **({"evaluated on": machine} if machine else {}),
+        **({"versions": ", ".join(map(" ".join, run.state["versions"].items()))} if run.state else {}),
+    }
+    return {
+        "objective": formatting.objective(recipe.objective.name),
+        "facts": facts,
+        "recipe": run.recipe_text,
+        "learnt": _learnt(results),
+    }
+
+
+def _learnt(results: Results) -> str | None:
+    """Where the lowest validation loss is: at the end, or before."""
+    lines = results.run.metrics if results.run else []
+    name = "elbo_perplexity"
+    points = [(line[name], line["step"]) for line in lines if line["kind"] == "validation" and name in line]
+    if len(points) < 2:
+        return None
+    (lowest, step), last = min(points), points[-1][1]
+    place = "at the end: it may fall on with more steps" if step == last else f"and rose until step {last:,}"
+    return f"The lowest validation perplexity is {lowest:.2f}, of step {step:,}, {place}."
+
+
+def _perplexity_rows(results: Results) -> list[dict[str, Any]]:
+    """The model's perplexities and what they are measured against, as rows with a bar each, 1 to 20."""
+    if results.evaluation is None:
+        return []
+    own, floors = results.evaluation.perplexities, results.evaluation.floors
+    rows = [("this model", own["elbo"], "own")]
+    rows += [(f"{name} of the training proteins", number, "floor") for name, number in floors.items()]
+    rows.append(("without context", Number(results.evaluation.unigram, None), "floor"))
+    rows += [
+        (f"this model, {formatting.LIKELIHOODS.get(name, name)}", number, "other")
+        for name, number in own.items()
+        if name != "elbo"
+    ]
+    return [
+        {"name": name, "text": formatting.with_error(*number), "kind": kind, "width": _share_of_scale(number.value)}
+        for name, number, kind in rows
+    ]
+
+
+def _share_of_scale(perplexity: float) -> str:
+    """Of a scale from 1 to 20, in per cent."""
+    return f"{min(max((perplexity - 1) / 0.19, 0.0), 100.0):.1f}"
 
 
 def _link(target: Path, page: Path) -> str:
@@ -77,12 +138,16 @@ def _date(moment: str | None) -> str | None:
     return f"{datetime.fromisoformat(moment):%-d %B %Y}" if moment else None
 
 
-def _pictures(results: Results, unigram: float | None) -> dict[str, str]:
+def _pictures(results: Results) -> dict[str, str]:
     """The pictures that there is something for, by name."""
     pictures = {}
-    if results.run.metrics:
-        pictures["perplexity"] = figures.perplexity_curve(results.run.metrics, unigram)
+    if results.run is not None and results.run.metrics:
+        pictures["perplexity"] = figures.perplexity_curve(results.run.metrics, results.unigram_perplexity)
         pictures["optimizer"] = figures.optimizer_curve(results.run.metrics)
+    if results.evaluation is not None:
+        pictures |= evaluation_figures.of_evaluations([(results.name, results.evaluation)])
+    if results.judgement is not None and results.judgement.picture:
+        pictures["judgement"] = evaluation_figures.embedded(results.judgement.picture)
     if results.samples is not None:
         reference = results.reference.summary if results.reference else None
         pictures["lengths"] = figures.length_histogram(results.samples.summary, reference)
@@ -97,67 +162,8 @@ def _pictures(results: Results, unigram: float | None) -> dict[str, str]:
     return pictures
 
 
-def _sample_rows(results: Results) -> Iterator[dict[str, Any]]:
-    """The samples to show, the best first: the nearest to a reference or, without one, the least repetitive."""
-    if results.samples is None:
-        return
-    proteins = results.samples.proteins
-    by_entropy = sorted(range(len(proteins)), key=lambda number: -entropy(proteins[number].sequence))
-    for number in (results.novelty.ranked() if results.novelty else by_entropy)[:MAX_SAMPLES]:
-        sample, letters = proteins[number], proteins[number].sequence
-        groups = [letters[i : i + _GROUP_RESIDUES] for i in range(0, len(letters), _GROUP_RESIDUES)]
-        row = {"name": sample.name, "length": len(letters), "groups": [residue_classes.runs(group) for group in groups]}
-        if results.novelty is not None and results.reference is not None:
-            found = results.novelty.nearest[number]
-            row["identity"] = found.alignment.identity
-            row["recognised"] = bool(results.novelty.is_recognised[number])
-            row["nearest"] = results.reference.proteins[found.number]
-        yield row
-
-
-def _alignments(results: Results) -> Iterator[dict[str, Any]]:
-    """The samples with the highest and with the median identity, each beside its nearest reference."""
-    if results.novelty is None or results.samples is None or results.reference is None:
-        return
-    ranked = results.novelty.ranked()
-    chosen = {"Highest identity": ranked[0], "Median identity": ranked[len(ranked) // 2]}
-    for title, number in chosen.items():
-        found = results.novelty.nearest[number]
-        yield {
-            "title": title,
-            "sample": results.samples.proteins[number],
-            "nearest": results.reference.proteins[found.number],
-            "alignment": found.alignment,
-            "lines": list(_lines(found.alignment)),
-        }
-
-
-@dataclass(frozen=True)
-class Line:
-    """Up to 60 columns of an alignment; positions count from 1, over the residues of one protein.
-
-    Attributes:
-        first, last: positions in sample and reference.
-        rows: sample and reference, coloured.
-        midline: identical and similar residues.
-    """
-
-    first: tuple[int, int]
-    rows: tuple[Runs, Runs]
-    midline: str
-    last: tuple[int, int]
-
-
-def _lines(alignment: Alignment) -> Iterator[Line]:
-    first = (alignment.starts[0] + 1, alignment.starts[1] + 1)
-    for begin in range(0, len(alignment.midline), _LINE_COLUMNS):
-        columns = slice(begin, begin + _LINE_COLUMNS)
-        sample, reference = (row[columns] for row in alignment.rows)
-        after = (first[0] + _num_residues(sample), first[1] + _num_residues(reference))
-        rows = (residue_classes.runs(sample), residue_classes.runs(reference))
-        yield Line(first, rows, alignment.midline[columns], (after[0] - 1, after[1] - 1))
-        first = after
-
-
-def _num_residues(row: str) -> int:
-    return len(row) - row.count(GAP)
+def _alignments(listing: Listing | None) -> dict[str, Sample]:
+    """The samples with the highest and with the median identity."""
+    near: Sequence[Sample] = [sample for sample in (listing.shown if listing else []) if sample.neighbour]
+    ranked = sorted(near, key=lambda sample: -sample.neighbour.identity if sample.neighbour else 0.0)
+    return {"Highest identity": ranked[0], "Median identity": ranked[len(ranked) // 2]} if ranked else {}

@@ -1,6 +1,5 @@
-"""What a run left behind: its recipe, its log, its newest checkpoint's state, and the evaluation of a checkpoint."""
+"""What a run left behind: its recipe, its log, and its newest checkpoint's state."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,6 @@ from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.integrity import Damaged
 from d2plm_megatron.runs.metrics import read_metrics
-
-_EVALUATED = {
-    *("step", "draws", "proteins", "residues", "likelihoods", "unigram_perplexity"),
-    *("machine", "versions", "date"),
-}
-_PERPLEXITY = {"perplexity", "perplexity_standard_error"}
 
 MOST_RESIDUES = 1 << 26
 
@@ -97,25 +90,3 @@ def _newest_state(run: RunFolder) -> dict[str, Any] | None:
         except Damaged as damage:
             note(f"{damage}; the checkpoint before it is reported instead")
     return None
-
-
-def read_evaluation(path: Path) -> dict[str, Any]:
-    """The JSON that `d2plm evaluate` wrote; ValueError when it is something else."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged: {error}") from None
-    if not isinstance(found, dict) or not found.keys() >= _EVALUATED or not _has_perplexities(found["likelihoods"]):
-        raise ValueError(
-            f"{path}: not an evaluation: it lacks likelihoods, elbo among them, or one of "
-            f"{', '.join(sorted(_EVALUATED))}"
-        )
-    return found
-
-
-def _has_perplexities(likelihoods: Any) -> bool:
-    return (
-        isinstance(likelihoods, dict)
-        and "elbo" in likelihoods
-        and all(isinstance(found, dict) and found.keys() >= _PERPLEXITY for found in likelihoods.values())
-    )

@@ -4,16 +4,17 @@ from typing import Any
 
 from rich.table import Table
 
-from d2plm_megatron.console import show
+from d2plm_megatron.console import one_line, show
 from d2plm_megatron.report import formatting
+from d2plm_megatron.report.cards import cards
 from d2plm_megatron.report.results import Results, numbers
 
 
 def print_report(results: Results) -> None:
-    """Prints the main numbers, and what is left out."""
+    """Prints the main numbers, what they mean, and what is left out."""
     found = numbers(results)
-    table = Table(title=found["run"]["name"], show_header=False)
-    rows = _run_rows(found["run"])
+    table = Table(title=results.name, show_header=False)
+    rows = _run_rows(found["run"]) if results.run is not None else {}
     if results.evaluation is not None:
         rows |= _evaluation_rows(results)
     if results.samples is not None:
@@ -23,6 +24,8 @@ def print_report(results: Results) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     show(table)
+    for card in cards(results).values():
+        print(one_line(f"{card.title}: {card.value}, {card.word}"))
     for text in results.left_out:
         print(f"left out: {text}")
 
@@ -37,10 +40,10 @@ def _run_rows(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _evaluation_rows(results: Results) -> dict[str, str]:
-    rows = {
-        f"perplexity ({name})": formatting.with_error(found["perplexity"], found["perplexity_standard_error"])
-        for name, found in results.likelihoods.items()
-    }
+    assert results.evaluation is not None
+    own, floors = results.evaluation.perplexities, results.evaluation.floors
+    rows = {f"perplexity ({name})": formatting.with_error(*found) for name, found in own.items()}
+    rows |= {f"perplexity ({name} of training)": formatting.with_error(*found) for name, found in floors.items()}
     return {**rows, "perplexity (unigram, no context)": f"{results.unigram_perplexity:.2f}"}
 
 

@@ -48,8 +48,15 @@ def trend(perplexities: Sequence[float]) -> np.ndarray:
     return np.exp(sums / counts)
 
 
-def svg_data_uri(figure: Figure) -> str:
-    """A picture as SVG in a data URI: sharp at any size, and nothing to fetch."""
-    buffer = io.BytesIO()
+def svg_data_uri(figure: Figure, style: str = "") -> str:
+    """A picture as SVG in a data URI: sharp at any size, and nothing to fetch.
+
+    Args:
+        figure: the picture.
+        style: CSS that goes into it.
+    """
+    buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    head, tag, rest = buffer.getvalue().partition("<defs>")
+    text = f"{head}<style>{style}</style>{tag}{rest}" if style else buffer.getvalue()
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode("ascii")

@@ -7,6 +7,10 @@ RUN/wandb.json, wandb/, tensorboard/ what trackers keep; see tracking/
 RUN/profile/                         traces of steps; see training/profiler.py
 RUN/evaluation.json, evaluation.png  of a checkpoint; see evaluation/outputs.py
 RUN/samples.fasta                    proteins that a checkpoint generated; see generation/generate.py
+RUN/judge.json, *.judge.json         how good such proteins are; see evaluation/judge.py
+RUN/comparison.json                  of models; see evaluation/compare.py
+RUN/*.csv, */summary.csv             heat maps and scores of mutants; see scoring/mutations.py
+RUN/report.html                      all of these on a page; see report/
 RUN/.lock                            held by the run that writes here
 RUN/checkpoints/latest               name of the newest complete checkpoint
 RUN/checkpoints/best                 name of the one with the lowest validation loss
@@ -63,6 +67,11 @@ class RunFolder:
     def samples(self) -> Path:
         """Where generated proteins go, and the report looks for them."""
         return self.path / "samples.fasta"
+
+    def results(self) -> list[Path]:
+        """What may be judgements, comparisons, and tables of mutants; the report tells by what is in them."""
+        patterns = ("judge.json", "*.judge.json", "*comparison*.json", "*.csv", "*/summary.csv")
+        return [path for pattern in patterns for path in sorted(self.path.glob(pattern)) if path.is_file()]
 
     def incomplete(self, step: int) -> Path:
         """Where the checkpoint of a step is written."""

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.config import MaskedLM
+from d2plm_megatron.data.windows import around
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.objectives.objective import canonical_log_posterior
 from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.source import Uniform
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.scoring.mutants import Mutant, window
+from d2plm_megatron.scoring.mutants import Mutant
 from d2plm_megatron.scoring.stream import Part, ask_each
 from d2plm_megatron.scoring.work import ELBO, MASKED, WILD_TYPE
 
@@ -97,11 +98,11 @@ def _parts(wild_type: np.ndarray, places: Sequence[int], longest: int, alone: bo
     """Windows of the protein, of which the places that are asked about are scored: one each, or all that share one."""
     shared: dict[tuple[int, int], list[int]] = {}
     for place in places:
-        seen = window([place], len(wild_type), longest)
+        seen = around([place], len(wild_type), longest)
         key = (seen.start, place if alone else seen.stop)
         shared.setdefault(key, []).append(place)
     for asked in shared.values():
-        seen = window(asked[:1], len(wild_type), longest)
+        seen = around(asked[:1], len(wild_type), longest)
         part = Part.of(asked, wild_type, seen)
         scored = np.zeros_like(part.scored)
         scored[np.array(asked) - seen.start + (seen.start == 0)] = True

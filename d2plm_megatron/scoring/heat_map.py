@@ -1,5 +1,6 @@
 """All single mutants of a protein as a heat map, positions by residues: a picture, and its numbers as CSV."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,13 @@ def write_heat_map(path: Path, wild_type: str, odds: np.ndarray, offset: int, ti
                 (place + 1 + offset, letter, *(None if np.isnan(value) else round(float(value), 6) for value in values))
             )
     with atomic(path) as (temporary,):
-        _picture(wild_type, odds, offset, title).savefig(temporary, format="png", dpi=150)
+        draw(wild_type, odds, offset, title).savefig(temporary, format="png", dpi=150)
 
 
-def _picture(wild_type: str, odds: np.ndarray, offset: int, title: str) -> Figure:
-    starts = range(0, len(wild_type), _POSITIONS_IN_A_LINE)
-    width = min(len(wild_type), _POSITIONS_IN_A_LINE)
+def draw(wild_type: str, odds: np.ndarray, offset: int, title: str, in_a_line: int = _POSITIONS_IN_A_LINE) -> Figure:
+    """The picture, in equal lines of so many positions at most; the other arguments are those of write_heat_map."""
+    width = math.ceil(len(wild_type) / math.ceil(len(wild_type) / in_a_line))
+    starts = range(0, len(wild_type), width)
     figure = Figure(figsize=(2 + 0.14 * max(width, 30), 0.8 + 3.2 * len(starts)), layout="constrained")
     axes = figure.subplots(len(starts), squeeze=False)[:, 0]
     by_kind = odds[:, [alphabet.CANONICAL_LETTERS.index(letter) for letter in ROWS]].T

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.data.windows import around
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.nll import content_key, nll_by_protein, noise_of
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.scoring.assays import Assay
-from d2plm_megatron.scoring.mutants import mutated, window
+from d2plm_megatron.scoring.mutants import mutated
 from d2plm_megatron.scoring.stream import Part, ask_each
 
 Sums = np.ndarray
@@ -53,7 +54,7 @@ def elbo_differences(
     def parts() -> Iterator[Part]:
         seen: set[tuple[int, int]] = set()
         for _, mutant in assay.rows():
-            place = window([mutation.place for mutation in mutant], len(wild_type), longest)
+            place = around([mutation.place for mutation in mutant], len(wild_type), longest)
             key = (place.start, place.stop)
             if key not in seen:
                 seen.add(key)

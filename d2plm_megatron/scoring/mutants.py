@@ -1,7 +1,6 @@
 """Mutants as people write them: A42G is a G where the wild type has an A at position 42, and A42G:L50P is both."""
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
@@ -84,15 +83,3 @@ def restored(sequence: str, mutant: Mutant) -> str | None:
             return None
         letters[place] = wild
     return "".join(letters)
-
-
-def window(places: Sequence[int], num_residues: int, longest: int) -> slice:
-    """The residues that a model sees of a protein that is longer than `longest`, around the places of mutations.
-
-    As ProteinGym has it (get_optimal_window): the places are in the middle, but where the protein ends before. Where
-    they are further apart than `longest`, the window holds all of them.
-    """
-    first, last = min(places, default=0), max(places, default=0)
-    size = max(min(longest, num_residues), last - first + 1)
-    start = min(max((first + last + 1) // 2 - size // 2, 0), num_residues - size)
-    return slice(start, start + size)

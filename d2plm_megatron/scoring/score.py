@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,17 @@ import numpy as np
 from rich.table import Table
 
 from d2plm_megatron.console import counted, progress, show
+from d2plm_megatron.data.packing import in_order
 from d2plm_megatron.data.windows import tokens_of, windows
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks, masked_once
-from d2plm_megatron.inference.spread import answers, by_main
+from d2plm_megatron.inference.spread import by_main
 from d2plm_megatron.proteins.tables import write_table
 from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.scoring.given import Given, read_given
 from d2plm_megatron.scoring.likelihoods import Sums, asking_for_nats
-from d2plm_megatron.scoring.stream import Part, in_chunks
+from d2plm_megatron.scoring.stream import PACKS_OF_EACH, Part, ask_each
 
 ELBO_COLUMNS = {"nats_per_residue": float, "error_of_draws": float, "perplexity": float, "perplexity_error": float}
 PSEUDO_COLUMNS = {"pseudo_log_likelihood": float, "pseudo_perplexity": float}
@@ -111,24 +111,30 @@ def score(model: TrainedModel, given: Given, request: Request, output: Path) -> 
 
 def _scores(model: TrainedModel, given: Given, request: Request) -> Iterator[Score]:
     """Of each protein, in the order given, on every process."""
-    nats, pseudo = np.zeros((request.draws, 2)), 0.0
+    nats, pseudo = np.zeros((request.draws, 2)), _pseudo(model, given, request)
     with by_main(progress("scoring", len(given.ids), "proteins"), model.processes) as advance:
-        for (name, length, is_last), of_part, of_masks in _asked(model, given, request):
-            nats, pseudo = nats + of_part, pseudo + float(of_masks.sum())
+        for (name, length, is_last), of_part in _asked(model, given, request):
+            nats = nats + of_part
             if is_last:
                 elbo = Draws(nats[None, :, 0], nats[None, :, 1].astype(np.int64))
-                yield Score(name, length, int(nats[0, 1]), elbo, pseudo if request.pseudo else None)
-                nats, pseudo = np.zeros_like(nats), 0.0
+                yield Score(name, length, int(nats[0, 1]), elbo, next(pseudo) if request.pseudo else None)
+                nats = np.zeros_like(nats)
                 advance(1)
 
 
-def _asked(model: TrainedModel, given: Given, request: Request) -> Iterator[tuple[Any, Sums, np.ndarray]]:
-    """Of each window of each protein: its label, what its draws found, and the log probabilities of its residues."""
+def _pseudo(model: TrainedModel, given: Given, request: Request) -> Iterator[float]:
+    """The pseudo-log-likelihood of each protein; as many of them at a time as all processes are to be handed packs."""
+    at_once = PACKS_OF_EACH * model.processes.data_size * request.tokens_per_pack
+    residues = (residues for _, residues in read_given(given.path))
+    for some in in_order(residues, lambda ids: len(ids) * (min(len(ids), request.window) + 2), at_once):
+        for values in masked_once(model, some, request.window, request.tokens_per_pack):
+            yield float(values.sum())
+
+
+def _asked(model: TrainedModel, given: Given, request: Request) -> Iterator[tuple[Any, Sums]]:
+    """Of each window of each protein: its label, and what its draws found."""
     ask = asking_for_nats(model, request.draws, request.seed)
-    for parts, packs in in_chunks(model, _parts(given.path, request.window), request.tokens_per_pack):
-        sums = chain.from_iterable(answers(packs, ask, model.processes))
-        masked = masked_once(model, packs, request.tokens_per_pack) if request.pseudo else repeat(np.empty(0))
-        yield from zip((part.label for part in parts), sums, masked, strict=False)
+    return ask_each(model, _parts(given.path, request.window), ask, request.tokens_per_pack, lambda parts: None)
 
 
 def _parts(path: Path, longest: int) -> Iterator[Part]:

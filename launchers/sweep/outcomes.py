@@ -9,7 +9,8 @@ from typing import Any
 
 from d2plm_megatron.config import Recipe
 from d2plm_megatron.config.overrides import keys_of
-from d2plm_megatron.report.run_record import RunRecord, read_evaluation
+from d2plm_megatron.report.evaluation_record import read_evaluation
+from d2plm_megatron.report.run_record import RunRecord
 from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.runs.integrity import Damaged
 
@@ -148,7 +149,7 @@ def _has_ended(record: RunRecord, recipe: Recipe) -> bool:
 
 def _evaluation(path: Path, say: Callable[[str], object]) -> dict[str, Any] | None:
     try:
-        return read_evaluation(path) if path.exists() else None
+        return read_evaluation(path).numbers if path.exists() else None
     except (ValueError, OSError) as error:
         say(str(error))
         return None

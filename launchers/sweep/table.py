@@ -43,7 +43,7 @@ def _quality(outcome: Outcome, likelihood: str | None, is_evaluated: bool) -> It
     yield f"{best[1]:,}" if best else DASH
     if is_evaluated:
         found = (outcome.evaluation or {"likelihoods": {}})["likelihoods"].get(likelihood)
-        yield with_error(found["perplexity"], found["perplexity_standard_error"]) if found else DASH
+        yield with_error(found["perplexity"], found["perplexity_error"]) if found else DASH
 
 
 def _speed(outcome: Outcome) -> str:

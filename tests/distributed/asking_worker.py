@@ -30,7 +30,7 @@ def answers(model: TrainedModel, data: str, output: Path) -> dict[str, np.ndarra
     proteins = model.generate(num_sequences=7, length=(5, 30), num_steps=4, **pack)
     found["letters"] = np.frombuffer(" ".join(proteins).encode(), dtype=np.uint8)
     generate(model, asked_for(model.checkpoint), output)
-    result = evaluate(model, data, EvaluationConfig(num_draws=3, max_proteins=20, window=30, pseudo=2))
+    result = evaluate(model, data, EvaluationConfig(num_draws=3, max_proteins=20, window=30, pseudo_proteins=2))
     measured, guesses = result.likelihoods["elbo"], result.curves.cells / result.curves.cells[..., :1].sum()
     found["evaluation"] = np.append(measured.nats / measured.residues, measured.standard_error)
     found["guesses"] = np.concatenate([guesses.sum((0, 1)), guesses.sum(1)[:, 3]]).round(8)  # added up in any order

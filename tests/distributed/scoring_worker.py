@@ -1,10 +1,11 @@
-"""Run by torchrun: asks about given proteins by each command in each layout, into a folder each."""
+"""Run by torchrun: asks about given proteins by each command in each layout, into a folder each, and judges them."""
 
 import sys
 from pathlib import Path
 
 import torch
 
+from d2plm_megatron.evaluation.judge import main as judge
 from d2plm_megatron.scoring.__main__ import embed, mutations, score
 
 LAYOUTS = {"DP2": 1, "TP2": 2}
@@ -23,6 +24,8 @@ def ask(run: Path, folder: Path, tensor: int = 1) -> None:
     mutations(run, given / "assays", output=folder / "assays", tensor=tensor, **PACK)
     embed(run, given / "x.fasta", folder / "states.safetensors", tensor=tensor, **PACK)
     embed(run, given / "x.fasta", folder / "means.parquet", mean=True, tensor=tensor, **PACK)
+    natural = str(given / "natural.fasta")
+    judge(given / "natural.fasta", natural, output=folder / "judge.json", judge=run, draws=2, tensor=tensor, **PACK)
 
 
 if __name__ == "__main__":

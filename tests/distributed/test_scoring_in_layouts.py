@@ -1,6 +1,7 @@
 """What a model says about given proteins is in the same files however many processes were asked."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -18,8 +19,11 @@ from tests.distributed.scoring_worker import LAYOUTS, WILD_TYPE, ask
 FILES = ("scores.csv", "effects.csv", "assays/a.csv", "assays/summary.csv", "states.safetensors", "means.parquet")
 
 
-def test_files_are_those_of_one_process(write_proteins: Callable[..., Path], tmp_path: Path) -> None:
+def test_files_are_those_of_one_process(
+    write_proteins: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To the byte where proteins are shared out, and but for rounding where layers are."""
+    monkeypatch.setenv("PATH", str(tmp_path))  # without MMseqs2, which takes longer than all of this
     run = train(
         Recipe(
             output=str(tmp_path),
@@ -42,9 +46,16 @@ def test_files_are_those_of_one_process(write_proteins: Callable[..., Path], tmp
         timeout=500,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert done.stdout.count("scores.csv") == len(LAYOUTS)  # said once for all processes
+    for name in ("scores.csv", "judge.json"):
+        assert done.stdout.count(name) == len(LAYOUTS)  # said once for all processes
     for name in FILES:
         assert (tmp_path / "DP2" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
+    alone, shared, split = (json.loads((tmp_path / name / "judge.json").read_text()) for name in ("alone", *LAYOUTS))
+    assert shared["measures"] == alone["measures"] and shared["judge"]["processes"] == 2
+    for key in ("model_perplexity", "frechet"):
+        assert split["measures"][key]["samples"]["value"] == pytest.approx(
+            alone["measures"][key]["samples"]["value"], rel=1e-4
+        )
     expected = load_file(tmp_path / "alone" / "states.safetensors")
     for name, values in load_file(tmp_path / "TP2" / "states.safetensors").items():
         assert np.allclose(values, expected[name], rtol=2e-5, atol=2e-5)
@@ -65,6 +76,8 @@ def write_given(folder: Path) -> None:
         *["ACDEFGHIKLMNPQRSTVWY"] * 9,
     ]
     (folder / "x.fasta").write_text("".join(f">p{i}\n{one[: 40 + i]}\n" for i, one in enumerate(letters)))
+    natural = [3 * letters[number % 4] + letters[4][number:] for number in range(40)]
+    (folder / "natural.fasta").write_text("".join(f">n{i}\n{one}\n" for i, one in enumerate(natural)))
     mutants = [f"{WILD_TYPE[place]}{place + 1}{letter}" for place in (0, 3, 9, 19) for letter in "ACWY"]
     (folder / "m.csv").write_text("\n".join(["mutant", *mutants, f"{mutants[0]}:{mutants[-1]}"]) + "\n")
     rows = [

@@ -65,7 +65,7 @@ def test_samples_are_canonical_proteins_of_the_lengths_asked_for(demo: Path) -> 
 def test_evaluation_says_what_a_comparison_needs(demo: Path) -> None:
     result = json.loads((demo / "evaluation.json").read_text())
     assert 1 < result["likelihoods"]["elbo"]["perplexity"] < 40
-    assert result["likelihoods"]["elbo"]["perplexity_standard_error"] > 0
+    assert result["likelihoods"]["elbo"]["perplexity_error"] > 0
     assert 10 < result["unigram_perplexity"] < 20
     assert {"weights", "precision", "draws", "machine", "versions", "date"} <= result.keys()
 

@@ -49,7 +49,7 @@ def print_table(title: str, trials: Sequence[Trial]) -> None:
         own = [numbers[trial] for trial in trials if trial.row is row]
         table.add_row(row.name, *(_over_seeds([read(one) for one in own]) for read in COLUMNS.values()))
     for name, floor in next(iter(numbers.values()))["evaluation"]["floors"].items():
-        table.add_row(name, f"{math.exp(floor['nll_per_residue']):.3f}", *[""] * (len(COLUMNS) - 1))
+        table.add_row(name, f"{math.exp(floor['nats_per_residue']):.3f}", *[""] * (len(COLUMNS) - 1))
     show(table, width=140)
 
 

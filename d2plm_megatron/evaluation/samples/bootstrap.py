@@ -29,8 +29,8 @@ class Interval:
     error: float | None = None
 
     def as_json(self) -> dict[str, float | None]:
-        """Value and ends."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+        """Value, ends and standard error."""
+        return {"value": self.value, "low": self.low, "high": self.high, "standard_error": self.error}
 
 
 def interval(value: float, replicates: np.ndarray) -> Interval:

@@ -1,12 +1,11 @@
 """Families of the reference, as the headers of simulated proteins name them, that samples belong to."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from d2plm_megatron.console import progress
 from d2plm_megatron.evaluation.samples import novelty
 from d2plm_megatron.evaluation.samples.bootstrap import Interval, of_ratio
 from d2plm_megatron.evaluation.samples.panel import NATURAL, SAMPLES, Panel, sequences
-from d2plm_megatron.proteins.named import Protein
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,14 @@ class Families:
     found: list[novelty.Family]
 
 
-def measure_families(panel: Panel, known: Sequence[Protein]) -> Families | None:
-    """Looks the samples up in the whole reference; None where its headers name no family."""
+def measure_families(panel: Panel) -> Families | None:
+    """Looks the samples up in the reference; None where its headers name no family."""
+    known = [*panel.natural, *panel.rest]
     if not any(protein.family for protein in known):
         return None
-    nearest = novelty.measure_novelty(sequences(panel.samples), [protein.sequence for protein in known])
+    total = novelty.num_lookups(len(panel.samples), len(known))
+    with progress("looking for families", total, "proteins") as advance:
+        nearest = novelty.measure_novelty(sequences(panel.samples), sequences(known), advance)
     found = novelty.count_families(nearest, known)
     natural = {protein.family for protein in panel.natural if protein.family}
     of_samples = {

@@ -1,6 +1,7 @@
 """Diversity and novelty by MMseqs2: clusters of a column's proteins, and the nearest of those that are known."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -8,8 +9,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from d2plm_megatron.console import note, progress
 from d2plm_megatron.cores import available_cores
 from d2plm_megatron.evaluation.samples.bootstrap import Interval, of_ratio
+from d2plm_megatron.evaluation.samples.known import Known
 from d2plm_megatron.evaluation.samples.panel import COLUMNS, NATURAL, SAMPLES, Panel
 from d2plm_megatron.proteins import mmseqs
 from d2plm_megatron.proteins.alignment import Alignment, align
@@ -21,6 +24,8 @@ NEAR_IDENTITY, NEAR_COVERAGE = 0.9, 0.8
 
 CLUSTER_IDENTITIES = (0.5, 0.9)
 _THOROUGH = SearchOptions(sensitivity=7.5)
+_MANY_RESIDUES = 100_000_000
+_COPIES = 3  # FASTA, MMseqs2's own form of it, and what it writes on the way
 
 
 @dataclass(frozen=True)
@@ -65,39 +70,44 @@ class Homology:
     neighbours: list[Neighbour]
 
 
-def measure_homology(panel: Panel, known: Callable[[], Iterable[Protein]], own: np.ndarray | None) -> Homology:
+def measure_homology(panel: Panel, known: Known, folder: Path) -> Homology:
     """Searches the known proteins for those of all columns, and clusters each column.
+
+    Short proteins have fewer matches that chance does not explain. So natural proteins are matched with the samples;
+    those are searched for as they are. A natural protein is not its own neighbour.
 
     Args:
         panel: the columns.
-        known: yields the known proteins; called twice, and never all of them are in memory.
-        own: of each natural protein its number among the known, which is not its own neighbour; None if they are
-            other proteins.
+        known: the proteins to search.
+        folder: where scratch files are until the end. They take about as much as the known proteins several times.
 
     Raises ValueError saying how to install MMseqs2 where it is missing.
     """
-    best = _best_matches(panel, known, own)
+    columns = {**panel.matched, SAMPLES: panel.columns[SAMPLES]}
+    best = _best_matches(columns, known, known.selves(panel), folder)
     identities = {name: found["identity"] * found["query_coverage"] for name, found in best.items()}
     measures = {name: _nearness(best[name], identities[name]) for name in COLUMNS}
     for name in (SAMPLES, NATURAL):  # shuffled proteins are each a cluster
-        measures[name] |= _diversity(panel.columns[name])
-    return Homology(measures, identities, _neighbours(panel.samples, best[SAMPLES], known()))
+        measures[name] |= _diversity(columns[name], folder)
+    return Homology(measures, identities, _neighbours(panel.samples, best[SAMPLES], known))
 
 
 def _best_matches(
-    panel: Panel, known: Callable[[], Iterable[Protein]], own: np.ndarray | None
+    columns: Mapping[str, Sequence[str]], known: Known, selves: np.ndarray, folder: Path
 ) -> dict[str, np.ndarray]:
     """Of each protein of each column its match with the lowest e-value, MATCH [n]; target -1 where there is none."""
-    number = len(panel.samples)
+    number = len(selves)
     own_of = np.full(len(COLUMNS) * number, -1)
-    if own is not None:
-        begin = COLUMNS.index(NATURAL) * number
-        own_of[begin : begin + number] = own
-    with TemporaryDirectory() as folder:
-        queries, targets = Path(folder, "queries.fasta"), Path(folder, "targets.fasta")
-        mmseqs.write_numbered(queries, chain.from_iterable(panel.columns.values()))
-        mmseqs.write_numbered(targets, (protein.sequence for protein in known()))
-        matches = mmseqs.search(queries, targets, _THOROUGH, threads=available_cores())
+    begin = COLUMNS.index(NATURAL) * number
+    own_of[begin : begin + number] = selves
+    if known.residues > _MANY_RESIDUES:
+        note(f"MMseqs2 takes about {_COPIES * known.residues / 1e9:.1f} GB in {folder}, until it is done")
+    with _scratch(folder) as scratch:
+        queries, targets = scratch / "queries.fasta", scratch / "targets.fasta"
+        mmseqs.write_numbered(queries, chain.from_iterable(columns[name] for name in COLUMNS))
+        mmseqs.write_numbered(targets, (protein.sequence for protein in known.read("writing for MMseqs2")))
+        with progress(f"searching {known.proteins:,} proteins"):
+            matches = mmseqs.search(queries, targets, _THOROUGH, threads=available_cores())
     best = np.zeros(len(own_of), dtype=MATCH)
     best["target"], best["e_value"] = -1, np.inf
     matches = matches[matches["target"] != own_of[matches["query"]]]
@@ -116,11 +126,11 @@ def _nearness(best: np.ndarray, identities: np.ndarray) -> dict[str, Interval]:
     }
 
 
-def _diversity(letters: Sequence[str]) -> dict[str, Interval]:
+def _diversity(letters: Sequence[str], folder: Path) -> dict[str, Interval]:
     """Clusters as a share of the proteins: the mean over proteins of one over the size of its cluster."""
     found = {}
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "proteins.fasta")
+    with _scratch(folder) as scratch:
+        path = scratch / "proteins.fasta"
         mmseqs.write_numbered(path, letters)
         for identity in CLUSTER_IDENTITIES:
             owners = mmseqs.cluster(path, identity, threads=available_cores())
@@ -129,9 +139,18 @@ def _diversity(letters: Sequence[str]) -> dict[str, Interval]:
     return found
 
 
-def _neighbours(samples: Sequence[Protein], best: np.ndarray, known: Iterable[Protein]) -> list[Neighbour]:
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A new folder in this one, which is on a disk where /tmp may be in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".judge.", dir=folder) as scratch:
+        yield Path(scratch)
+
+
+def _neighbours(samples: Sequence[Protein], best: np.ndarray, known: Known) -> list[Neighbour]:
     wanted = set(best["target"].tolist())
-    targets = {number: protein for number, protein in enumerate(known) if number in wanted}
+    read = known.read("reading neighbours")
+    targets = {number: protein for number, protein in enumerate(read) if number in wanted}
     found = [
         Neighbour(
             sample=sample.name,

@@ -11,6 +11,7 @@ from d2plm_megatron.proteins.repeats import in_repeats
 from d2plm_megatron.resampling import counts, resamples
 
 ORDERS = (1, 2, 3, 4)
+_AT_ONCE = 1024
 
 
 def ngrams(sequence: str, order: int) -> np.ndarray:
@@ -27,12 +28,12 @@ def ngrams(sequence: str, order: int) -> np.ndarray:
 class Divergences:
     """Jensen-Shannon divergence of the n-grams of proteins from those of a reference, nats: 0 to log(2).
 
-    Of few proteins it is above 0 even where nothing differs, the more the longer the n-grams: compare it with that of
-    as many natural proteins.
+    Of few residues it is above 0 even where nothing differs, the more the longer the n-grams: compare it with that of
+    as many residues of natural proteins.
     """
 
     def __init__(self, reference: list[str]) -> None:
-        self._shares = {order: _shares(_pooled(reference, order)[0], order) for order in ORDERS}
+        self._shares = {order: _shares(reference, order) for order in ORDERS}
 
     def of(self, sequences: list[str]) -> dict[str, Interval]:
         """Of 1- to 4-grams by key, ngram_1_divergence and so on; without one that all are too short for."""
@@ -62,10 +63,12 @@ def _pooled(sequences: list[str], order: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(words), np.repeat(np.arange(len(words)), [len(found) for found in words])
 
 
-def _shares(words: np.ndarray, order: int) -> np.ndarray:
+def _shares(sequences: list[str], order: int) -> np.ndarray:
     """Of each of the 20^n n-grams, float64; zeros where there is none."""
-    counts = np.bincount(words, minlength=alphabet.NUM_CANONICAL**order)
-    return counts / max(1, len(words))
+    counts = np.zeros(alphabet.NUM_CANONICAL**order)
+    for begin in range(0, len(sequences), _AT_ONCE):
+        counts += np.bincount(_pooled(sequences[begin : begin + _AT_ONCE], order)[0], minlength=len(counts))
+    return counts / max(1, counts.sum())
 
 
 def length_distance(lengths: np.ndarray, reference: np.ndarray) -> Interval:

@@ -12,12 +12,6 @@ from d2plm_megatron.proteins.ngrams import NGrams
 ORDER = 3
 
 
-def canonical(sequence: str) -> np.ndarray:
-    """Ids of the canonical residues of a protein, uint8."""
-    ids = alphabet.encode(sequence)
-    return ids[ids < alphabet.CANONICAL.stop]
-
-
 def perplexity(nats: np.ndarray, residues: np.ndarray) -> Interval:
     """exp of the nats per residue of proteins, of each of which these are sums."""
     found = of_ratio(nats, residues)
@@ -32,15 +26,15 @@ def under_ngrams(columns: dict[str, list[str]], known: Iterable[str]) -> dict[st
 
     That is their perplexity, and how many nats of a residue the two before it tell: 0 where order means nothing.
     """
-    judge = NGrams.fit(map(canonical, known), ORDER)
+    judge = NGrams.fit(map(alphabet.encode, known), ORDER)
     return {name: _of_column(judge, letters) for name, letters in columns.items()}
 
 
 def _of_column(judge: NGrams, letters: list[str]) -> dict[str, Interval]:
-    residues = [canonical(sequence) for sequence in letters]
-    lengths = np.array([len(found) for found in residues])
-    nats = np.array([judge.nats_of_orders(found).sum(axis=1) for found in residues])
+    ids = [alphabet.encode(sequence) for sequence in letters]
+    residues = np.array([int((found < alphabet.CANONICAL.stop).sum()) for found in ids])
+    nats = np.array([judge.nats_of_orders(found).sum(axis=1) for found in ids])
     return {
-        "ngram_perplexity": perplexity(nats[:, -1], lengths),
-        "order_information": of_ratio(nats[:, 0] - nats[:, -1], lengths),
+        "ngram_perplexity": perplexity(nats[:, -1], residues),
+        "order_information": of_ratio(nats[:, 0] - nats[:, -1], residues),
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from d2plm_megatron.console import one_line, show
+from d2plm_megatron.console import counted, note, one_line, show
 from d2plm_megatron.evaluation.samples.bootstrap import Interval
 from d2plm_megatron.evaluation.samples.homology import Neighbour
 from d2plm_megatron.evaluation.samples.judgement import Judgement
@@ -28,7 +28,13 @@ def numbers(judgement: Judgement) -> dict[str, Any]:
         "train": judgement.train,
         "judge": judgement.judge,
         "verdict": {"good": verdict.is_good, "text": verdict.text, "faults": list(verdict.faults)},
-        "proteins": {"records": len(panel.is_canonical), "compared": len(panel.samples), "rest": len(panel.rest)},
+        "proteins": {
+            "records": len(panel.is_canonical),
+            "compared": len(panel.samples),
+            "rest": len(panel.rest),
+            "known": judgement.known.proteins,
+            "reference_in_train": judgement.reference_in_train,
+        },
         "measures": {
             measure.key: {
                 name: judgement.columns[name][measure.key].as_json()
@@ -60,6 +66,9 @@ def print_judgement(judgement: Judgement) -> None:
     show(table, _SHOWN_WIDTH)
     if judgement.homology and judgement.homology.neighbours:
         print(_nearest(judgement.homology.neighbours[0]))
+    if shared := judgement.reference_in_train:
+        reference = len(panel.natural) + len(panel.rest)
+        note(f"{shared:,} of {counted(reference, 'protein')} of the reference are in --train: hold others out")
     print(one_line(judgement.verdict.text))
 
 

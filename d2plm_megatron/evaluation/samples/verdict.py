@@ -5,14 +5,16 @@ difference, and by more than its margin: what is certain and small is no fault.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from d2plm_megatron.console import counted
 from d2plm_megatron.evaluation.samples.bootstrap import Interval
 from d2plm_megatron.evaluation.samples.panel import NATURAL, SAMPLES
 
 DEVIATIONS = 3
 FEW = 50
-"""Fewer proteins than this tell little."""
+"""Fewer proteins than this do not show that nothing is wrong."""
 
 HIGHER, LOWER = 1, -1
 SHARE, WHOLE, NUMBER, FINE = "share", "whole", "number", "fine"
@@ -100,29 +102,33 @@ class Verdict:
     """What the measures say.
 
     Attributes:
-        is_good: whether nothing is at fault.
-        text: it in a sentence.
+        is_good: whether nothing is at fault; None where there are too few proteins to tell.
+        text: it in a sentence, with what was not measured.
         faults: keys of the measures that are off, what counts most first.
     """
 
-    is_good: bool
+    is_good: bool | None
     text: str
     faults: tuple[str, ...]
 
 
-def judge(columns: Columns, proteins: int) -> Verdict:
-    """The verdict on so many samples. What a column lacks is not judged."""
+def judge(columns: Columns, proteins: int, missing: Sequence[str] = ()) -> Verdict:
+    """The verdict on so many samples. What a column lacks is not judged; `missing` says what that is in words."""
     measured = [measure for measure in MEASURES if measure.key in columns[SAMPLES]]
     judged = [measure for measure in measured if measure.worse and measure.key in columns[NATURAL]]
     off = [measure for measure in judged if _is_off(measure, columns)]
     if off:
         others = f"; also off: {', '.join(measure.label for measure in off[1:])}" if off[1:] else ""
         text = f"not good: {off[0].fault} ({_told(off[0], columns)}){others}"
+    elif proteins < FEW:
+        text = (
+            f"cannot tell: no fault is certain, but {counted(proteins, 'protein')} cannot show any; give {FEW} or more"
+        )
     else:
         text = f"good: in {len(judged)} measures they are like as many natural proteins"
-    if proteins < FEW:
-        text += f"; but {proteins} proteins tell little, give {FEW} or more"
-    return Verdict(not off, text, tuple(measure.key for measure in off))
+    is_good = None if not off and proteins < FEW else not off
+    text += "".join(f"; not measured: {what}" for what in missing)
+    return Verdict(is_good, text, tuple(measure.key for measure in off))
 
 
 def _is_off(measure: Measure, columns: Columns) -> bool:

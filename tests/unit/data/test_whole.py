@@ -46,8 +46,8 @@ def test_proteins_that_were_cut_are_whole_for_all_that_ask(cut: tuple[str, list[
     for named in (prefix, str(tmp_path / "whole.fasta")):
         held_out = read_held_out(named, window=100, tokens_per_pack=200)
         assert (held_out.sequences, held_out.ids) == (tuple(whole), tuple(map(str, range(len(whole)))))
-        panel = build_panel(tmp_path / "whole.fasta", named, list(read_whole(named)))
-        assert sorted([*panel.columns["natural"], *panel.rest]) == sorted(whole)
+        panel = build_panel(tmp_path / "whole.fasta", named)
+        assert sorted(protein.sequence for protein in (*panel.natural, *panel.rest)) == sorted(whole)
         lengths = read_lengths(f"like:{named}", Data())
         grid = [(n + 0.5) / len(whole) for n in range(len(whole))]
         assert Counter(map(lengths.drawn, grid)) == Counter(map(len, whole))

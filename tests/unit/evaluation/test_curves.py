@@ -64,8 +64,8 @@ def test_counts_by_hand(pack_of):
     curves = counted(Hiding([1, 3, 7]), pack, logits_of({"L": 0.55, "A": 0.35, "G": 0.1}, 18))
     few, half = curves.by_noise()
     assert (few["from"], few["to"]) == (0, 0.1) and (half["from"], half["to"]) == (0.4, 0.5)
-    assert few["accuracy"] == 0 and few["nats"] == pytest.approx(-math.log(0.35))
-    assert half["accuracy"] == 0.5 and half["nats"] == pytest.approx(-math.log(0.55 * 0.35) / 2)
+    assert few["accuracy"] == 0 and few["nats_per_residue"] == pytest.approx(-math.log(0.35))
+    assert half["accuracy"] == 0.5 and half["nats_per_residue"] == pytest.approx(-math.log(0.55 * 0.35) / 2)
     assert half["confidence"] == pytest.approx(0.55) and half["calibration_error"] == pytest.approx(0.05)
     assert half["perplexity"] == pytest.approx(1 / math.sqrt(0.55 * 0.35))
     calibration = curves.calibration()
@@ -75,7 +75,13 @@ def test_counts_by_hand(pack_of):
     residues = curves.by_residue()
     assert list(residues) == ["L", "A"]
     assert residues["L"] == pytest.approx(
-        {"share": 2 / 14, "accuracy": 1, "confidence": 0.55, "nats": -math.log(0.55), "perplexity": 1 / 0.55}
+        {
+            "share": 2 / 14,
+            "accuracy": 1,
+            "confidence": 0.55,
+            "nats_per_residue": -math.log(0.55),
+            "perplexity": 1 / 0.55,
+        }
     )
     assert residues["A"]["share"] == pytest.approx(12 / 14)
 
@@ -110,4 +116,4 @@ def test_noise_of_random_residues_is_told_by_the_time(make_pack):
     expected = np.histogram(seen, bins=np.linspace(0, 1, 11))[0]
     assert weights.tolist() == (40 * expected).tolist()
     rows = counting.counted(ALONE).by_noise()
-    assert all(row["nats"] == pytest.approx(math.log(20), abs=1e-6) for row in rows)
+    assert all(row["nats_per_residue"] == pytest.approx(math.log(20), abs=1e-6) for row in rows)

@@ -55,7 +55,7 @@ def test_numbers_tell_what_a_comparison_needs(model: TrainedModel, proteins: Pat
     found, elbo = result.numbers(), result.likelihoods["elbo"]
     assert (found["seed"], found["draws"], found["max_length"], found["window"]) == (3, 2, 80, 60)
     assert found["proteins"] == 26 and found["residues"] == sum(range(30, 82, 2))
-    assert found["likelihoods"]["elbo"]["nll_per_residue"] == elbo.nats.sum() / elbo.residues.sum()
+    assert found["likelihoods"]["elbo"]["nats_per_residue"] == elbo.nats.sum() / elbo.residues.sum()
     assert {"machine", "versions", "date", "windows", "noise", "weights", "precision"} <= found.keys()
     print_evaluation(result)
     shown = capsys.readouterr()
@@ -99,10 +99,12 @@ def test_the_command_writes_what_it_prints_and_refuses_what_cannot_be_before_it_
     found = json.loads(output.read_text())
     assert (found["draws"], found["proteins"], found["seed"]) == (2, 5, 1)
     assert f"{found['likelihoods']['elbo']['perplexity']:.3f} +- " in capsys.readouterr().out
-    with pytest.raises(ValueError, match="draws=0"):
+    with pytest.raises(ValueError, match="--draws 0: must lie"):
         main([run], "/nowhere", output, draws=0)
     with pytest.raises(ValueError, match=f"max_length=3: shorter than all of {proteins}, 30 proteins"):
-        main([run], str(proteins), output, max_length=3)
+        main([run], str(proteins), output, max_length=3, overwrite=True)
+    with pytest.raises(ValueError, match=r"found\.json: is there already; name another file, or give --overwrite"):
+        main([run], str(proteins), output)
     assert json.loads(output.read_text()) == found
 
 
@@ -116,10 +118,10 @@ def test_a_slip_of_the_pen_costs_no_measuring(
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
-    [({"num_draws": 0}, "draws=0: must lie between 1 and 10,000"), ({"until": 0.0}, r"until=0\.0: must be above 0"),
+    [({"num_draws": 0}, "--draws 0: must lie between 1 and 10,000"), ({"until": 0.0}, r"--until 0\.0: must be above 0"),
      ({"until": -1.0}, "must be above 0"), ({"until": float("nan")}, "must be above 0"),
-     ({"window": 1}, "window=1: must be at least 2"), ({"max_length": 0}, "max_length=0: must be at least 1"),
-     ({"num_draws": 10**6}, "draws=1000000: must lie between")],
+     ({"window": 1}, "--window 1: must be at least 2"), ({"max_length": 0}, "--max-length 0: must be at least 1"),
+     ({"num_draws": 10**6}, "--draws 1000000: must lie between")],
 )  # fmt: skip
 def test_what_cannot_be_meant(wrong: dict[str, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):

@@ -11,6 +11,7 @@ from d2plm_megatron import Recipe, TrainedModel, train
 from d2plm_megatron.config import Absorbing, Data, FlowMatching, Model, Train
 from d2plm_megatron.console import run
 from d2plm_megatron.evaluation import __main__ as command
+from d2plm_megatron.evaluation import floors as floors_room
 from d2plm_megatron.evaluation.compare import Comparison
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.curves import NATS, WEIGHT
@@ -21,7 +22,7 @@ from d2plm_megatron.evaluation.outputs import told_apart
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.pseudo import pseudo_log_likelihood
 
-CONFIG = EvaluationConfig(num_draws=3, window=40, pseudo=7)
+CONFIG = EvaluationConfig(num_draws=3, window=40, pseudo_proteins=7)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_what_guesses_cost_adds_up_to_the_elbo(evaluations: list[Evaluation]) ->
         assert sums[..., NATS].sum() == pytest.approx(elbo.nats.sum(), rel=1e-6)
     numbers = found.numbers()
     assert [row["from"] for row in numbers["by_noise"]] == [tenth / 10 for tenth in range(10)]
-    assert sum(row["share"] * row["nats"] for row in numbers["by_residue"].values()) == pytest.approx(
+    assert sum(row["share"] * row["nats_per_residue"] for row in numbers["by_residue"].values()) == pytest.approx(
         elbo.nats_per_residue, rel=1e-6
     )
     assert numbers["noise_is"] == "masks" and ALL_MASKED_NAME in numbers["likelihoods"]
@@ -80,11 +81,11 @@ def test_fifths_of_the_lengths_add_up(evaluations: list[Evaluation]) -> None:
         (22, 28, 4), (30, 36, 4), (38, 44, 4), (46, 52, 4), (54, 60, 4),
     ]  # fmt: skip
     assert sum(row["residues"] for row in rows) == elbo.residues[:, 0].sum()
-    total = sum(row["residues"] * row["nll_per_residue"] for row in rows)
+    total = sum(row["residues"] * row["nats_per_residue"] for row in rows)
     assert total / elbo.residues[:, 0].sum() == pytest.approx(elbo.nats_per_residue)
     alike = Draws(np.array([[20.0], [24.0], [30.0]]), np.full((3, 1), 10))
     [row] = by_length(alike, [10, 10, 10])
-    assert row["nll_standard_error"] == pytest.approx(np.std([2.0, 2.4, 3.0], ddof=1) / np.sqrt(3))
+    assert row["standard_error"] == pytest.approx(np.std([2.0, 2.4, 3.0], ddof=1) / np.sqrt(3))
     assert [row["proteins"] for row in by_length(alike, [10, 10, 50])] == [2, 1]
 
 
@@ -123,17 +124,22 @@ def test_a_comparison_is_the_difference_of_the_two(evaluations: list[Evaluation]
 def test_the_command_as_typed(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(folder)
     words = ["--data", "proteins.fasta", "--draws", "2"]
-    called(["masks", *words, "--window", "40", "--table", "one.csv", "--pseudo", "2"])
+    called(["masks", *words, "--window", "40", "--table", "one.csv", "--pseudo-proteins", "2"])
     numbers = json.loads(Path("masks/evaluation.json").read_text())
     assert Path("masks/evaluation.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader(Path("one.csv").read_text().splitlines()))
     assert [row["id"] for row in rows] == [f"p{number}" for number in range(20)]
     nats, residues = (sum(float(row[name]) for row in rows) for name in ("nats", "residues"))
-    assert nats / residues == pytest.approx(numbers["likelihoods"]["elbo"]["nll_per_residue"])
+    assert nats / residues == pytest.approx(numbers["likelihoods"]["elbo"]["nats_per_residue"])
     assert sum(bool(row["pseudo_perplexity"]) for row in rows) == 2 == numbers["pseudo"]["proteins"]
     capsys.readouterr()
+    fitted: list[str] = []
+    own = floors_room.floors
+    monkeypatch.setattr(floors_room, "floors", lambda train, *rest: fitted.append(train) or own(train, *rest))
     called(["masks", "random", *words, "--table", "two.parquet"])
     shown = capsys.readouterr()
+    assert len(fitted) == 1 and f"perplexity by n-grams of {fitted[0]}: 1-gram " in shown.out
+    assert "note: random: less the " in shown.err and "not shown to tell more than counting does" in shown.err
     assert "windows of 45 residues for all" in shown.err
     found = json.loads(Path("comparison.json").read_text())
     assert [model["window"] for model in found["models"]] == [45, 45]
@@ -144,11 +150,28 @@ def test_the_command_as_typed(folder: Path, monkeypatch: pytest.MonkeyPatch, cap
     }
 
 
+def test_what_is_there_is_kept_but_for_what_a_run_was_before(folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(folder)
+    words = ["masks", "--data", "proteins.fasta", "--draws", "1", "--max-proteins", "2"]
+    path = Path("masks/evaluation.json")
+    called([*words, "--overwrite"])
+    before = path.read_text()
+    assert called([*words, "--seed", "1"]) == 2
+    assert "evaluation.json: is there already; name another file, or give --overwrite" in capsys.readouterr().err
+    assert path.read_text() == before
+    path.write_text(json.dumps({**json.loads(before), "trained": "2026-01-01T00:00:00+00:00"}))
+    called([*words, "--seed", "1"])
+    assert json.loads(path.read_text())["seed"] == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["masks", "--pseudo", "0"], "pseudo=0: must be at least 1"),
-        (["random", "--pseudo", "3"], "it reads no masks (objective.source=uniform)"),
+        (["masks", "--pseudo-proteins", "0"], "--pseudo-proteins 0: must be at least 1"),
+        (
+            ["random", "--pseudo-proteins", "3", "--output", "y.json"],
+            "it reads no masks but residues in place of residues",
+        ),
         (["masks", "--table", "x.xlsx"], "x.xlsx: a table ends in .csv or .parquet"),
         (["masks", "--output", "x.png"], "x.png: is read or written by this command, too; name another file"),
         (["masks", "--table", "proteins.fasta"], "proteins.fasta: a table ends in"),

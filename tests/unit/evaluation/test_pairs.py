@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.evaluation.pairs import Difference
+from d2plm_megatron.evaluation.student import student_95
 from d2plm_megatron.inference.draws import Draws
 
 
@@ -47,12 +48,35 @@ def test_a_constant_is_found_to_the_last_digit_and_no_difference_is_called_that(
     assert alike.verdict("B", "A").endswith("more proteins may")
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+@pytest.mark.parametrize("proteins", [5, 60])
+def test_the_interval_holds_the_truth_as_often_as_it_says(proteins: int) -> None:
     generator, held = np.random.default_rng(2), 0
-    for _ in range(40):
-        low, high = Difference.between(*two(generator, 60, effect=0.03, spread=0.05)).interval
-        held += low < 0.03 < high
-    assert 34 <= held <= 40
+    for _ in range(400):
+        interval = Difference.between(*two(generator, proteins, effect=0.03, spread=0.05)).interval
+        assert interval is not None
+        held += interval[0] < 0.03 < interval[1]
+    assert 0.93 <= held / 400 <= 0.97
+
+
+def test_quantiles_are_those_of_tables():
+    found = [student_95(degrees) for degrees in (1, 2, 4, 10, 59, 10**6)]
+    assert found == pytest.approx([12.7062, 4.3027, 2.7764, 2.2281, 2.0010, 1.9600], abs=1e-4)
+
+
+def test_few_proteins_decide_nothing():
+    one = Difference.between(*two(np.random.default_rng(1), 1, effect=0.5))
+    assert one.interval is None and one.as_json()["interval"] is None
+    assert one.verdict("B", "A").endswith("on one protein, which tells nothing about others")
+    five = Difference.between(*two(np.random.default_rng(1), 5, effect=0.5))
+    assert five.verdict("B", "A").startswith("A is better than B by 0.")
+    assert five.verdict("B", "A").endswith(", of 5 proteins alone")
+
+
+def test_what_has_no_noise_is_compared_with_each_draw():
+    first, other = two(np.random.default_rng(0), 40, effect=0.1)
+    floor = Draws(first.nats.mean(1, keepdims=True), first.residues[:, :1])
+    found = Difference.to_one_draw(floor, other)
+    assert found.nats == pytest.approx(other.nats_per_residue - first.nats_per_residue)
 
 
 def test_other_residues_are_not_compared():

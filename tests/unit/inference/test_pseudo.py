@@ -1,6 +1,7 @@
 """Pseudo-likelihoods against a loop that masks one residue at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from d2plm_megatron import Recipe, TrainedModel, train
 from d2plm_megatron.config import Data, FlowMatching, Model, Optimizer, Train
-from d2plm_megatron.data.sequences import pack_sequences
+from d2plm_megatron.data.assembly import assemble_parts
+from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.pseudo import masked_once, pseudo_log_likelihood
+from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 
 PROTEINS = ["MKTVRQGLLAGV", "LAXVSB", "XX", "M", "GGSGGSWWYC"]
@@ -48,10 +51,34 @@ def test_it_is_what_masking_one_residue_at_a_time_gives(write_proteins: Callable
         in_one = pseudo_log_likelihood(model, PROTEINS)
         assert np.allclose(np.concatenate(found), np.concatenate(in_one), atol=ROUNDING, equal_nan=True)
         assert pseudo_log_likelihood(model, []) == []
-        scored = masked_once(model, pack_sequences(PROTEINS, 20).packs, tokens_per_pack=15)
+        scored = masked_once(model, [*map(alphabet.encode, PROTEINS)], 40, tokens_per_pack=15)
         assert [len(values) for values in scored] == [12, 4, 0, 1, 10]
         with pytest.raises(ValueError, match=r"^sequence_2: has masks \(_\)"):
             pseudo_log_likelihood(model, ["MK", "M_"])
+
+
+def test_of_a_long_protein_a_window_around_each_residue_is_seen(
+    write_proteins: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Also behind it, as far as the protein goes on; the ends of a window that cuts are no ends of the protein."""
+    protein = "MKTVRQGLLAGVSERTIDPKQN"
+    with make("mask", write_proteins([40] * 30), tmp_path) as model:
+        [found] = masked_once(model, [alphabet.encode(protein)], 8, tokens_per_pack=25)
+        for place in range(len(protein)):
+            start = min(max(place - 4, 0), len(protein) - 8)
+            seen = slice(start, start + 8)
+            assert found[place] == pytest.approx(alone(model, protein, place, seen), abs=ROUNDING)
+
+
+def alone(model: TrainedModel, protein: str, place: int, seen: slice) -> float:
+    """The log probability of a residue of a window, masked in a pack of its own that is made by hand."""
+    ids = alphabet.encode(protein).astype(np.int64)
+    tokens = [*[alphabet.CLS] * (seen.start == 0), *ids[seen], *[alphabet.EOS] * (seen.stop == len(ids))]
+    where = np.arange(len(tokens)) == place - seen.start + (seen.start == 0)
+    pack = assemble_parts([(np.array(tokens), where)])
+    masked = replace(pack, tokens_T=pack.tokens_T.masked_fill(pack.scored_T, alphabet.MASK))
+    logits = model.logits(readouts.as_it_is(masked, model.path, None))[:, alphabet.CANONICAL].log_softmax(-1)
+    return float(logits[where][0, CANONICAL_LETTERS.index(protein[place])])
 
 
 def test_a_model_that_reads_no_masks_is_refused(write_proteins: Callable[..., Path], tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_table_tells_every_state_and_the_best_is_first(folder: Path, points: lis
 
 
 def test_evaluation_is_told_with_its_error(folder: Path, points: list[Point]) -> None:
-    of_model = {"perplexity": 8.7654, "perplexity_standard_error": 0.0123}
+    of_model = {"perplexity": 8.7654, "perplexity_error": 0.0123}
     names = ("step", "draws", "proteins", "residues", "unigram_perplexity", "machine", "versions", "date")
     evaluation = {**dict.fromkeys(names, 1), "likelihoods": {"elbo": of_model}}
     (folder / points[0].name / "evaluation.json").write_text(json.dumps(evaluation))

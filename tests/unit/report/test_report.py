@@ -15,7 +15,7 @@ from d2plm_megatron.data.loader import validation_packs
 from d2plm_megatron.evaluation.held_out import unigram_perplexity
 from d2plm_megatron.evaluation.samples.summary import summarise
 from d2plm_megatron.report import __main__ as report
-from d2plm_megatron.report import figures
+from d2plm_megatron.report import drawing, figures
 from d2plm_megatron.report import formatting as wording
 from d2plm_megatron.report.formatting import in_words, percent, with_error
 from d2plm_megatron.report.results import gather
@@ -29,16 +29,19 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.references: list[str] = []
+        self.anchors: set[str] = set()
         self.tags: list[str] = []
         self.text = ""
         self._open: list[str] = []
         self.feed(text)
         self.close()
         assert not self._open
+        assert {link for link in self.references if link.startswith("#")} <= self.anchors
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.references += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset")]
+        self.anchors |= {f"#{value}" for name, value in attrs if name == "id"}
         assert not [name for name, _ in attrs if name.startswith("on")]
         if tag not in VOID:
             self._open.append(tag)
@@ -49,10 +52,21 @@ class Page(HTMLParser):
     def handle_data(self, data):
         self.text += data
 
+    @property
+    def words(self) -> str:
+        """The text as it is read, without line breaks."""
+        return " ".join(self.text.split())
+
+
+def names(page: Page) -> list[str]:
+    """Of the listed samples, in order."""
+    return re.findall(r"\b(noise|part|copy)\s+length", page.text.partition("All samples")[2])
+
 
 def write_report(folder: Path, **options: Path) -> Page:
     """The page of a report with these options."""
-    report.main(folder, **{"samples": None, "evaluation": None, "reference": None, "output": None, **options})
+    named = {"samples": None, "evaluation": None, "reference": None, "show": None, "output": None, **options}
+    report.main(folder, **named)
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
@@ -67,15 +81,16 @@ def test_a_whole_report_needs_nothing_but_itself(make_run, make_fasta, evaluatio
 
     assert page.references
     links = [reference for reference in page.references if not reference.startswith("data:image/")]
-    assert links == ["samples.fasta"]  # to click on; nothing is fetched
-    assert page.tags.count("img") == 6
+    assert {link for link in links if not link.startswith("#")} == {"samples.fasta"}  # to click on; nothing is fetched
+    assert page.tags.count("img") == 10
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert not re.search(
         r"https?://|@import|url\(", re.sub(r'"data:image/[^"]*"', "", (folder / "report.html").read_text())
     )
-    for shown in ("absorbing diffusion", "12.346 ± 0.012", "17.60", "163,840 tokens", "FAM0", "num_layers", "2 of 3"):
+    told = ("absorbing diffusion", "12.346 ± 0.012", "17.60", "13.100 ± 0.040", "163,840 tokens", "FAM0", "num_layers")
+    for shown in (*told, "2 of 3"):
         assert shown in page.text
-    assert "Left out" not in page.text
+    assert "Left out: a judgement of the samples (not judged; judge them with: d2plm judge" in page.words
 
     found = json.loads((folder / "report.json").read_text())
     assert found["run"]["steps"] == 20
@@ -101,7 +116,7 @@ def test_a_report_of_a_run_alone_says_what_is_left_out(make_run, capsys):
         "generated proteins": f"d2plm generate {folder}",
     }.items():
         for told in (printed, page.text):
-            assert re.search(f"[lL]eft out: .*{absent} .*{re.escape(remedy)}", told)
+            assert re.search(f"[lL]eft out:.*{absent} .*{re.escape(remedy)}", " ".join(told.split()))
     assert set(json.loads((folder / "report.json").read_text())) == {"run"}
 
 
@@ -140,12 +155,13 @@ def test_samples_come_best_first_with_a_link_to_all_of_them(make_run, make_fasta
     samples = tmp_path / "javascript:my own.fasta"
     samples.write_text(f">noise\n{'WC' * 30}\n>part\n{records[3][:40]}{'W' * 20}\n>copy\n{records[1]}\n")
     page = write_report(folder, samples=samples, reference=reference)
-    assert re.findall(r"\b(noise|part|copy)\b", page.text.partition("All samples")[2]) == ["copy", "part", "noise"]
+    assert names(page) == ["copy", "part", "noise"]
     assert "../javascript%3Amy%20own.fasta" in page.references
-    assert page.text.count("no nearer than chance") == 1 and "within chance" not in page.text
+    assert page.text.count("nearestno nearer than chance") == 1 and "within chance" not in page.text
     assert "Median identity to the nearest reference:" in page.text  # fills the row, as there are no families to show
     page = write_report(folder, samples=samples)
-    assert re.findall(r"\b(noise|part|copy)\b", page.text.partition("All samples")[2])[-1] == "noise"
+    assert names(page)[-1] == "noise"
+    assert {"#sample-1", "#sample-2", "#sample-3"} <= set(page.references)
 
 
 def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, evaluation):
@@ -165,16 +181,37 @@ def test_the_baseline_is_known_without_an_evaluation(make_run, write_proteins, e
 @pytest.mark.parametrize(
     ("perplexity", "error", "told"),
     [
-        (17.4, 0.05, "better than without context"),
-        (17.4, 0.2, "not better than without context: train longer"),
-        (17.4, None, ""),
+        (13.0, 0.02, "✓ below the 2-gram"),
+        (13.0, 0.2, "~ not told apart from the 2-gram: take more proteins, or train longer"),
+        (13.4, 0.02, "✗ above the 2-gram: counting residues tells as much; train longer"),
+        (13.0, None, "~ not told apart from the 2-gram: take more proteins, or train longer"),
     ],
 )
 def test_cards_judge_perplexity(perplexity, error, told, make_run, evaluation):
     folder = make_run()
-    evaluation["likelihoods"] = {"elbo": {"perplexity": perplexity, "perplexity_standard_error": error}}
+    evaluation["likelihoods"] = {"elbo": {"perplexity": perplexity, "perplexity_error": error}}
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    assert re.search(rf"\d\s*{told}perplexity of held-out", write_report(folder).text)
+    meaning = "The best n-gram of the training proteins, the 2-gram, reaches 13.100 ± 0.040"
+    assert f"{told} {meaning}; without context it is 17.60. Lower is better." in write_report(folder).words
+
+
+@pytest.mark.parametrize(("middle", "tone"), [(-0.05, "✓ below"), (-0.01, "~ not told apart"), (0.05, "✗ above")])
+def test_the_difference_protein_by_protein_counts_where_it_is_known(middle, tone, make_run, evaluation):
+    folder, interval = make_run(), [middle - 0.02, middle + 0.02]
+    evaluation["likelihoods"] = {"elbo": {"perplexity": 13.0, "perplexity_error": 0.5}}
+    paired = {"floor": "2-gram", "nats_per_residue": middle, "standard_error": 0.01, "interval": interval}
+    (folder / "evaluation.json").write_text(json.dumps({**evaluation, "to_best_floor": paired}))
+    words = write_report(folder).words
+    assert f"{tone} the 2-gram" in words.replace("apart from", "apart")
+    assert f"the model is at {middle:+.4f} ± 0.0100 nats per residue to it." in words
+
+
+def test_without_ngrams_the_card_judges_by_a_model_without_context(make_run, evaluation):
+    folder = make_run()
+    (folder / "evaluation.json").write_text(json.dumps({**evaluation, "floors": None}))
+    page = write_report(folder)
+    assert "✓ below the model without context Without context it is 17.60. Lower is better." in page.words
+    assert "There are no n-grams beside it" in page.words
 
 
 def test_cards_judge_samples(make_run, make_fasta, tmp_path):
@@ -191,7 +228,7 @@ def test_cards_judge_samples(make_run, make_fasta, tmp_path):
 @pytest.mark.parametrize(("lengths", "scale"), [((50, 60, 300), "linear"), ((50, 60, 2800), "log")])
 def test_lengths_that_span_have_a_log_axis(lengths, scale, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures, "svg_data_uri", lambda figure: drawn.append(figure.axes[0].get_xscale()) or "")
+    monkeypatch.setattr(drawing, "as_uri", lambda figure: drawn.append(figure.axes[0].get_xscale()) or "")
     figures.length_histogram(summarise(["M" * length for length in lengths]), None)
     assert drawn == [scale]
 
@@ -216,11 +253,11 @@ def test_the_command_reads_its_options_and_leaves_nothing_behind(make_run, make_
 
 
 def test_likelihoods_are_told_by_their_names_and_other_results_are_not_taken_for_them(make_run, evaluation, capsys):
-    folder, found = make_run(), {"perplexity": 3.21, "perplexity_standard_error": 0.5}
+    folder, found = make_run(), {"perplexity": 3.21, "perplexity_error": 0.5}
     evaluation["likelihoods"]["my own"] = found
     (folder / "evaluation.json").write_text(json.dumps({**evaluation, "mutations": found}))
     page = write_report(folder)
-    assert "Perplexity, my own: 3.21 ± 0.50." in page.text
+    assert "this model, my own3.21 ± 0.50" in page.words
     printed = capsys.readouterr().out
     assert "perplexity (my own)" in printed
     assert "mutations" not in printed + page.text

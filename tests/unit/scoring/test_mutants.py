@@ -2,8 +2,9 @@
 
 import pytest
 
+from d2plm_megatron.data.windows import around
 from d2plm_megatron.scoring.assays import read_wild_type
-from d2plm_megatron.scoring.mutants import Mutation, mutated, parse, restored, window
+from d2plm_megatron.scoring.mutants import Mutation, mutated, parse, restored
 
 WILD_TYPE = "MKTVRQG"
 
@@ -63,7 +64,7 @@ def test_windows_are_those_of_proteingym() -> None:
     """Its rule for an even length W of the model, at every place: from 0, to the end, or W / 2 to either side."""
     for num_residues in (5, 8, 9, 20):
         for place in range(num_residues):
-            found = window([place], num_residues, 8)
+            found = around([place], num_residues, 8)
             if num_residues <= 8:
                 expected = (0, num_residues)
             elif place < 4:
@@ -78,10 +79,10 @@ def test_windows_are_those_of_proteingym() -> None:
 def test_windows_hold_all_mutations() -> None:
     for places in ([3, 9], [0, 19], [2, 2, 17], [11]):
         for longest in (2, 5, 8, 30):
-            found = window(places, 20, longest)
+            found = around(places, 20, longest)
             assert 0 <= found.start <= min(places) and max(places) < found.stop <= 20
             assert found.stop - found.start == max(min(longest, 20), max(places) - min(places) + 1)
-    assert window([], 20, 8) == slice(0, 8)
+    assert around([], 20, 8) == slice(0, 8)
 
 
 def test_letters_are_no_name_of_a_file_however_many_they_are() -> None:
