@@ -2,13 +2,18 @@
 
 What is estimated from few proteins is biased, as a divergence of n-grams is, and a resample of them is more so. So an
 interval is as wide as the replicates are about their mean, and lies about the value itself. The bias stays: it is the
-same for any proteins of that number, which is why natural ones stand beside.
+same for any proteins of that number, which is why natural ones stand beside. Replicates of n proteins are closer
+together than values of other proteins, by sqrt((n - 1) / n), and the error that few proteins tell is itself uncertain:
+intervals are as much wider as Student's t is than a normal distribution.
 """
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
+from d2plm_megatron.evaluation.student import student_95
 from d2plm_megatron.resampling import INTERVAL, counts
 
 
@@ -33,24 +38,32 @@ class Interval:
         return {"value": self.value, "low": self.low, "high": self.high, "standard_error": self.error}
 
 
-def interval(value: float, replicates: np.ndarray) -> Interval:
-    """Of a value and of what resamples of at least two proteins give in its place.
+def interval(value: float, replicates: np.ndarray, proteins: int) -> Interval:
+    """Of a value of so many proteins, and of what resamples of them give in its place; of one protein there is none.
 
-    Where none of these is negative, as of a share or a distance, the interval does not go below 0.
+    Where no replicate is negative, as of a share or a distance, the interval does not go below 0.
     """
+    if proteins < 2:
+        return Interval(float(value))
     if np.ptp(replicates) == 0:
         return Interval(float(value), float(value), float(value), 0.0)
-    low, high = value + np.quantile(replicates, INTERVAL) - replicates.mean()
+    closer = math.sqrt(proteins / (proteins - 1))
+    ends = closer * reach(proteins) * (np.quantile(replicates, INTERVAL) - replicates.mean())
+    low, high = (value + ends).tolist()
     if replicates.min() >= 0:
         low = max(0.0, low)
-    return Interval(float(value), float(low), float(high), float(replicates.std(ddof=1)))
+    return Interval(float(value), low, high, closer * float(replicates.std(ddof=1)))
+
+
+def reach(proteins: int) -> float:
+    """How much farther than by a normal distribution a value may be off, counted in errors that two or more tell."""
+    return student_95(proteins - 1) / NormalDist().inv_cdf(INTERVAL[1])
 
 
 def of_ratio(numerators: np.ndarray, denominators: np.ndarray | None = None) -> Interval:
     """The ratio of two sums over proteins, or without the second the mean over them; at least one protein."""
     below = np.ones(len(numerators)) if denominators is None else denominators
     value = float(numerators.sum() / below.sum())
-    if len(numerators) < 2:
-        return Interval(value)
     drawn = counts(len(numerators))
-    return interval(value, (drawn @ numerators) / (drawn @ below))
+    drawn = drawn[drawn @ below > 0]
+    return interval(value, (drawn @ numerators) / (drawn @ below), len(numerators))

@@ -34,7 +34,7 @@ def distance_of(embeddings: np.ndarray, reference: np.ndarray) -> Interval:
     points, others = embeddings.astype(np.float64), moments(reference.astype(np.float64))
     resampled = (points[drawn] for some in resamples(n, _RESAMPLES) for drawn in some)
     replicates = [frechet_distance(*moments(drawn), *others) for drawn in resampled]
-    return interval(frechet_distance(*moments(points), *others), np.array(replicates))
+    return interval(frechet_distance(*moments(points), *others), np.array(replicates), n)
 
 
 def moments(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

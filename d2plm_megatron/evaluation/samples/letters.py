@@ -47,7 +47,7 @@ class Divergences:
             natural = np.append(expected[there], 1 - expected[there].sum())
             replicates = [_divergence(cells, times[owners], natural) for times in drawn if times[owners].any()]
             value = _divergence(cells, np.ones(len(words)), natural)
-            found[f"ngram_{order}_divergence"] = interval(value, np.array(replicates))
+            found[f"ngram_{order}_divergence"] = interval(value, np.array(replicates), len(sequences))
         return found
 
 
@@ -78,7 +78,7 @@ def length_distance(lengths: np.ndarray, reference: np.ndarray) -> Interval:
     up_to = lengths[:, None] <= grid
     drawn = counts(len(lengths))
     replicates = np.abs(drawn @ up_to / len(lengths) - expected).max(1)
-    return interval(float(np.abs(up_to.mean(0) - expected).max()), replicates)
+    return interval(float(np.abs(up_to.mean(0) - expected).max()), replicates, len(lengths))
 
 
 def repetition(sequences: list[str]) -> dict[str, Interval]:
@@ -96,11 +96,12 @@ def entropies(sequences: list[str]) -> dict[str, Interval]:
     residues = np.array([np.bincount(found, minlength=alphabet.NUM_CANONICAL) for found in ids])
     replicates = np.array([_entropy(times @ residues) for times in counts(len(sequences))])
     within = np.array([entropy(sequence) for sequence in sequences])
-    return {"token_entropy": interval(_entropy(residues.sum(0)), replicates), "entropy_within": of_ratio(within)}
+    token_entropy = interval(_entropy(residues.sum(0)), replicates, len(sequences))
+    return {"token_entropy": token_entropy, "entropy_within": of_ratio(within)}
 
 
 def _entropy(counts: np.ndarray) -> float:
-    shares = counts[counts > 0] / counts.sum()
+    shares = counts[counts > 0] / max(1, counts.sum())
     return float(-(shares * np.log(shares)).sum())
 
 
@@ -108,4 +109,4 @@ def median_length(sequences: list[str]) -> Interval:
     """Residues of the protein in the middle."""
     lengths = np.sort([len(sequence) for sequence in sequences])
     medians = [np.median(lengths[drawn], axis=1) for drawn in resamples(len(lengths))]
-    return interval(float(np.median(lengths)), np.concatenate(medians))
+    return interval(float(np.median(lengths)), np.concatenate(medians), len(lengths))

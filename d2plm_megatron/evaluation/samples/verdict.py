@@ -1,7 +1,8 @@
 """Measures of generated proteins, in the order in which they count, and what they mean, by rules that can be checked.
 
 A measure is off when the samples are worse than as many natural proteins by more than three standard errors of the
-difference, and by more than its margin: what is certain and small is no fault.
+difference (more of few proteins, by Student's t), and by more than its margin: what is certain and small is no fault.
+One protein has no error, and is not judged.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from d2plm_megatron.console import counted
-from d2plm_megatron.evaluation.samples.bootstrap import Interval
+from d2plm_megatron.evaluation.samples.bootstrap import Interval, reach
 from d2plm_megatron.evaluation.samples.panel import NATURAL, SAMPLES
 
 DEVIATIONS = 3
@@ -113,10 +114,11 @@ class Verdict:
 
 
 def judge(columns: Columns, proteins: int, missing: Sequence[str] = ()) -> Verdict:
-    """The verdict on so many samples. What a column lacks is not judged; `missing` says what that is in words."""
+    """The verdict on so many samples; one is not judged. What `missing` says in words was not measured."""
     measured = [measure for measure in MEASURES if measure.key in columns[SAMPLES]]
     judged = [measure for measure in measured if measure.worse and measure.key in columns[NATURAL]]
-    off = [measure for measure in judged if _is_off(measure, columns)]
+    deviations = DEVIATIONS * reach(max(2, proteins))
+    off = [measure for measure in judged if proteins > 1 and _is_off(measure, columns, deviations)]
     if off:
         others = f"; also off: {', '.join(measure.label for measure in off[1:])}" if off[1:] else ""
         text = f"not good: {off[0].fault} ({_told(off[0], columns)}){others}"
@@ -131,11 +133,11 @@ def judge(columns: Columns, proteins: int, missing: Sequence[str] = ()) -> Verdi
     return Verdict(is_good, text, tuple(measure.key for measure in off))
 
 
-def _is_off(measure: Measure, columns: Columns) -> bool:
+def _is_off(measure: Measure, columns: Columns, deviations: float) -> bool:
     found, natural = columns[SAMPLES][measure.key], columns[NATURAL][measure.key]
     excess = (measure.worse or 0) * (found.value - natural.value)
     error = math.hypot(found.error or 0.0, natural.error or 0.0)
-    return excess > max(measure.margin + measure.relative * abs(natural.value), DEVIATIONS * error)
+    return excess > max(measure.margin + measure.relative * abs(natural.value), deviations * error)
 
 
 def _told(measure: Measure, columns: Columns) -> str:

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from d2plm_megatron.evaluation.samples import letters
-from d2plm_megatron.evaluation.samples.bootstrap import interval, of_ratio
+from d2plm_megatron.evaluation.samples.bootstrap import Interval, interval, of_ratio
 from d2plm_megatron.evaluation.samples.fold import check_fold, plddt
 from d2plm_megatron.evaluation.samples.frechet import distance_of, frechet_distance, moments
 from d2plm_megatron.evaluation.samples.plausibility import perplexity, under_ngrams
+from d2plm_megatron.evaluation.samples.verdict import judge
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
+
+MANY = 10_000
 
 
 def random_proteins(number: int, length: int, seed: int, alphabet: str = CANONICAL_LETTERS) -> list[str]:
@@ -31,16 +34,35 @@ def test_the_bootstrap_has_the_error_of_a_mean() -> None:
 
 
 def test_an_interval_lies_about_its_value_wherever_the_replicates_are() -> None:
-    found = interval(1.0, 5 + np.linspace(-1, 1, 201))
-    assert (found.low, found.high) == pytest.approx((0.05, 1.95))
-    assert interval(2.0, np.full(9, 7.0)) == type(found)(2.0, 2.0, 2.0, 0.0)
+    found = interval(1.0, 5 + np.linspace(-1, 1, 201), MANY)
+    assert (found.low, found.high) == pytest.approx((0.05, 1.95), abs=1e-3)
+    assert interval(2.0, np.full(9, 7.0), MANY) == type(found)(2.0, 2.0, 2.0, 0.0)
+
+
+@pytest.mark.parametrize("proteins", [5, 60])
+def test_an_interval_has_what_it_promises_of_few_proteins_and_of_many(proteins: int) -> None:
+    truth = np.random.default_rng(2).normal(3, 1, (400, proteins))
+    found = [of_ratio(values) for values in truth]
+    covered = sum(each.low <= 3 <= each.high for each in found if each.low is not None and each.high is not None)
+    assert 0.93 * 400 <= covered <= 0.97 * 400
+    assert np.mean([(each.error or 0) ** 2 for each in found]) == pytest.approx(1 / proteins, rel=0.1)
+
+
+def test_few_proteins_are_judged_by_wider_errors_and_one_not_at_all() -> None:
+    off = {"samples": {"low_complexity": Interval(0.5, error=0.05)}, "natural": {"low_complexity": Interval(0.2)}}
+    assert [judge(off, number).faults for number in (60, 3)] == [("low_complexity",), ()]
+    assert judge(off, 3).is_good is None and judge(off, 3).text.startswith("cannot tell: ")
+    copied = {"samples": {"copies": Interval(1.0)}, "natural": {"copies": Interval(0.0)}}
+    assert [judge(copied, number).is_good for number in (2, 1)] == [False, None]
+    said = judge({name: {} for name in off}, 60, ["pLDDT"])
+    assert said.is_good and said.text.endswith("; not measured: pLDDT")
 
 
 def test_an_interval_of_what_is_never_negative_does_not_go_below_0() -> None:
     replicates = np.linspace(0, 2, 201)
-    found = interval(0.3, replicates)
-    assert (found.low, found.high) == pytest.approx((0, 1.25))
-    assert interval(0.3, replicates - 0.1).low == pytest.approx(-0.65)
+    found = interval(0.3, replicates, MANY)
+    assert (found.low, found.high) == pytest.approx((0, 1.25), abs=1e-3)
+    assert interval(0.3, replicates - 0.1, MANY).low == pytest.approx(-0.65, rel=2e-3)
     few = of_ratio(np.array([0.0, 0.0, 1.0]))
     assert few.low == 0 and few.value == pytest.approx(1 / 3)
 
