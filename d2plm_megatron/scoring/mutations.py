@@ -35,7 +35,7 @@ def score_assay(model: TrainedModel, assay: Assay, request: Request, output: Pat
     if taken := [column for column in request.columns if column in assay.columns]:
         raise ValueError(f"{assay.path}: has a column {taken[0]} already; remove it, or give the table without scores")
     measured, found = assay.content.measured, []
-    columns = {**dict.fromkeys(assay.columns, str), **dict.fromkeys(request.columns, float)}
+    columns = {**assay.content.columns, **dict.fromkeys(request.columns, float)}
     with by_main(write_table(output, columns), model.processes) as write:
         rows = zip(assay.rows(), _scores(model, assay, request), strict=True)
         for (line, _), scores in rows:

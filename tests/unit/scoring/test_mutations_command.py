@@ -53,9 +53,11 @@ def test_a_table_gets_its_scores(trained: Callable[[str], Path], tmp_path: Path,
         assert f"{of_ranks(found, measured):.3f} [" in printed
     recovered = tmp_path / "recovered.parquet"
     mutations(trained("mlm"), table, None, recovered)
-    assert parquet.read_table(recovered)["masked_marginal"].to_pylist() == pytest.approx(
-        [float(row["masked_marginal"]) for row in after], abs=2e-5
-    )
+    columns = parquet.read_table(recovered)
+    for name in ("masked_marginal", "DMS_score"):
+        assert columns[name].to_pylist() == pytest.approx([float(row[name]) for row in after], abs=2e-5)
+    assert columns["DMS_score_bin"].to_pylist() == [int(row["DMS_score_bin"]) for row in before]
+    assert columns["mutant"].to_pylist() == [row["mutant"] for row in before]
     mutations(trained("mlm"), table)
     assert list(read(tmp_path / "mine.scored.csv")[0])[4:] == ["masked_marginal"]
 

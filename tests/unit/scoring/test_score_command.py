@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.inference.model import TrainedModel
@@ -57,6 +58,26 @@ def test_a_long_protein_gets_what_an_evaluation_gives_it(fasta: Path, trained: C
     assert found["nats_per_residue"] == pytest.approx(expected["elbo"]["nats_per_residue"], abs=1e-4)
     assert found["error_of_draws"] == pytest.approx(expected["elbo"]["error_of_draws"], abs=1e-4)
     assert alone == pytest.approx(found["perplexity"], rel=1e-4)
+
+
+def test_a_dataset_is_scored_as_its_fasta_file_is(
+    fasta: Path, trained: Callable[[str], Path], write_proteins: Callable[..., Path]
+) -> None:
+    prefix = write_proteins([12, 50, 30])
+    residues = IndexedProteins(prefix)
+    fasta.write_text("".join(f">{n}\n{alphabet.decode(residues[n])}*\n" for n in range(3)))
+    for given in (prefix, fasta):
+        score(trained("absorbing"), given, fasta.with_name(f"{given.name}.csv"), draws=2)
+    assert fasta.with_name(f"{prefix.name}.csv").read_text() == fasta.with_name(f"{fasta.name}.csv").read_text()
+
+
+def test_default_outputs_of_two_files_differ(fasta: Path, trained: Callable[[str], Path]) -> None:
+    for name in ("family.train.fasta", "family.test.fasta"):
+        fasta.with_name(name).write_text(f">one\n{PROTEINS['one']}\n")
+        score(trained("absorbing"), fasta.with_name(name), draws=1)
+    assert {path.name for path in fasta.parent.glob("*.csv")} == {"family.train.scores.csv", "family.test.scores.csv"}
+    with pytest.raises(ValueError, match=r"family\.test\.scores\.csv: is there already; name another file"):
+        score(trained("absorbing"), fasta.with_name("family.test.fasta"), draws=1)
 
 
 def test_ranks(fasta: Path, trained: Callable[[str], Path]) -> None:
