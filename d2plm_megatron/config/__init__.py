@@ -17,10 +17,10 @@ from d2plm_megatron.config.objective import (
     MetricFlow,
     Objective,
     Timed,
-    parse_schedule,
 )
 from d2plm_megatron.config.own_objective import register
 from d2plm_megatron.config.recipe import Recipe
+from d2plm_megatron.config.schedules import parse_schedule
 from d2plm_megatron.config.training import EMA, Optimizer, Parallel, Profile, Track, Train, Validation
 
 __all__ = [

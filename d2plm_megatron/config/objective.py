@@ -1,13 +1,18 @@
 """What the encoder learns."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2plm_megatron.config.checks import between, check_options, one_of, option
+from d2plm_megatron.config.checks import between, check_options, option
 from d2plm_megatron.config.model import Model
+from d2plm_megatron.config.schedules import check_ends
 from d2plm_megatron.proteins import distances
 from d2plm_megatron.proteins.distances import BLOSUM62
+
+POSTERIOR = (
+    "what the logits are of: direct, p(x1 | x_t); or bayes, what the other residues say, to which the path's own "
+    "log q(x_t | x1) is added"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +77,16 @@ class FlowMatching(Timed):
     schedule: str = option(
         "linear", "linear, cosine, polynomial:N, cubic:A:B (arXiv:2407.15595) or odds:C:A (arXiv:2412.03487)"
     )
+    posterior: str = option("direct", POSTERIOR, ("direct", "bayes"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_schedule(self.schedule)  # refuses what is none
+        check_ends(self.schedule, self.time_epsilon)
+        if self.source == "mask" and self.posterior == "bayes":
+            raise ValueError(
+                "objective.posterior=bayes: a mask says nothing of what it was, so that nothing would be added; "
+                "leave it direct, or take objective.source=uniform"
+            )
 
     def check_model(self, model: Model) -> None:
         """Random residues do not show the time."""
@@ -103,10 +114,11 @@ class MetricFlow(Timed):
         "kappa, whose odds are how sharply noise keeps to similar residues; as for flow_matching. "
         "odds:C:A is beta = C (t / (1 - t))^A",
     )
+    posterior: str = option("direct", POSTERIOR, ("direct", "bayes"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_schedule(self.schedule)  # refuses what is none
+        check_ends(self.schedule, self.time_epsilon)
         object.__setattr__(self, "distance", self._kept())
 
     def check_model(self, model: Model) -> None:
@@ -151,40 +163,6 @@ class MaskedLM(Objective):
         between(
             "objective.mask_fraction + objective.random_fraction", self.mask_fraction + self.random_fraction, 0.0, 1.0
         )
-
-
-NUMBERS_OF_SCHEDULES = {"linear": 0, "cosine": 0, "polynomial": 1, "cubic": 2, "odds": 2}
-EXPONENTS = (0.01, 100.0)
-"""Of polynomial schedules, and of odds: with others kappa is 0 or 1 at nearly all times."""
-
-
-def parse_schedule(text: str) -> tuple[str, list[float]]:
-    """The kind of a schedule, and its numbers, of what `FlowMatching.schedule` may be. Raises ValueError."""
-    kind, *parts = text.split(":")
-    one_of("objective.schedule", kind, tuple(NUMBERS_OF_SCHEDULES))
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if not len(numbers) == len(parts) == NUMBERS_OF_SCHEDULES[kind]:
-        raise ValueError(f"objective.schedule={text}: write linear, cosine, polynomial:2, cubic:0:2 or odds:3:0.9")
-    if kind in ("polynomial", "odds") and not EXPONENTS[0] <= numbers[-1] <= EXPONENTS[1]:
-        raise ValueError(f"objective.schedule={text}: the exponent must lie between {EXPONENTS[0]} and {EXPONENTS[1]}")
-    if kind == "odds" and not 1e-3 <= numbers[0] <= 1e3:
-        raise ValueError(f"objective.schedule={text}: the factor of the odds must lie between 0.001 and 1000")
-    if kind == "cubic" and not _rises(*numbers):
-        raise ValueError(f"objective.schedule={text}: kappa must not fall anywhere in [0, 1]")
-    return kind, numbers
-
-
-def _rises(a: float, b: float) -> bool:
-    """Whether the cubic kappa with slopes a at 0 and b at 1 never falls.
-
-    Its derivative is q t^2 + p t + a, which is lowest at one of the ends, or in between at -p / 2q.
-    """
-    q, p = 3 * (a + b - 2), 6 - 4 * a - 2 * b
-    lowest = a - p * p / (4 * q) if 0 < -p < 2 * q else min(a, b)
-    return a >= 0 and b >= 0 and lowest >= -1e-12 and math.isfinite(a + b)
 
 
 OBJECTIVES: dict[str, type[Objective]] = {

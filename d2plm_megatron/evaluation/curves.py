@@ -2,7 +2,7 @@
 
 All is counted while the likelihood is measured. A guess weighs as in the likelihood: those of a protein of L residues,
 n of which are predicted, by L / n. For masks the nats of all bins together are therefore the negative ELBO. The share
-of noise is n / L for masks, and 1 - kappa at the time of the protein where noise does not show.
+of noise is n / L for masks, and where noise does not show what the path has at the time of the protein, on average.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.inference.spread import summed
-from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
+from d2plm_megatron.objectives.evidence import log_posterior
+from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import Path
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.per_protein import counts_of
@@ -47,13 +48,13 @@ class Counting:
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The objective's, once the guesses are counted."""
         where_T, sequence_T = noisy.predicted_T, noisy.clean.sequence_T
-        log_posterior = canonical_log_posterior(logits_TV)[where_T][:, alphabet.CANONICAL]
+        log_p = log_posterior(self._path, logits_TV, noisy)[where_T][:, alphabet.CANONICAL]
         truth = noisy.clean.tokens_T[where_T] - alphabet.FIRST_CANONICAL
-        highest, guess = log_posterior.max(-1)
-        nats = -log_posterior.gather(-1, truth[:, None])[:, 0]
+        highest, guess = log_p.max(-1)
+        nats = -log_p.gather(-1, truth[:, None])[:, 0]
         scored_S, noise_S = (counts_of(noisy.clean, counted_T) for counted_T in (noisy.clean.scored_T, where_T))
         weight = (scored_S / noise_S)[sequence_T[where_T]]
-        share_S = noise_S / scored_S if self._path.has_masks else 1 - self._path.schedule.kappa(noisy.times_S)
+        share_S = noise_S / scored_S if self._path.has_masks else self._path.share_of_noise(noisy.times_S)
         values = weight[:, None] * torch.stack([torch.ones_like(nats), highest.exp(), guess == truth, nats], -1)
         cells = _bins(share_S, NOISE_BINS)[sequence_T[where_T]] * CONFIDENCE_BINS
         self._cells.index_add_(0, (cells + _bins(highest.exp(), CONFIDENCE_BINS)).cpu(), values.cpu())

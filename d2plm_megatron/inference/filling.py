@@ -130,9 +130,7 @@ class Filler:
         """The letters of each protein, and how often the encoder was asked."""
         pack, path = _packed(prompts).to(self.model.processes.device), self.model.path
         allowed_TV = _allowed(prompts).to(pack.tokens_T.device) if any(p.allowed for _, p in prompts) else None
-        begin = 0.0
-        if self.strength is not None:
-            begin = float(path.schedule.inverse(torch.tensor(1 - self.strength, dtype=torch.float64)))
+        begin = 0.0 if self.strength is None else path.time_of_share(self.strength)
         tokens_T, nfe = walk(
             pack,
             self.model.logits,

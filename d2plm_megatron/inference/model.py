@@ -18,6 +18,7 @@ from d2plm_megatron.inference.filling import Filler, read_prompts
 from d2plm_megatron.inference.spread import answers
 from d2plm_megatron.model.encoder import Encoder
 from d2plm_megatron.objectives import Objective, build_process
+from d2plm_megatron.objectives.evidence import log_posterior
 from d2plm_megatron.objectives.path import Path as NoisePath
 from d2plm_megatron.parallel.processes import Processes, parallel_context
 from d2plm_megatron.proteins import alphabet
@@ -208,7 +209,7 @@ class TrainedModel:
         """
 
         def ask(noisy: NoisyBatch) -> Tensor:
-            return self.logits(noisy)[:, alphabet.CANONICAL].log_softmax(-1)
+            return log_posterior(self.path, self.logits(noisy), noisy)[:, alphabet.CANONICAL]
 
         return self._read(sequences, ask, time, tokens_per_pack)
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.data.sequences import BLANK, PackedSequences
+from d2plm_megatron.objectives.any_order import time_of_masks
 from d2plm_megatron.objectives.path import Path
-from d2plm_megatron.per_protein import counts_of
 from d2plm_megatron.proteins import alphabet
 
 
@@ -19,11 +19,11 @@ def as_it_is(pack: TokenBatch, path: Path, time: float | None) -> NoisyBatch:
     Args:
         pack: with masks where residues are to be predicted.
         path: that the model was trained along.
-        time: t; None for that at which, of a protein, as many residues are masked on average.
+        time: t; None for that of its masks, 1 without any.
     """
     masked_T = pack.tokens_T == alphabet.MASK
     if time is None:
-        times_S = path.schedule.inverse(1 - counts_of(pack, masked_T) / counts_of(pack, residues(pack)))
+        times_S = time_of_masks(path.schedule, pack.tokens_T, pack)
     else:
         times_S = torch.full_like(pack.stream_index_S, time, dtype=torch.float64)
     return NoisyBatch(clean=pack, tokens_T=pack.tokens_T, times_S=times_S, predicted_T=masked_T)

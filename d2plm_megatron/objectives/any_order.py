@@ -39,14 +39,14 @@ class AnyOrder:
         Of a protein whose residues are not all scored, such as a window of one, the others are seen, and count for the
         time.
         """
-        scored_S, canonical_S = counts_of(batch, batch.scored_T), counts_of(batch, is_residue(batch.tokens_T))
+        scored_S = counts_of(batch, batch.scored_T)
         masks_S = 1 + (rng.stratified(Stream.TIME, batch.stream_index_S) * scored_S).long()
         masked_T = batch.scored_T & (_rank(batch, rng) < masks_S[batch.sequence_T])
-        visible_S = 1 - masks_S.double() / torch.maximum(canonical_S, masks_S)
+        tokens_T = torch.where(masked_T, alphabet.MASK, batch.tokens_T)
         return NoisyBatch(
             clean=batch,
-            tokens_T=torch.where(masked_T, alphabet.MASK, batch.tokens_T),
-            times_S=self.schedule.inverse(visible_S),
+            tokens_T=tokens_T,
+            times_S=time_of_masks(self.schedule, tokens_T, batch),
             predicted_T=masked_T,
         )
 
@@ -57,6 +57,21 @@ class AnyOrder:
         weight_S = counts_of(clean, clean.scored_T) / counts_of(clean, noisy.predicted_T).clamp(min=1)
         total, num_residues = (weight_S[clean.sequence_T] * nll_T).sum(), clean.scored_T.sum()
         return LossTerms(total=total, count=num_residues, metrics={"nll": (total, num_residues)})
+
+
+def time_of_masks(schedule: Schedule, tokens_T: Tensor, batch: TokenBatch) -> Tensor:
+    """The time at which proteins have as many masks on average, [S], float64: what a model is told of them.
+
+    It is the inverse of the share of residues that is shown. Masks and canonical residues count, whoever gave them; X
+    and its like do not, as they are never masked. Of a protein without any the time is 1.
+
+    Args:
+        schedule: kappa.
+        tokens_T: what is shown.
+        batch: the proteins.
+    """
+    shown_S, masks_S = counts_of(batch, is_residue(tokens_T)), counts_of(batch, tokens_T == alphabet.MASK)
+    return schedule.inverse(1 - masks_S / (shown_S + masks_S).clamp(min=1))
 
 
 def _rank(batch: TokenBatch, rng: KeyedRng) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
-from d2plm_megatron.objectives.objective import canonical_log_posterior
+from d2plm_megatron.objectives.evidence import log_posterior
 from d2plm_megatron.objectives.path import MixturePath, at_predicted, loss_along
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.source import SOURCES
@@ -55,7 +55,8 @@ class FlowMatching:
     @classmethod
     def of(cls, options: config.FlowMatching) -> Self:
         """As the recipe says."""
-        path = MixturePath(build_schedule(options.schedule), SOURCES[options.source], options.time_epsilon)
+        schedule, by_bayes = build_schedule(options.schedule), options.posterior == "bayes"
+        path = MixturePath(schedule, SOURCES[options.source], options.time_epsilon, by_bayes=by_bayes)
         return cls(path, options.loss == "cross_entropy")
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
@@ -65,7 +66,7 @@ class FlowMatching:
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The chosen loss, per residue. "nll" is the negative ELBO, to its end, whatever the loss."""
         bound = None if self.cross_entropy else self._generalised_kl
-        return loss_along(self.path, canonical_log_posterior(logits_TV), noisy, bound)
+        return loss_along(self.path, log_posterior(self.path, logits_TV, noisy), noisy, bound)
 
     def _generalised_kl(self, log_posterior_TV: Tensor, noisy: NoisyBatch) -> Tensor:
         """[T], 0 at tokens that are not predicted: special tokens, and visible residues of the mask source."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from d2plm_megatron import config
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
+from d2plm_megatron.objectives.evidence import log_posterior
 from d2plm_megatron.objectives.metric_path import MetricPath
-from d2plm_megatron.objectives.objective import canonical_log_posterior
 from d2plm_megatron.objectives.path import loss_along
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.rng import KeyedRng
@@ -35,7 +35,13 @@ class MetricFlow:
     def of(cls, options: config.MetricFlow) -> Self:
         """As the recipe says."""
         schedule, cross_entropy = build_schedule(options.schedule), options.loss == "cross_entropy"
-        path = MetricPath(schedule, options.distances(), options.time_epsilon, even_in_information=not cross_entropy)
+        path = MetricPath(
+            schedule,
+            options.distances(),
+            options.time_epsilon,
+            even_in_information=not cross_entropy,
+            by_bayes=options.posterior == "bayes",
+        )
         return cls(path, cross_entropy)
 
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
@@ -45,4 +51,4 @@ class MetricFlow:
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The chosen loss, per residue. "nll" is the negative ELBO, with what its ends cost, whatever the loss."""
         bound = None if self.cross_entropy else self.path.elbo
-        return loss_along(self.path, canonical_log_posterior(logits_TV), noisy, bound)
+        return loss_along(self.path, log_posterior(self.path, logits_TV, noisy), noisy, bound)

@@ -36,12 +36,14 @@ class MetricPath:
         time_epsilon: t is drawn from (0, 1 - time_epsilon).
         even_in_information: drawn evenly instead is how much x_t knows of x1, between the two betas. A bound on the
             likelihood then has a small spread.
+        by_bayes: the path's own evidence is added to the encoder's logits; see evidence.py.
     """
 
     schedule: Schedule
     distance: Distance
     time_epsilon: float
     even_in_information: bool = False
+    by_bayes: bool = False
     _made: dict[torch.device, Noising] = field(default_factory=dict, init=False, repr=False, compare=False)
     _made_ends: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -78,6 +80,26 @@ class MetricPath:
     def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
         """All tokens that are scored."""
         return pack.scored_T
+
+    def log_evidence(self, noisy: NoisyBatch) -> Tensor:
+        """log p_t(x_t | x1): - beta d(x_t, x1), less the logarithm of what normalises it, which x1 enters, too."""
+        known_T = is_residue(noisy.tokens_T)
+        xt_T = torch.where(known_T, noisy.tokens_T - alphabet.FIRST_CANONICAL, 0)
+        log_p_SVV = self._log_chances(self.beta(noisy.times_S))
+        return torch.where(known_T[:, None], log_p_SVV[noisy.clean.sequence_T, :, xt_T], 0.0)
+
+    def share_of_noise(self, times: Tensor) -> Tensor:
+        """20/19 of the mean chance that a residue becomes another, residues being alike in number."""
+        kept = self._log_chances(self.beta(times)).exp().diagonal(dim1=-2, dim2=-1).mean(-1)
+        return (1 - kept) * alphabet.NUM_CANONICAL / (alphabet.NUM_CANONICAL - 1)
+
+    def time_of_share(self, share: float) -> float:
+        """By bisection, to the last bit of float64: the share falls everywhere."""
+        early, late = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        for _ in range(54):
+            middle = (early + late) / 2
+            early, late = (middle, late) if self.share_of_noise(middle) > share else (early, middle)
+        return float(early)
 
     def beta(self, times: Tensor) -> Tensor:
         """beta at each time."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.objective import hits, log_probability
 from d2plm_megatron.objectives.schedules import Schedule
-from d2plm_megatron.objectives.source import Source
+from d2plm_megatron.objectives.source import Source, stands_at
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 
@@ -34,6 +34,11 @@ class Path(Protocol):
         """Masks are noise, so that a trained model can read them."""
         ...
 
+    @property
+    def by_bayes(self) -> bool:
+        """The encoder's logits are of p(x1 | x_t without the residue), and `log_evidence` is added: see evidence.py."""
+        ...
+
     def corrupt(self, batch: TokenBatch, rng: KeyedRng) -> NoisyBatch:
         """Draws a time for each protein, and x_t; every residue that may be noise is predicted."""
         ...
@@ -44,6 +49,24 @@ class Path(Protocol):
 
     def candidates(self, tokens_T: Tensor, pack: TokenBatch) -> Tensor:
         """The tokens of x_t that may be noise, bool [T]: what they were is asked of the encoder, and they may jump."""
+        ...
+
+    def log_evidence(self, noisy: NoisyBatch) -> Tensor:
+        """log q(x_t | x1) of each token for each canonical x1, float64 [T, 20].
+
+        0 where x_t is no residue: what stands there says nothing, or the same of all.
+        """
+        ...
+
+    def share_of_noise(self, times: Tensor) -> Tensor:
+        """The share of residues that is noise at each time: 20/19 of those that are expected to differ, without masks.
+
+        1 at t = 0, and 0 at t = 1.
+        """
+        ...
+
+    def time_of_share(self, share: float) -> float:
+        """The time at which that share of residues is noise."""
         ...
 
     def rates(self, log_posterior_TV: Tensor, tokens_T: Tensor, t: Tensor, until: Tensor | None = None) -> Tensor:
@@ -78,12 +101,14 @@ class MixturePath:
         time_epsilon: what is drawn evenly, is drawn from (0, 1 - time_epsilon).
         even_in_kappa: kappa is drawn evenly instead of t. An integral over t then is one over kappa, and a bound on the
             likelihood has the spread that it has with the linear schedule, the least of those here.
+        by_bayes: the path's own evidence is added to the encoder's logits; see evidence.py.
     """
 
     schedule: Schedule
     source: Source
     time_epsilon: float
     even_in_kappa: bool = False
+    by_bayes: bool = False
 
     @property
     def has_masks(self) -> bool:
@@ -112,6 +137,18 @@ class MixturePath:
         kappa_T = self.schedule.kappa(times_S)[batch.sequence_T]
         noised_T = batch.scored_T & (rng.uniform(Stream.CORRUPT, *keys) >= kappa_T)
         return torch.where(noised_T, self.source.draw(rng, *keys), batch.tokens_T)
+
+    def log_evidence(self, noisy: NoisyBatch) -> Tensor:
+        """log q(x_t | x1), as the source has it."""
+        return self.source.log_evidence(noisy.tokens_T, self.schedule.kappa(noisy.times_T))
+
+    def share_of_noise(self, times: Tensor) -> Tensor:
+        """1 - kappa."""
+        return 1 - self.schedule.kappa(times)
+
+    def time_of_share(self, share: float) -> float:
+        """Where kappa is 1 - share."""
+        return float(self.schedule.inverse(torch.tensor(1 - share, dtype=torch.float64)))
 
     def importance(self, times: Tensor) -> Tensor:
         """The importance weight of drawn times: kappa' over their density.
@@ -160,11 +197,6 @@ class MixturePath:
     def for_likelihood(self) -> "MixturePath":
         """The same path, with times drawn so that bounds on the likelihood spread little, and up to nearly 1."""
         return replace(self, time_epsilon=LIKELIHOOD_EPSILON, even_in_kappa=True)
-
-
-def stands_at(tokens_T: Tensor) -> Tensor:
-    """Which canonical residue each token is, bool [T, 20]; none for a mask and for special tokens."""
-    return tokens_T[:, None] == torch.arange(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, device=tokens_T.device)
 
 
 def finite(rate: Tensor, t: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from d2plm_megatron.batch import LossTerms, NoisyBatch, TokenBatch
 from d2plm_megatron.objectives.any_order import AnyOrder
-from d2plm_megatron.objectives.objective import Objective, canonical_log_posterior
+from d2plm_megatron.objectives.evidence import log_posterior
+from d2plm_megatron.objectives.objective import Objective
 from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.schedules import Polynomial
 from d2plm_megatron.objectives.source import Mask
@@ -69,7 +70,7 @@ class NegativeELBO:
 
     def loss(self, logits_TV: Tensor, noisy: NoisyBatch) -> LossTerms:
         """The negative ELBO per residue, to its end. It has no gradient: nothing is trained on it."""
-        total, count = self.path.nll(canonical_log_posterior(logits_TV), noisy)
+        total, count = self.path.nll(log_posterior(self.path, logits_TV, noisy), noisy)
         return LossTerms(total=total, count=count, metrics={"nll": (total, count)})
 
 

@@ -12,6 +12,9 @@ from d2plm_megatron.objectives.uniform_bound import markov_bound
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.rng import KeyedRng, Stream
 
+LEAST_NOISE = 1e-12
+"""The least 1 - kappa that evidence is taken from: of what it weighs, 25 nats, rounding leaves the rest."""
+
 
 class Source(Protocol):
     """The distribution of x0. Corruption, likelihood and sampler ask it all that depends on what noise looks like.
@@ -28,6 +31,10 @@ class Source(Protocol):
 
     def may_be_noise(self, tokens_T: Tensor) -> Tensor:
         """Which tokens of x_t may be noise, bool [T], by what they are."""
+        ...
+
+    def log_evidence(self, tokens_T: Tensor, kappa_T: Tensor) -> Tensor:
+        """log q(x_t | x1) of each token for each canonical x1, float64 [T, 20]; see Path.log_evidence."""
         ...
 
     def bound(
@@ -63,6 +70,10 @@ class Mask:
         """The masks."""
         return tokens_T == alphabet.MASK
 
+    def log_evidence(self, tokens_T: Tensor, kappa_T: Tensor) -> Tensor:
+        """0: any residue may be behind a mask, and where there is none nothing is asked."""
+        return torch.zeros((len(tokens_T), alphabet.NUM_CANONICAL), dtype=torch.float64, device=tokens_T.device)
+
     def bound(
         self, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor, kappa_T: Tensor, importance_T: Tensor
     ) -> Tensor:
@@ -89,6 +100,12 @@ class Uniform:
         """All canonical residues."""
         return is_residue(tokens_T)
 
+    def log_evidence(self, tokens_T: Tensor, kappa_T: Tensor) -> Tensor:
+        """log(kappa + (1 - kappa) / 20) for the residue that stands there, log((1 - kappa) / 20) for all others."""
+        others_T = (1 - kappa_T).clamp(min=LEAST_NOISE) / alphabet.NUM_CANONICAL
+        log_q_TV = torch.where(stands_at(tokens_T), (kappa_T + others_T)[:, None], others_T[:, None]).log()
+        return torch.where(is_residue(tokens_T)[:, None], log_q_TV, 0.0)
+
     def bound(
         self, log_posterior_TV: Tensor, x1_T: Tensor, xt_T: Tensor, kappa_T: Tensor, importance_T: Tensor
     ) -> Tensor:
@@ -106,6 +123,11 @@ class Uniform:
 def is_residue(tokens_T: Tensor) -> Tensor:
     """Where canonical residues stand, bool [T]."""
     return (tokens_T >= alphabet.CANONICAL.start) & (tokens_T < alphabet.CANONICAL.stop)
+
+
+def stands_at(tokens_T: Tensor) -> Tensor:
+    """Which canonical residue each token is, bool [T, 20]; none for a mask and for special tokens."""
+    return tokens_T[:, None] == torch.arange(alphabet.CANONICAL.start, alphabet.CANONICAL.stop, device=tokens_T.device)
 
 
 SOURCES: dict[str, Source] = {"mask": Mask(), "uniform": Uniform()}

@@ -6,13 +6,14 @@
 
 At least one is filled, and at least so many that the protein is done in the number of steps that was asked for, which
 so is a limit. With a bound of 0, and steps enough, residues are drawn one at a time, which is exact for an exact
-posterior. The model is told the time at which a protein has as many masks on average.
+posterior. The schedule of the temperature goes by the time at which a protein has as many masks on average.
 """
 
 import torch
 from torch import Tensor
 from torch.special import entr
 
+from d2plm_megatron.objectives.any_order import time_of_masks
 from d2plm_megatron.per_protein import in_order, ranks, sums_of
 from d2plm_megatron.rng import Stream
 from d2plm_megatron.sampling.step import Step
@@ -34,8 +35,7 @@ class Adaptive:
         masks_T, pack = here.candidates_T, here.pack
         if not masks_T.any():
             return here.tokens_T
-        times_S = self._times(here, masks_T)
-        posterior_TV = here.posterior(masks_T, times_S)
+        posterior_TV = here.posterior(masks_T, time_of_masks(here.path.schedule, here.tokens_T, pack))
         doubt_T = entr(posterior_TV).sum(-1) if self._criterion == "entropy" else 1 - posterior_TV.amax(-1)
         order_T = in_order(pack, (-doubt_T).masked_fill(~masks_T, -torch.inf), here.uniform(Stream.CHOICE))
         allowed_T = self._before(pack.lengths_S, order_T, doubt_T) <= self._bound
@@ -43,11 +43,6 @@ class Adaptive:
         forced_S = (sums_of(pack, masks_T) + steps_left - 1) // steps_left
         fills_T = masks_T & (allowed_T | (ranks(pack, order_T) < forced_S[pack.sequence_T]))
         return torch.where(fills_T, here.draw(posterior_TV), here.tokens_T)
-
-    def _times(self, here: Step, masks_T: Tensor) -> Tensor:
-        """At which proteins have so many masks on average, [S], float64."""
-        scored_S = sums_of(here.pack, here.pack.scored_T).clamp(min=1)
-        return here.path.schedule.inverse(1 - sums_of(here.pack, masks_T).double() / scored_S)
 
     def _before(self, lengths_S: tuple[int, ...], order_T: Tensor, doubt_T: Tensor) -> Tensor:
         """What must not exceed the bound for a token to be filled, [T].

@@ -17,7 +17,7 @@ another process with the same marginals; for an exact posterior the error of bot
 import torch
 from torch import Tensor
 
-from d2plm_megatron.objectives.path import stands_at
+from d2plm_megatron.objectives.source import stands_at
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.sampling.grid import kappa_at, kept_by_noising
 from d2plm_megatron.sampling.step import Step
@@ -39,11 +39,13 @@ def bridge(posterior_TV: Tensor, is_xt_TV: Tensor, kappa_t: float, kappa_s: floa
     """P(x_s | x_t), [T, 20], float64.
 
     Args:
-        posterior_TV: p(x1 | x_t), float64.
+        posterior_TV: p(x1 | x_t), float64. Where no noise is left, kappa_t = 1, it is what is returned.
         is_xt_TV: where the residue stands that x_t is, bool.
         kappa_t: share of data at t.
         kappa_s: at s, greater.
     """
+    if kappa_t == 1:
+        return posterior_TV
     even, kept = 1 / alphabet.NUM_CANONICAL, kept_by_noising(kappa_t, kappa_s)
     weights_TV = posterior_TV / (kappa_t * is_xt_TV + (1 - kappa_t) * even)
     from_data_TV = kappa_s * weights_TV + (1 - kappa_s) * even * weights_TV.sum(-1, keepdim=True)

@@ -28,12 +28,10 @@ def kappa_at(path: Path, t: float) -> float:
 def jump_chance(path: Path, t: float, s: float) -> float:
     """That noise at t is data at s: (kappa_s - kappa_t) / (1 - kappa_t), the integral of the rate kappa' / (1 - kappa).
 
-    It is exact whatever the schedule, and 1 for the step to s = 1.
+    It is exact whatever the schedule, and 1 for the step to s = 1, or where no noise is left already.
     """
-    if s == 1:
-        return 1.0  # whatever rounding makes of kappa
     here, there = kappa_at(path, t), kappa_at(path, s)
-    return (there - here) / (1 - here)
+    return (there - here) / (1 - here) if s < 1 and here < 1 else 1.0
 
 
 def kept_by_noising(kappa_t: float, kappa_s: float) -> float:

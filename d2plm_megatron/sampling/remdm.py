@@ -80,8 +80,8 @@ def greatest_sigma(here: Step) -> float:
 
 
 def fill_chance(here: Step, sigma_S: Tensor) -> Tensor:
-    """That a mask is filled, [S]; 1 in the last step, whatever rounding makes of kappa."""
-    if here.is_last:
-        return torch.ones_like(sigma_S)
+    """That a mask is filled, [S]; 1 in the last step, and where the path has no masks left already."""
     kappa_t, kappa_s = kappa_at(here.path, here.t), kappa_at(here.path, here.s)
+    if here.is_last or kappa_t == 1:
+        return torch.ones_like(sigma_S)
     return (kappa_s - (1 - sigma_S) * kappa_t) / (1 - kappa_t)

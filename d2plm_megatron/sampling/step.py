@@ -29,7 +29,8 @@ class Step:
         pack: of which scored tokens may change.
         path: from noise to data.
         rng: of all that is drawn.
-        ask: (x_t, tokens of which the posterior is used, times of the proteins) -> p(x1 | x_t), [T, 20], float64.
+        ask: (x_t, tokens of which the posterior is used, times of the proteins in the walk) -> p(x1 | x_t), [T, 20],
+            float64.
     """
 
     number: int

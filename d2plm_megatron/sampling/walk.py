@@ -67,7 +67,7 @@ def walk(
         options: the sampler.
         rng: of all that is drawn.
         num_steps: of the walk.
-        temperature: the logits are divided by it; below 1 likelier residues, above 1 more diverse ones.
+        temperature: that what the model says of a residue is divided by; see sampling/posterior.py.
         conditioned: the encoder sees t, so that its answer ages even when no residue has changed.
         allowed_TV: bool [T, 20] or [T, V], the residues that a token may become; None for all.
         begin: t at which the walk starts, from what the path makes of the pack there: above 0 that is a given protein,
@@ -77,7 +77,7 @@ def walk(
     """
     options = fitting(options, path)
     allowed_TV = _checked(pack, allowed_TV)
-    posterior = Posterior(pack, denoiser, Shape(options, temperature, allowed_TV), conditioned)
+    posterior = Posterior(pack, denoiser, path, Shape(options, temperature, allowed_TV), conditioned)
     sampler = BUILDERS[type(options)](options, path)
     tokens_T = _start(pack, path, rng, begin, allowed_TV)
     for number, (t, s) in enumerate(pairwise(times(path, num_steps, begin, options.grid).tolist())):

@@ -5,15 +5,13 @@ of log p(mutant) - log p(wild type) at their place, when that place alone is mas
 
 wild-type marginals (the same paper): likewise, but nothing is masked. A model must have been trained to say something
 about residues that it sees. MLM is, at those that it keeps or replaces. A model from random residues is, too: of a
-residue x it says p(x1 | x_t) in proportion to p(x1 | the rest) q(x | x1), and q, which the path is known by, is divided
-out; it is asked at the time at which the share KAPPA of a protein is data.
+residue x it says p(x1 | x_t) in proportion to p(x1 | the rest) q(x | x1), of which the first factor alone is taken
+(objectives/evidence.py); it is asked at the time at which the share KAPPA of a protein is data.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
@@ -21,9 +19,7 @@ from d2plm_megatron.config import MaskedLM
 from d2plm_megatron.data.windows import around
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
-from d2plm_megatron.objectives.objective import canonical_log_posterior
-from d2plm_megatron.objectives.path import MixturePath, Path
-from d2plm_megatron.objectives.source import Uniform
+from d2plm_megatron.objectives.evidence import apart
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.scoring.mutants import Mutant
 from d2plm_megatron.scoring.stream import Part, ask_each
@@ -38,7 +34,7 @@ def methods_of(model: TrainedModel) -> list[str]:
     """What a model can be asked for; the first is what it is asked for where nothing is said."""
     objective, path = model.checkpoint.recipe.objective, model.path
     keeps = isinstance(objective, MaskedLM) and objective.mask_fraction < 1
-    return [*[MASKED] * path.has_masks, *[WILD_TYPE] * (keeps or _is_uniform(path)), ELBO]
+    return [*[MASKED] * path.has_masks, *[WILD_TYPE] * (keeps or not path.has_masks), ELBO]
 
 
 def check_methods(model: TrainedModel, methods: Sequence[str]) -> None:
@@ -77,15 +73,12 @@ def log_odds(
         advance: told the number of windows of each pack that is done here.
     """
     found = np.full((len(wild_type), alphabet.NUM_CANONICAL), np.nan)
-    noise = (1 - KAPPA) / alphabet.NUM_CANONICAL
-    of_path = math.log((KAPPA + noise) / noise) if _is_uniform(model.path) else 0.0
     ask = _at_masks(model) if method == MASKED else _at_residues(model)
     parts = _parts(wild_type, places, longest, alone=method == MASKED)
     for asked, log_probs in ask_each(model, parts, ask, tokens_per_pack, advance):
         for place, of_place in zip(asked, log_probs, strict=True):
             if (wild := int(wild_type[place]) - alphabet.FIRST_CANONICAL) < alphabet.NUM_CANONICAL:
-                found[place] = of_place - of_place[wild] + of_path
-                found[place, wild] = 0.0
+                found[place] = of_place - of_place[wild]
     return found
 
 
@@ -122,18 +115,14 @@ def _at_masks(model: TrainedModel) -> Callable[[TokenBatch], list[np.ndarray]]:
 def _at_residues(model: TrainedModel) -> Callable[[TokenBatch], list[np.ndarray]]:
     """Reads what is scored as it is; of a model from random residues, at KAPPA."""
     path = model.path
-    time = None if path.has_masks else float(path.schedule.inverse(torch.tensor(KAPPA, dtype=torch.float64)))
+    time = None if path.has_masks else path.time_of_share(1 - KAPPA)
     return lambda pack: _read(model, pack, pack.tokens_T, time)
 
 
 def _read(model: TrainedModel, pack: TokenBatch, tokens_T: Tensor, time: float | None) -> list[np.ndarray]:
-    """The log-probabilities of the canonical residues where a pack is scored, [P, 20] of each part."""
+    """log p of the canonical residues given the others, up to a constant, where it is scored: [P, 20] of each part."""
     shown = readouts.as_it_is(TokenBatch(**{**vars(pack), "tokens_T": tokens_T}), model.path, time)
-    log_probs_TV = canonical_log_posterior(model.logits(shown))[:, alphabet.CANONICAL].double().cpu()
+    log_probs_TV, _ = apart(model.path, model.logits(shown)[:, alphabet.CANONICAL].double(), shown)
     lengths = list(pack.lengths_S)
-    pairs = zip(log_probs_TV.split(lengths), pack.scored_T.cpu().split(lengths), strict=True)
+    pairs = zip(log_probs_TV.cpu().split(lengths), pack.scored_T.cpu().split(lengths), strict=True)
     return [values[where].numpy() for values, where in pairs]
-
-
-def _is_uniform(path: Path) -> bool:
-    return isinstance(path, MixturePath) and isinstance(path.source, Uniform)

@@ -151,6 +151,8 @@ def test_time_is_that_at_which_as_much_is_masked(trained) -> None:
     with TrainedModel.open(trained("timed")) as model:
         [pack] = pack_sequences(["MKTV", "M_TV", "____"]).packs
         assert readouts.as_it_is(pack, model.path, None).times_S.tolist() == pytest.approx([1, 0.75, 0])
+        [pack] = pack_sequences(["M_TVXXXX", "XX"]).packs  # X is never masked in training, and does not count
+        assert readouts.as_it_is(pack, model.path, None).times_S.tolist() == pytest.approx([0.75, 1])
         assert closeness(model.log_probs(["M_TV"]), model.log_probs(["M_TV"], time=0.75)) == 0
         assert closeness(model.log_probs(["M_TV"]), model.log_probs(["M_TV"], time=0.2)) > 0
         assert closeness(model.embed(["MKTV"]), model.embed(["MKTV"], time=1.0)) == 0
@@ -242,7 +244,7 @@ def test_strength_is_the_share_of_residues_that_is_noised(name: str, trained) ->
     start = "MKTVRQGLLAGVSERTIDPK" * 10
     with TrainedModel.open(trained(name)) as model:
         for strength, least, most in ((0.01, 0.95, 1.0), (0.3, 0.62, 0.82), (1.0, 0.0, 0.15)):
-            if not model.path.has_masks and strength < 1:  # any residue may be doubted, and this model doubts them all
+            if not model.path.has_masks and strength < 1:  # any residue may be doubted: see test_evidence.py
                 continue
             variants = model.generate(4, prompts=[start], strength=strength, num_steps=4)
             same = [a == b for variant in variants for a, b in zip(variant, start, strict=True)]

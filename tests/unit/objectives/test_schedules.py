@@ -1,13 +1,19 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from d2plm_megatron import config
+from d2plm_megatron.batch import NoisyBatch
+from d2plm_megatron.objectives import build
+from d2plm_megatron.objectives.process import NegativeELBO
 from d2plm_megatron.objectives.schedules import Cubic, build_schedule
+from d2plm_megatron.proteins import alphabet
 
 CONFORMANCE = Path(__file__).with_name("discrete_flow_matching.json")
 NAMES = [
@@ -123,3 +129,55 @@ def test_conforms_to_an_independent_implementation(exponent):
     torch.testing.assert_close(1 - schedule.kappa(times), double(*expected["sigma"]), rtol=0, atol=1e-9)
     torch.testing.assert_close(schedule.derivative(times)[known], double(*derivative), rtol=0, atol=1e-9)
     assert schedule.inverse(double(0.3)).item() == pytest.approx(expected["kappa_inverse_of_0p3"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epsilon", "why"),
+    [("odds:1:6", 1e-3, "at t = 1 - 0.001 only 1e-18 is noise"), ("odds:1:100", 1e-9, "only 0 is noise"),
+     ("cubic:3:0", 1e-9, "at t = 1 - 1e-09 only 1e-27 is"), ("polynomial:0.01", 1e-9, "only 1e-11"),
+     ("odds:1:0.3", 1e-3, "noise goes so late"), ("odds:0.001:0.6", 1e-3, "noise goes so late")],
+)  # fmt: skip
+@pytest.mark.parametrize("options", [config.FlowMatching, config.MetricFlow])
+def test_schedules_whose_ends_numbers_cannot_tell_are_refused(options, schedule, epsilon, why):
+    with pytest.raises(ValueError, match=rf"^objective.schedule={schedule}: .*{why}"):
+        options(schedule=schedule, time_epsilon=epsilon)
+    options(schedule="odds:1:3", time_epsilon=1e-3)  # 1e-9 of noise
+
+
+@settings(max_examples=25)
+@given(
+    st.one_of(
+        st.sampled_from(["linear", "cosine"]),
+        st.floats(0.01, 100).map("polynomial:{!r}".format),
+        st.tuples(st.floats(0, 3), st.floats(0, 3)).map(lambda ab: "cubic:{!r}:{!r}".format(*ab)),
+        st.tuples(st.floats(1e-3, 1e3), st.floats(0.01, 100)).map(lambda ca: "odds:{!r}:{!r}".format(*ca)),
+    ),
+    st.sampled_from([1e-9, 1e-6, 1e-3, 0.5]),
+    st.booleans(),
+)
+def test_every_schedule_that_is_accepted_has_numbers_at_both_ends(pack_of, schedule, epsilon, bayes):
+    """Losses, their gradients and the reported bounds, at the first and the last times that are drawn."""
+    posterior = "bayes" if bayes else "direct"
+    try:
+        config.FlowMatching(schedule=schedule, time_epsilon=epsilon)
+    except ValueError:
+        assume(False)
+    common = {"schedule": schedule, "time_epsilon": epsilon}
+    pack, seen = pack_of("LAGV"), pack_of("LLGW").tokens_T
+    for options in (
+        config.FlowMatching(loss="generalised_kl", **common),
+        config.FlowMatching(source="uniform", loss="generalised_kl", posterior=posterior, **common),
+        config.MetricFlow(loss="elbo", posterior=posterior, **common),
+    ):
+        trained = build(options)
+        for measure in (trained, NegativeELBO(trained.path.for_likelihood())):
+            for even in (2.0**-40, 0.5, 1 - 2.0**-40):
+                times_S = measure.path.times(pack, SimpleNamespace(stratified=lambda *keys, u=even: double(u)))
+                tokens_T = torch.full_like(seen, alphabet.MASK) if measure.path.has_masks else seen
+                noisy = NoisyBatch(clean=pack, tokens_T=tokens_T, times_S=times_S, predicted_T=pack.scored_T)
+                logits_TV = torch.zeros(4, alphabet.SIZE, requires_grad=True)
+                terms = measure.loss(logits_TV, noisy)
+                assert torch.isfinite(terms.total) and torch.isfinite(terms.metrics["nll"][0])
+                if terms.total.requires_grad:
+                    terms.total.backward()
+                    assert torch.isfinite(logits_TV.grad).all()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.data.sequences import pack_sequences
-from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.path import MixturePath, Path
 from d2plm_megatron.objectives.schedules import build_schedule
 from d2plm_megatron.objectives.source import SOURCES
 from d2plm_megatron.proteins import alphabet
@@ -26,10 +26,10 @@ class Walks:
 
     def __call__(
         self, pack: TokenBatch, denoiser: Callable[[NoisyBatch], Tensor], num_steps: int, *overrides: str,
-        schedule: str = "linear", source: str = "mask", temperature: float = 1.0, **options,
+        schedule: str = "linear", source: str = "mask", path: Path | None = None, temperature: float = 1.0, **options,
     ) -> tuple[Tensor, float]:  # fmt: skip
-        path = MixturePath(build_schedule(schedule), SOURCES[source], 1e-5)
-        options = {"conditioned": source == "uniform", **options}
+        path = path or MixturePath(build_schedule(schedule), SOURCES[source], 1e-5)
+        options = {"conditioned": not path.has_masks, **options}
         rng, sampler = KeyedRng(self.seed, epoch=0), sampler_options(overrides)
         return walk(pack, denoiser, path, sampler, rng, num_steps=num_steps, temperature=temperature, **options)
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from d2plm_megatron.batch import NoisyBatch
+from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.sampling.bridge import bridge
 
@@ -89,6 +90,25 @@ class NoisyPairs:
         """Total variation between what the chain ends in and the joint."""
         return float((self.walked(row, num_steps) - self.joint).abs().sum()) / 2
 
+    def filled(self, row: Row, num_steps: int, first: int) -> Tensor:
+        """What the chain of the second residue ends in when the first is given, which the model takes for noise."""
+        now = torch.full((20,), 1 / 20, dtype=torch.float64)
+        for k in range(num_steps):
+            t, s = k / num_steps, (k + 1) / num_steps
+            now = now @ row(self.posteriors(t)[1, first], EYE, self.kappa(t), self.kappa(s), t, s)
+        return now
+
+    def conditional(self, first: int) -> Tensor:
+        """Of the second residue."""
+        return self.joint[first] / self.joint[first].sum()
+
+
+def template(pack: TokenBatch, first: int) -> TokenBatch:
+    """The same pairs, of which the first residues are given."""
+    is_first_T = pack.positions_T == pack.positions_T.min()
+    tokens_T = torch.where(is_first_T, first + alphabet.FIRST_CANONICAL, pack.tokens_T)
+    return replace(pack, tokens_T=tokens_T, scored_T=pack.scored_T & ~is_first_T)
+
 
 WALKS = [(name, schedule) for name in ROWS for schedule in KAPPA if name != "corrector"] + [("corrector", "linear")]
 
@@ -104,6 +124,30 @@ def test_walk_is_the_chain(name, schedule, num_steps, pairs, walks, bare_pack):
     counts = (20 * first + second).bincount(minlength=400).view(20, 20).double()[:4, :4]
     assert int(counts.sum()) == 8000  # the last step draws every residue
     assert float(((counts - 8000 * expected) ** 2 / (8000 * expected)).sum()) < 37.7  # 15 degrees, p = 0.001
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_templates_with_masks_are_drawn_from_the_conditional(first, pairs, walks, bare_pack):
+    for sampler in ("exact", "confidence", "adaptive", "remdm", "corrector"):
+        tokens_T, _ = walks(template(bare_pack(2000, 2), first), lambda noisy: pairs(noisy)[0], 8, f"sampler={sampler}")
+        counts = (tokens_T.view(-1, 2)[:, 1] - 4).bincount(minlength=4).double()
+        expected = 2000 * NoisyPairs(pairs.joint, "linear").conditional(first)[:4]
+        assert float(((counts - expected) ** 2 / expected).sum()) < 16.3  # 3 degrees, p = 0.001
+
+
+def test_templates_of_random_residues_are_not_however_many_steps(pairs, walks, bare_pack):
+    """docs/generation.md gives these distances. What is given is told to be noise, and hardly looked at early on."""
+    model, found = NoisyPairs(pairs.joint, "linear"), {}
+    for steps in (16, 128):
+        far = [(model.filled(bridges, steps, x) - model.conditional(x)).abs().sum() / 2 for x in range(4)]
+        found[steps] = [round(float(distance), 2) for distance in far]
+    ignored = [float((model.joint.sum(0) - model.conditional(x)).abs().sum()) / 2 for x in range(4)]
+    assert found == {16: [0.1, 0.05, 0.07, 0.06], 128: [0.09, 0.04, 0.06, 0.05]}
+    assert [round(distance, 2) for distance in ignored] == [0.41, 0.32, 0.39, 0.35]
+    tokens_T, _ = walks(template(bare_pack(8000, 2), 2), model, 16, source="uniform")
+    counts = (tokens_T.view(-1, 2)[:, 1] - 4).bincount(minlength=4).double()
+    expected = 8000 * model.filled(bridges, 16, 2)[:4]
+    assert float(((counts - expected) ** 2 / expected).sum()) < 16.3  # the walk is that chain
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -128,6 +172,12 @@ def test_nothing_moves_where_rounding_leaves_no_data():
     """As at the beginning of kappa = t^100."""
     row = torch.full((20, 20), 0.05, dtype=torch.float64)
     torch.testing.assert_close(bridge(row, EYE.bool(), 0.0, 0.0), EYE)
+
+
+def test_the_posterior_is_drawn_from_where_rounding_leaves_no_noise():
+    """As at the end of odds:1:10."""
+    row = torch.rand(20, 20, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    torch.testing.assert_close(bridge(row, EYE.bool(), 1.0, 1.0), row)
 
 
 def test_bridges_keep_the_marginals_of_the_path():

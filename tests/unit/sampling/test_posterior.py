@@ -2,7 +2,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import pad
 
+from d2plm_megatron.objectives.metric_path import MetricPath
+from d2plm_megatron.objectives.path import MixturePath
+from d2plm_megatron.objectives.schedules import Odds, Polynomial
+from d2plm_megatron.objectives.source import Uniform
+from d2plm_megatron.proteins import distances
 from d2plm_megatron.sampling.posterior import draw, truncated
 
 SHARES = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
@@ -26,6 +32,48 @@ def test_temperature_sharpens(walks, bare_pack, constant):
         assert chi_square(found, expected, 4000) < 16.3  # 3 degrees of freedom, p = 0.001
         entropies.append(-float(torch.xlogy(found, found).sum()))
     assert entropies == sorted(entropies)
+
+
+ODDS, FIRST = Odds(3, 0.9), distances.to_power(distances.blosum62(), 1.0)
+PATHS = {
+    "random residues": MixturePath(Polynomial(), Uniform(), 1e-3),
+    "random residues, by Bayes": MixturePath(Polynomial(), Uniform(), 1e-3, by_bayes=True),
+    "metric path": MetricPath(ODDS, FIRST, 1e-3),
+    "metric path, by Bayes": MetricPath(ODDS, FIRST, 1e-3, by_bayes=True),
+}
+
+
+def knows_the_shares(path):
+    """The exact posterior of residues by themselves: that of x_t, or without it."""
+
+    def logits(noisy):
+        logits_TV = torch.full((len(noisy.tokens_T), 33), -1e4, dtype=torch.float64)
+        logits_TV[:, 4:8] = SHARES.log()
+        return logits_TV if path.by_bayes else logits_TV + pad(path.log_evidence(noisy), (4, 9))
+
+    return logits
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 3.0])
+@pytest.mark.parametrize("name", PATHS)
+def test_temperature_does_the_same_where_noise_is_residues(name, temperature, walks, bare_pack):
+    """What is tempered is what the others say, and not what x_t itself says: p^(1/T) again."""
+    path = PATHS[name]
+    tokens_T, _ = walks(bare_pack(100, 20), knows_the_shares(path), 16, path=path, temperature=temperature)
+    expected = SHARES ** (1 / temperature) / (SHARES ** (1 / temperature)).sum()
+    found = shares_of(tokens_T)
+    error = (expected * (1 - expected) / 2000).sqrt()
+    assert ((found - expected).abs() < 4 * error + 0.03).all()  # of first order in the step
+
+
+@pytest.mark.parametrize(("option", "kept"), [("top_k=1", 1), ("top_p=0.69", 2)])
+@pytest.mark.parametrize("name", PATHS)
+def test_truncation_does_the_same_where_noise_is_residues(name, option, kept, walks, bare_pack):
+    path = PATHS[name]
+    tokens_T, _ = walks(bare_pack(50, 20), knows_the_shares(path), 16, f"sampler.{option}", path=path)
+    expected = SHARES * (torch.arange(4) < kept)
+    assert (shares_of(tokens_T) - expected / expected.sum()).abs().max() < 4 * (0.25 / 1000) ** 0.5 + 0.03
+    assert tokens_T.max() < 4 + kept
 
 
 def test_quadratic_schedule_cools_as_it_goes(walks, bare_pack, constant):

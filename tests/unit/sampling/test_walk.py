@@ -101,6 +101,24 @@ def test_what_is_given_stays_and_what_is_filled_stays_filled(source, overrides, 
             assert torch.equal(one[one != alphabet.MASK], other[one != alphabet.MASK])
 
 
+@pytest.mark.parametrize("overrides", MASKS, ids=" ".join)
+@pytest.mark.parametrize("begin", [0.0, 0.4])
+def test_masks_tell_the_time_whatever_the_template(overrides, begin, walks, context, pack_of):
+    """That at which a model was trained on as many: given residues count, X does not, and the walk's grid is not it."""
+    pack, seen = pack_of("L" * 90 + "M" * 10 + "X" * 50, "M" * 20, ends=True), []
+    fixed = replace(pack, scored_T=pack.scored_T & (pack.tokens_T == alphabet.encode("M")[0]))
+
+    def denoiser(noisy: NoisyBatch) -> Tensor:
+        seen.append(noisy)
+        return context(noisy)
+
+    walks(fixed, denoiser, 6, *overrides, schedule="polynomial:2", conditioned=True, begin=begin)
+    for noisy in seen:
+        for number, time in zip(noisy.clean.sample_ids_S.tolist(), noisy.times_S.tolist(), strict=True):
+            masks = int((_protein(noisy, number) == alphabet.MASK).sum())
+            assert time == pytest.approx((1 - masks / (100, 20)[number]) ** 0.5)
+
+
 @every
 def test_only_what_is_allowed_is_written(source, overrides, walks, blank_pack, context):
     pack = blank_pack([40, 7])
@@ -216,6 +234,32 @@ def test_samplers_that_need_masks_say_which_do_not(overrides, walks, blank_pack,
     assert str(error.value) == (
         f"sampler={name}: does not fit a model that starts from random residues; take exact, bridge, euler, corrector"
     )
+
+
+@every
+@pytest.mark.parametrize("schedule", ["odds:1:10", "polynomial:100", "polynomial:0.01"])
+def test_schedules_that_round_to_their_ends_are_walked_like_others(
+    source, overrides, schedule, walks, bare_pack, constant
+):
+    """kappa is 0 or 1 to float64 at many times of the grid; the residues are drawn from what the model says."""
+    if overrides == ["sampler=euler"]:
+        return  # which needs rates, and says that they are infinite
+    tokens_T, _ = walks(bare_pack(400, 1), constant, 64, *overrides, source=source, schedule=schedule)
+    shares = tokens_T.bincount(minlength=33)[4:8].double() / 400
+    assert shares.sum() == 1
+    if overrides[0].partition("=")[2] != "p2":  # which looks for likely ones
+        assert (shares - torch.tensor([0.4, 0.3, 0.2, 0.1])).abs().max() < 4 * (0.24 / 400) ** 0.5
+
+
+def test_what_is_no_number_is_drawn_from_by_nobody(walks, blank_pack, context):
+    """And not taken for the last letter."""
+
+    def broken(noisy: NoisyBatch) -> Tensor:
+        return context(noisy).index_fill(0, torch.tensor([2]), float("nan"))
+
+    for source in ("mask", "uniform"):
+        with pytest.raises(ValueError, match=r"^the model's probabilities at 1 of 9 tokens are no numbers: look at"):
+            walks(blank_pack([7]), broken, 3, source=source)
 
 
 def test_the_bridge_is_for_random_residues(walks, blank_pack, context):

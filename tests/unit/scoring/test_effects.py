@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from d2plm_megatron.data.sequences import pack_sequences
+from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.nll import content_key, nll_by_protein, noise_of
 from d2plm_megatron.proteins import alphabet
@@ -86,6 +87,22 @@ def test_of_random_residues_the_path_is_divided_out(trained: Callable[[str], Pat
             assert np.allclose(found[place], prior - prior[wild], atol=5e-5)
 
 
+@pytest.mark.parametrize("name", ["bayes", "metric"])
+def test_of_an_encoder_that_leaves_the_evidence_to_the_path_the_logits_tell(name: str, trained) -> None:
+    """And what a metric path says by itself, -beta d and its normalisation, is in no score."""
+    with TrainedModel.open(trained(name)) as model:
+        found, [pack] = odds(model, "wild-type"), pack_sequences([WILD_TYPE]).packs
+        shown = readouts.as_it_is(pack, model.path, model.path.time_of_share(1 - KAPPA))
+        logits_TV = model.logits(shown)[1:-1, alphabet.CANONICAL].double().numpy()
+        if name == "metric":
+            beta, table = float(model.path.beta(shown.times_S)), np.array(model.path.distance)
+            log_z = np.log(np.exp(-beta * table).sum(1))
+        for place in PLACES:
+            wild = alphabet.CANONICAL_LETTERS.index(WILD_TYPE[place])
+            prior = logits_TV[place] + (beta * table[wild] + log_z if name == "metric" else 0)
+            assert np.allclose(found[place], prior - prior[wild], atol=5e-5)
+
+
 def test_models_are_asked_for_what_they_learnt(trained: Callable[[str], Path]) -> None:
     for name, methods in (
         ("absorbing", ["masked", "elbo"]),
@@ -93,6 +110,7 @@ def test_models_are_asked_for_what_they_learnt(trained: Callable[[str], Path]) -
         ("mlm", ["masked", "wild-type", "elbo"]),
         ("all_masks", ["masked", "elbo"]),
         ("uniform", ["wild-type", "elbo"]),
+        ("metric", ["wild-type", "elbo"]),
     ):
         with TrainedModel.open(trained(name)) as model:
             assert methods_of(model) == methods
