@@ -13,31 +13,38 @@ from d2plm_megatron.runs.folder import RunFolder
 _SUFFIXES = (".html", ".htm")
 
 
+Target = Annotated[
+    Path, typer.Argument(metavar="RUN|SAMPLES", help="folder of a run, or a FASTA file of generated proteins")
+]
+Samples = Annotated[
+    Path | None, typer.Option(help="generated proteins, FASTA; default RUN/samples.fasta where there is one")
+]
+Evaluated = Annotated[
+    Path | None, typer.Option(help="JSON of an evaluation; default RUN/evaluation.json where there is one")
+]
+Reference = Annotated[
+    Path | None, typer.Option(help="real proteins to compare the samples with, FASTA; family=NAME in a header is told")
+]
+Show = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="more to show, wherever it is: JSON of judge or of a comparison, heat maps and scored mutants as CSV, "
+        "folders of scored assays; those in the run's folder are shown anyway"
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(help="HTML file to write, and .json beside it; default RUN/report.html, or SAMPLES.report.html"),
+]
+
+
 def main(
-    target: Annotated[
-        Path, typer.Argument(metavar="RUN|SAMPLES", help="folder of a run, or a FASTA file of generated proteins")
-    ],
-    samples: Annotated[
-        Path | None, typer.Option(help="generated proteins, FASTA; default RUN/samples.fasta where there is one")
-    ] = None,
-    evaluation: Annotated[
-        Path | None, typer.Option(help="JSON of an evaluation; default RUN/evaluation.json where there is one")
-    ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="real proteins to compare the samples with, FASTA; family=NAME in a header is told"),
-    ] = None,
-    show: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="more to show, wherever it is: JSON of judge or of a comparison, heat maps and scored mutants as CSV, "
-            "folders of scored assays; those in the run's folder are shown anyway"
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="HTML file to write, and .json beside it; default RUN/report.html, or SAMPLES.report.html"),
-    ] = None,
+    target: Target,
+    samples: Samples = None,
+    evaluation: Evaluated = None,
+    reference: Reference = None,
+    show: Show = None,
+    output: Output = None,
 ) -> None:
     """Writes a report of a run, or of samples, as one HTML file that stands alone, and prints the main numbers."""
     begin = time.perf_counter()

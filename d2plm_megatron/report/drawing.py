@@ -15,6 +15,9 @@ SAMPLES, REFERENCE, CHANCE = "#1f6fae", "#d98a1c", "#9a9a9a"
 WIDTH, HEIGHT = 5.4, 3.5
 """Of most pictures, in inches."""
 
+ON_TINT = "#1d2327"
+"""Of letters on the tint of their kind, which is light on a dark screen, too."""
+
 TEXT, AXIS, MARK, GRID = "#222222", "#777777", "#555555", "#dddddd"
 _ON_DARK = {TEXT: "#d8dee2", AXIS: "#8b959c", MARK: "#aab3b9", GRID: "#333b41", SAMPLES: "#5aa9e6"}
 STYLE: Any = {

@@ -13,7 +13,7 @@ from d2plm_megatron.evaluation.samples.novelty import Family, Novelty
 from d2plm_megatron.evaluation.samples.summary import Summary
 from d2plm_megatron.proteins import residue_classes
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
-from d2plm_megatron.report.drawing import CHANCE, HEIGHT, MARK, REFERENCE, SAMPLES, STYLE, WIDTH, as_uri, drawn
+from d2plm_megatron.report.drawing import CHANCE, HEIGHT, MARK, ON_TINT, REFERENCE, SAMPLES, STYLE, WIDTH, as_uri, drawn
 from d2plm_megatron.runs.charts import plot_perplexity
 
 MAX_FAMILIES = 16
@@ -86,6 +86,7 @@ def composition_bars(samples: Summary, reference: Summary | None) -> str:
         axes.set_xticks(places, list(residue_classes.ORDER), fontfamily="monospace")
         for tick, letter in zip(axes.get_xticklabels(), residue_classes.ORDER, strict=True):
             tint = residue_classes.KINDS[residue_classes.kind_of(letter) or 0].tint
+            tick.set_color(ON_TINT)
             tick.set_bbox({"facecolor": tint, "edgecolor": "none", "boxstyle": "round,pad=0.15"})
         axes.tick_params(axis="x", length=0, pad=6)
         axes.set(xlabel="residue", ylabel="share (%)")
