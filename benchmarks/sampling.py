@@ -137,7 +137,7 @@ def plainly(model: TrainedModel, walk: Callable, packs: list[int], length: int, 
     for number, size in enumerate(packs):
         pack: TokenBatch
         [pack] = pack_sequences([length] * size, size * (length + 2)).packs
-        tokens_T, evaluations = walk(pack, model.logits, num_steps, number)
+        tokens_T, evaluations = walk(pack, model.logits, model.path, num_steps, number)
         asked += evaluations * size
         found += [alphabet.decode(ids) for ids in readouts.by_protein(pack, tokens_T)]
     return Samples(found, asked / len(found), time.process_time() - begin)

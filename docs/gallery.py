@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from d2plm_megatron.report import __main__ as report
@@ -23,10 +22,9 @@ GALLERY = DOCS / "gallery"
 SCREEN, TELEPHONE = 1280, 390
 """Widths in pixels."""
 
-_COLOURS = 128
-"""Of a picture: pages need no more, and it takes a third of the bytes."""
 _RUN_SECTIONS = ("likelihood", "learning", "comparison", "mutations", "judgement", "novelty", "samples")
 _HIGHEST = 1100
+"""Of a picture, so that it has less than 250 kB."""
 
 
 @contextmanager
@@ -71,9 +69,6 @@ def take(
         if box is not None:
             clip |= {"y": box["y"], "height": min(box["height"] + 24, _HIGHEST)}
         tab.screenshot(path=picture, clip=clip, full_page=True)
-    with Image.open(picture) as whole:
-        few = whole.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
-    few.save(picture, optimize=True)
     print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
 
 

@@ -40,6 +40,10 @@ Checkpoints = Annotated[
         metavar="CHECKPOINT", help="folders of checkpoints or runs; of several, each is compared with the first"
     ),
 ]
+HeldOutProteins = Annotated[
+    str, typer.Option(help="held-out proteins: a FASTA file, or PREFIX of PREFIX.bin and PREFIX.idx")
+]
+MaxProteins = Annotated[int, typer.Option(help="proteins to look at, a fixed sample")]
 Output = Annotated[
     Path | None, typer.Option(help="JSON to write; default CHECKPOINT/evaluation.json, of several comparison.json")
 ]
@@ -57,25 +61,13 @@ MaxLength = Annotated[
 
 
 def main(
-    checkpoints: Checkpoints,
-    data: Annotated[str, typer.Option(help="held-out proteins: a FASTA file, or PREFIX of PREFIX.bin and PREFIX.idx")],
-    output: Output = None,
-    table: Table = None,
-    overwrite: Overwrite = False,
-    pseudo_proteins: PseudoProteins = None,
-    draws: Draws = 8,
-    until: Until = None,
-    seed: Seed = 0,
-    max_length: MaxLength = None,
-    window: Window = None,
-    train: Train = None,
-    max_proteins: Annotated[int, typer.Option(help="proteins to look at, a fixed sample")] = 1_000_000,
-    weights: Weights = EMA,
-    precision: Precision = None,
-    tensor: Tensor = 1,
-    pipeline: Pipeline = 1,
+    checkpoints: Checkpoints, data: HeldOutProteins,
+    output: Output = None, table: Table = None, overwrite: Overwrite = False,
+    pseudo_proteins: PseudoProteins = None, draws: Draws = 8, until: Until = None, seed: Seed = 0,
+    max_length: MaxLength = None, window: Window = None, train: Train = None, max_proteins: MaxProteins = 1_000_000,
+    weights: Weights = EMA, precision: Precision = None, tensor: Tensor = 1, pipeline: Pipeline = 1,
     tokens_per_pack: TokensPerPack = 8192,
-) -> None:
+) -> None:  # fmt: skip
     """Measures the perplexity of held-out proteins, as tables, a picture and JSON; compares models with the first."""
     found = [opened(checkpoint, weights, precision) for checkpoint in checkpoints]
     config = EvaluationConfig(

@@ -27,7 +27,7 @@ from d2plm_megatron.sampling.walk import walk
 if TYPE_CHECKING:
     from d2plm_megatron.inference.model import TrainedModel
 
-MOST_DRAWS = 100
+MOST_REFUSED = 100
 """Of one protein, each of which was refused: others will be, too."""
 
 Numbered = tuple[int, Prompt]
@@ -112,7 +112,7 @@ class Filler:
         """The proteins of a pack, with those that are drawn again."""
         found: dict[int, Filled] = {}
         nfe = 0.0
-        for draw in range(MOST_DRAWS):
+        for draw in range(MOST_REFUSED):
             missing = [(number, prompt) for number, prompt in prompts if number not in found]
             letters, asked = self._walk([(number + draw * self.total, prompt) for number, prompt in missing])
             nfe += asked * len(missing) / len(prompts)
@@ -122,7 +122,9 @@ class Filler:
             if len(found) == len(prompts):
                 return FilledPack(tuple(found[number] for number, _ in prompts), nfe)
         number = next(number for number, _ in prompts if number not in found)
-        raise ValueError(f"protein {number + 1}: all of {MOST_DRAWS} draws are excluded; ask for longer or freer ones")
+        raise ValueError(
+            f"protein {number + 1}: all of {MOST_REFUSED} draws are excluded; ask for longer or freer ones"
+        )
 
     def _walk(self, prompts: Sequence[Numbered]) -> tuple[list[str], float]:
         """The letters of each protein, and how often the encoder was asked."""

@@ -14,7 +14,7 @@ import numpy as np
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.data.assembly import ScoredTokens, assemble_parts
 from d2plm_megatron.data.packing import in_order
-from d2plm_megatron.data.sequences import TOKENS_PER_PACK, Sequences, pack_sequences
+from d2plm_megatron.data.sequences import TOKENS_PER_PACK
 from d2plm_megatron.data.windows import Window, around, tokens_of
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.spread import answers
@@ -23,35 +23,6 @@ from d2plm_megatron.proteins import alphabet
 
 if TYPE_CHECKING:
     from d2plm_megatron.inference.model import TrainedModel
-
-
-def pseudo_log_likelihood(
-    model: "TrainedModel",
-    sequences: Sequences,
-    *,
-    tokens_per_pack: int = TOKENS_PER_PACK,
-    advance: Callable[[int], object] = lambda residues: None,
-) -> list[np.ndarray]:
-    """Of each protein the log probability of every residue when it alone is masked, float64 [L], in nats.
-
-    Probabilities are over the 20 canonical residues; at what is none of them, such as X, there is NaN. Of a protein
-    longer than those of the training the model is shown the residues around each.
-
-    Args:
-        model: to ask, which must read masks.
-        sequences: the proteins, without masks.
-        tokens_per_pack: that go through the model at once.
-        advance: told the number of residues of each pack that is done here.
-
-    Raises ValueError for a model that reads no masks, and naming a protein with a mask.
-    """
-    packed = pack_sequences(sequences, tokens_per_pack, alphabet.LONGEST_RESIDUES)
-    readouts.refuse(packed, readouts.masks, readouts.NO_LIKELIHOOD)
-    proteins = [ids for pack in packed.packs for ids in readouts.by_protein(pack, pack.tokens_T)]
-    longest = model.checkpoint.recipe.data.max_length_residues
-    found = masked_once(model, proteins, longest, tokens_per_pack, advance)
-    scored = map(alphabet.is_canonical, proteins)
-    return [_spread_out(values, where) for values, where in zip(found, scored, strict=True)]
 
 
 def check_reads_masks(model: "TrainedModel") -> None:
@@ -157,10 +128,3 @@ class _Copies(Sequence[TokenBatch]):
             return replace(self, bounds=self.bounds[which])
         begin, end = self.bounds[which]
         return assemble_parts([*map(self.part, range(begin, end))], first=begin)
-
-
-def _spread_out(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Values at the places where there are some, NaN elsewhere."""
-    everywhere = np.full(len(where), np.nan)
-    everywhere[where] = values
-    return everywhere

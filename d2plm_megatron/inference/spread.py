@@ -1,7 +1,7 @@
 """Packs shared out over data-parallel processes, and their answers gathered again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -14,13 +14,14 @@ from d2plm_megatron.parallel.megatron import parallel_state
 from d2plm_megatron.parallel.processes import Processes
 
 Answer = TypeVar("Answer")
+Told = TypeVar("Told")
 
 
 @contextmanager
 def shared_progress(description: str, total: int, unit: str, processes: Processes) -> Iterator[Callable[[int], None]]:
     """The main process's bar; its own share stands for those of the other data-parallel ranks, which advance alike."""
     size = processes.data_size
-    with progress(description, total, unit) if processes.is_main else nullcontext(_unseen) as advance:
+    with by_main(progress(description, total, unit), processes) as advance:
         done = 0
 
         def advance_all(amount: int) -> None:
@@ -32,8 +33,15 @@ def shared_progress(description: str, total: int, unit: str, processes: Processe
         yield advance_all
 
 
-def _unseen(amount: int) -> None:
-    """Stands for the bar in other processes."""
+def by_main(
+    opened: AbstractContextManager[Callable[[Told], object]], processes: Processes
+) -> AbstractContextManager[Callable[[Told], object]]:
+    """A bar or a table that the main process alone opens; what the others tell goes nowhere."""
+    return opened if processes.is_main else nullcontext(_nowhere)
+
+
+def _nowhere(told: object) -> None:
+    pass
 
 
 @torch.inference_mode()

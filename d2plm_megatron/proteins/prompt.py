@@ -30,11 +30,12 @@ class Prompt:
 def prompt_letters(name: str, text: str) -> str:
     """Residues and blanks as people write them, in the letters of a Prompt.
 
-    A blank is `_` (ESM3), `#` (EvoDiff), `?` (E1) or `<mask>` (ESM-2); letters may be of either case.
+    A blank is `_` (ESM3), `#` (EvoDiff), `?` (E1) or `<mask>` (ESM-2); letters may be of either case. A
+    stop (*) at the end is left out.
 
     Raises ValueError, with the name, for what has no residues, or saying which letter is wrong, and its place (from 1).
     """
-    letters = "".join(_OTHER_BLANKS.sub(BLANK, text).split())
+    letters = "".join(_OTHER_BLANKS.sub(BLANK, text).split()).removesuffix("*")
     letters = letters.upper() if letters.isascii() else letters
     if not letters:
         raise ValueError(f"{name}: no residues in it; write residues and {BLANK} for blanks, such as MKT____VLA")

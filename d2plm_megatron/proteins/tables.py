@@ -1,6 +1,7 @@
 """Tables of proteins: read row by row, and written as they come, .csv or .parquet, so that memory does not grow."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ Columns = Mapping[str, type]
 
 SUFFIXES = (".csv", ".parquet")
 _ROWS_AT_ONCE = 10_000
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+_NUMBER = re.compile(r"[+-]?(\d|[1-9]\d+|(?=\.\d))(\.\d*)?([eE][+-]?\d+)?|nan", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,24 @@ def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
         raise ModuleNotFoundError(f"{path}: .parquet needs the package pyarrow", name="pyarrow")
 
 
+def wider(kind: type | None, text: str) -> type | None:
+    """What a column holds, int, float or str, once it holds this text, too; None while all that it holds is empty.
+
+    What a number would not give back, such as 007, is no number.
+    """
+    if not text.strip() or kind is str:
+        return kind
+    if not _NUMBER.fullmatch(text.strip()):
+        return str
+    return int if kind in (None, int) and _INTEGER.fullmatch(text.strip()) else float
+
+
 @contextmanager
 def write_table(path: Path, columns: Columns) -> Iterator[Callable[[Row], None]]:
-    """A function that writes one row; the file, .csv or .parquet by its name, appears when the block ends well."""
+    """A function that writes one row, numbers also as text.
+
+    The file, .csv or .parquet by its name, appears when the block ends well.
+    """
     check_suffix(path)
     writing = _writing_parquet if path.suffix == ".parquet" else _writing_csv
     with atomic(path) as (temporary,), writing(temporary, columns) as write:
@@ -116,7 +134,8 @@ def _writing_parquet(path: Path, columns: Columns) -> Iterator[Callable[[Row], N
     waiting: list[Row] = []
 
     def flush() -> None:
-        arrays = [pyarrow.array([row[i] for row in waiting], schema.types[i]) for i in range(len(columns))]
+        kinds = enumerate(columns.values())
+        arrays = [pyarrow.array([_read(row[i], kind) for row in waiting], types[kind]) for i, kind in kinds]
         writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
         waiting.clear()
 
@@ -128,3 +147,10 @@ def _writing_parquet(path: Path, columns: Columns) -> Iterator[Callable[[Row], N
     with ParquetWriter(path, schema) as writer:
         yield write
         flush()
+
+
+def _read(value: Any, kind: type) -> Any:
+    """A value of a column; of text in a column of numbers the number that it writes, and None where it is empty."""
+    if not isinstance(value, str) or kind is str:
+        return value
+    return kind(value) if value.strip() else None

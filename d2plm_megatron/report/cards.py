@@ -72,9 +72,7 @@ def _perplexity(evaluation: Evaluation) -> Card:
         told = f"the best n-gram of the training proteins, the {name}, reaches {formatting.with_error(*below)}; {told}"
     if paired is not None:
         name, less, (low, high) = paired
-        told += (
-            f" Protein by protein the model is at {less.value:+.4f} ± {less.error or 0.0:.4f} nats per residue to it."
-        )
+        told += f" Paired by proteins, the difference is {less.value:+.4f} ± {less.error or 0.0:.4f} nats per residue."
     else:
         reach = DEVIATIONS * math.hypot(elbo.error or math.inf, below.error or 0.0)
         low, high = elbo.value - below.value - reach, elbo.value - below.value + reach
@@ -103,7 +101,7 @@ def _judgement(results: Results) -> Card:
 
 def _samples(distinct: int, proteins: int) -> Card:
     title, value = "Generated proteins", f"{proteins:,}"
-    meaning = f"{distinct:,} of them are different."
+    meaning = f"{distinct:,} different {'sequence' if distinct == 1 else 'sequences'}."
     if distinct < FEW_DIFFERENT * proteins:
         return Card(title, value, BAD, "repeats itself: raise the temperature, or train longer", meaning, "samples")
     word = "all different" if distinct == proteins else "nearly all different"
@@ -152,13 +150,17 @@ def _mutants(results: Results) -> Iterator[tuple[str, Card]]:
     found = next(iter(ranked.methods.values()))
     tone = GOOD if found.low > 0 else BAD if found.high < 0 else UNSURE
     words = {
-        GOOD: "ranks mutants as measured",
+        GOOD: "ranks mutants better than chance",
         BAD: "ranks mutants the wrong way round",
         UNSURE: "tells nothing certain",
     }
     value = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-    meaning = f"of {ranked.mutants:,} mutants, {ranked.assay}; 1 is the measured order, 0 is chance."
-    yield "mutants", Card("Spearman's correlation, 95%", value, tone, words[tone], _sentence(meaning), "mutations")
+    meaning = f"of {ranked.mutants:,} mutants, {ranked.assay}; in brackets its 95% interval. "
+    meaning += "1 is the measured order, 0 is chance."
+    yield (
+        "mutants",
+        Card("Spearman's correlation with mutants", value, tone, words[tone], _sentence(meaning), "mutations"),
+    )
 
 
 def of_median(values: np.ndarray) -> tuple[float, float, float]:

@@ -10,11 +10,12 @@ import numpy as np
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 from d2plm_megatron.proteins.tables import Line, read_table
 from d2plm_megatron.scoring.correlation import Spearman, spearman
+from d2plm_megatron.scoring.work import COLUMNS, ELBO, MASKED, WILD_TYPE
 
 METHODS = {
-    "masked_marginal": "masked marginals",
-    "wild_type_marginal": "wild-type marginals",
-    "elbo_difference": "difference of ELBOs",
+    COLUMNS[MASKED]: "masked marginals",
+    COLUMNS[WILD_TYPE]: "wild-type marginals",
+    COLUMNS[ELBO]: "difference of ELBOs",
 }
 """Columns of scores, with their names for people."""
 

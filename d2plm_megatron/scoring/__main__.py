@@ -8,6 +8,7 @@ import typer
 
 from d2plm_megatron.config import Parallel, between, one_of
 from d2plm_megatron.console import counted, run
+from d2plm_megatron.data.indexed_writer import files_of
 from d2plm_megatron.files import check_outputs, stem_of
 from d2plm_megatron.proteins.tables import check_suffix
 from d2plm_megatron.runs.folder import RunFolder
@@ -30,11 +31,11 @@ from d2plm_megatron.scoring import embeddings
 from d2plm_megatron.scoring.given import Given
 from d2plm_megatron.scoring.options import (
     ElboDraws,
-    Fasta,
     HeatMap,
     Methods,
     Mutants,
     Offset,
+    Proteins,
     Pseudo,
     ReferenceFile,
     ScoreColumn,
@@ -48,7 +49,7 @@ from d2plm_megatron.scoring.work import METHODS, Request, Work
 
 def score(
     checkpoint: CheckpointPath,
-    input: Fasta,
+    input: Proteins,
     output: Scores = None,
     overwrite: Overwrite = False,
     draws: Draws = 8,
@@ -69,7 +70,7 @@ def score(
         raise ValueError("--sort pseudo: needs --pseudo, which is what it sorts by")
     path = output or input.with_name(f"{stem_of(input)}.scores.csv")
     check_suffix(path)
-    check_outputs([path], [*RunFolder(checkpoint).own_files(), input], overwrite)
+    check_outputs([path], [*RunFolder(checkpoint).own_files(), input, *files_of(input)], overwrite)
     given = Given.look_through(input, scored=True)
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
     from d2plm_megatron.inference.model import TrainedModel
@@ -120,7 +121,7 @@ def mutations(
 
 def embed(
     checkpoint: CheckpointPath,
-    input: Fasta,
+    input: Proteins,
     output: Annotated[Path, typer.Option(help=".safetensors, a tensor by each id, or .parquet, a row by each id")],
     layer: Annotated[int, typer.Option(help="0 for the letters, k for what layer k gives, -1 for the last")] = -1,
     overwrite: Overwrite = False,
@@ -138,7 +139,7 @@ def embed(
     check_suffix(output, embeddings.SUFFIXES)
     model_options = found.recipe.model
     between("--layer", layer, -model_options.num_layers - 1, model_options.num_layers)
-    check_outputs([output], [*RunFolder(checkpoint).own_files(), input], overwrite)
+    check_outputs([output], [*RunFolder(checkpoint).own_files(), input, *files_of(input)], overwrite)
     given, shape = Given.look_through(input), embeddings.Shape(model_options.hidden_size, mean, dtype)
     # With torch, which takes seconds that nobody should wait for who has mistyped something.
     from d2plm_megatron.inference.model import TrainedModel

@@ -10,7 +10,7 @@ import numpy as np
 
 from d2plm_megatron.files import is_file
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.proteins.tables import Line, column_names, read_table
+from d2plm_megatron.proteins.tables import Line, column_names, read_table, wider
 from d2plm_megatron.scoring.given import encoded, read_given
 from d2plm_megatron.scoring.mutants import Mutant, mutated, parse, restored
 
@@ -67,11 +67,12 @@ class Assay:
     def content(self) -> "Content":
         """All that there is to know before any work. Raises what `rows` raises, and for a value that is no number."""
         places: set[int] = set()
-        values = []
+        values, kinds = [], dict.fromkeys(self.columns)
         for line, mutant in self.rows():
+            kinds = {name: wider(kinds[name], text) for name, text in line.values.items()}
             places.update(mutation.place for mutation in mutant)
             values.append(_number(line, self.score_column) if self.score_column else math.nan)
-        return Content(sorted(places), np.array(values))
+        return Content(sorted(places), np.array(values), {name: kind or str for name, kind in kinds.items()})
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,12 @@ class Content:
     Attributes:
         places: in the wild type, at which anything is mutated, from 0.
         measured: the value of each mutant, float64, NaN where there is none.
+        columns: of the table, with what is in them: int, float or str.
     """
 
     places: list[int]
     measured: np.ndarray
+    columns: dict[str, type]
 
 
 def read_wild_type(given: str) -> str:

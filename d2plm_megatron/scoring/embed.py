@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from d2plm_megatron.batch import TokenBatch
+from d2plm_megatron.console import note
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.spread import shared_progress
@@ -21,6 +22,9 @@ def embed(model: TrainedModel, given: Given, layer: int, shape: Shape, output: P
         found = readouts.by_protein(pack, states_TH)
         return [(states.mean(0) if shape.mean else states).astype(shape.numpy) for states in found]
 
+    seen, longest = model.checkpoint.recipe.data.max_length_residues, max(given.lengths)
+    if longest > seen and model.processes.is_main:
+        note(f"{longest:,} residues go through the model as one, and training saw proteins of {seen:,} at most")
     parts = (Part.of(name, residues) for name, residues in read_given(given.path))
     with shared_progress("embedding", len(given.ids), "proteins", model.processes) as advance:
         found = ask_each(model, parts, ask, tokens_per_pack, advance)

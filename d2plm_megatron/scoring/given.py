@@ -1,4 +1,4 @@
-"""Given proteins, read one by one from FASTA: looked through before any work, so that nothing breaks in the middle."""
+"""Given proteins, read one by one: looked through before any work, so that nothing breaks in the middle."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from d2plm_megatron.data.whole import read_whole
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.proteins.fasta import read_fasta
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Given:
     """What is in a file of proteins.
 
     Attributes:
-        path: of the file.
+        path: of the file, or the prefix of a dataset.
         ids: of the proteins, in order, each once.
         lengths: their residues.
     """
@@ -29,10 +29,10 @@ class Given:
         """Reads the file once, and keeps ids and lengths.
 
         Args:
-            path: FASTA, plain or compressed.
+            path: FASTA, plain or compressed, or the prefix of an indexed dataset.
             scored: each protein must have a canonical residue.
 
-        Raises what read_fasta raises, and ValueError naming the record that is empty, holds a letter that is no
+        Raises what read_whole raises, and ValueError naming the record that is empty, holds a letter that is no
         residue, has nothing to score, or has the id of another.
         """
         lengths: dict[str, int] = {}
@@ -47,9 +47,9 @@ class Given:
 
 
 def read_given(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (id, ids of the residues, uint8) of each record, letters of either case, without a stop (*) at the end."""
-    for name, letters in read_fasta(path):
-        yield name, encoded(f"{path}, record {name}", letters)
+    """Yields (id, ids of the residues, uint8) of each protein, whole. Raises what read_whole raises."""
+    for protein in read_whole(path):
+        yield protein.name, alphabet.encode(protein.sequence)
 
 
 def encoded(where: str, letters: str) -> np.ndarray:

@@ -13,6 +13,8 @@ from d2plm_megatron.proteins.tables import write_table
 ROWS = "GAVLIMFWYHKRDENQSTCP"
 """Residues of a kind beside each other."""
 _POSITIONS_IN_A_LINE = 100
+_DPI, _MOST_PIXELS = 150, 60_000
+"""Of a picture; matplotlib draws none that is 65,536 pixels high, as that of 13,700 residues would be."""
 
 
 def write_heat_map(path: Path, wild_type: str, odds: np.ndarray, offset: int, title: str) -> None:
@@ -32,7 +34,8 @@ def write_heat_map(path: Path, wild_type: str, odds: np.ndarray, offset: int, ti
                 (place + 1 + offset, letter, *(None if np.isnan(value) else round(float(value), 6) for value in values))
             )
     with atomic(path) as (temporary,):
-        draw(wild_type, odds, offset, title).savefig(temporary, format="png", dpi=150)
+        figure = draw(wild_type, odds, offset, title)
+        figure.savefig(temporary, format="png", dpi=min(_DPI, _MOST_PIXELS / figure.get_figheight()))
 
 
 def draw(wild_type: str, odds: np.ndarray, offset: int, title: str, in_a_line: int = _POSITIONS_IN_A_LINE) -> Figure:
@@ -57,7 +60,7 @@ def draw(wild_type: str, odds: np.ndarray, offset: int, title: str, in_a_line: i
             yticks=range(len(ROWS)), yticklabels=list(ROWS), xlim=(start + offset + 0.5, start + width + offset + 0.5)
         )
         axis.tick_params(labelsize=6)
-    axes[0].set_title(title, fontsize=9)
+    axes[0].set_title(title, fontsize=9, parse_math=False)  # a name may have dollars
     axes[-1].set_xlabel("position; a dot is the wild type", fontsize=8)
     figure.colorbar(image, ax=list(axes), label="log p(residue) - log p(wild type)", shrink=min(1.0, 2 / len(starts)))
     return figure

@@ -1,7 +1,6 @@
 """The effects of mutations, table by table: scores beside what was given, and how they rank what was measured."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from d2plm_megatron.files import write_json
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
-from d2plm_megatron.inference.spread import shared_progress
+from d2plm_megatron.inference.spread import by_main, shared_progress
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.tables import read_table, write_table
 from d2plm_megatron.runs.requested import write_request
@@ -36,8 +35,8 @@ def score_assay(model: TrainedModel, assay: Assay, request: Request, output: Pat
     if taken := [column for column in request.columns if column in assay.columns]:
         raise ValueError(f"{assay.path}: has a column {taken[0]} already; remove it, or give the table without scores")
     measured, found = assay.content.measured, []
-    columns = {**dict.fromkeys(assay.columns, str), **dict.fromkeys(request.columns, float)}
-    with write_table(output, columns) if model.processes.is_main else nullcontext(_unwritten) as write:
+    columns = {**assay.content.columns, **dict.fromkeys(request.columns, float)}
+    with by_main(write_table(output, columns), model.processes) as write:
         rows = zip(assay.rows(), _scores(model, assay, request), strict=True)
         for (line, _), scores in rows:
             write((*line.values.values(), *scores))
@@ -46,10 +45,6 @@ def score_assay(model: TrainedModel, assay: Assay, request: Request, output: Pat
         return {}
     by_method = np.array(found, dtype=np.float64).T
     return {method: spearman(values, measured) for method, values in zip(request.methods, by_method, strict=True)}
-
-
-def _unwritten(row: Sequence[Any]) -> None:
-    """Stands for the table in other processes."""
 
 
 def _scores(model: TrainedModel, assay: Assay, request: Request) -> Iterator[list[float]]:

@@ -9,7 +9,7 @@ from d2plm_megatron.runs.options import MOST_DRAWS
 
 DRAWS = 8
 
-Fasta = Annotated[Path, typer.Option(help="FASTA file of the proteins, plain or compressed")]
+Proteins = Annotated[Path, typer.Option(help="proteins: a FASTA file, or PREFIX of PREFIX.bin and PREFIX.idx")]
 
 Scores = Annotated[Path | None, typer.Option(help="table to write, .csv or .parquet; default beside the input")]
 Pseudo = Annotated[bool, typer.Option("--pseudo", help="mask each residue once, too: a pass for every residue")]

@@ -1,8 +1,7 @@
 """How likely a model finds given proteins: the ELBO of each and, when it is asked for, the pseudo-log-likelihood."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from d2plm_megatron.data.windows import tokens_of, windows
 from d2plm_megatron.inference.draws import Draws
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.inference.pseudo import check_reads_masks, masked_once
+from d2plm_megatron.inference.spread import by_main
 from d2plm_megatron.proteins.tables import write_table
 from d2plm_megatron.runs.metrics import perplexity
 from d2plm_megatron.scoring.given import Given, read_given
@@ -99,7 +99,7 @@ def score(model: TrainedModel, given: Given, request: Request, output: Path) -> 
         found = iter(sorted(found, key=lambda one: one.by_elbo if by_elbo else one.by_pseudo))
     first: list[Score] = []
     last: deque[Score] = deque(maxlen=SHOWN)
-    with write_table(output, columns) if model.processes.is_main else nullcontext(_unwritten) as write:
+    with by_main(write_table(output, columns), model.processes) as write:
         for one in found:
             write(one.row())
             (first if len(first) < SHOWN else last).append(one)
@@ -109,15 +109,10 @@ def score(model: TrainedModel, given: Given, request: Request, output: Path) -> 
         print(output)
 
 
-def _unwritten(row: Sequence[Any]) -> None:
-    """Stands for the table in other processes."""
-
-
 def _scores(model: TrainedModel, given: Given, request: Request) -> Iterator[Score]:
     """Of each protein, in the order given, on every process."""
     nats, pseudo = np.zeros((request.draws, 2)), _pseudo(model, given, request)
-    bar = progress("scoring", len(given.ids), "proteins") if model.processes.is_main else nullcontext(_unseen)
-    with bar as advance:
+    with by_main(progress("scoring", len(given.ids), "proteins"), model.processes) as advance:
         for (name, length, is_last), of_part in _asked(model, given, request):
             nats = nats + of_part
             if is_last:
@@ -136,14 +131,10 @@ def _pseudo(model: TrainedModel, given: Given, request: Request) -> Iterator[flo
             yield float(values.sum())
 
 
-def _unseen(amount: int) -> None:
-    """Stands for the bar in other processes."""
-
-
 def _asked(model: TrainedModel, given: Given, request: Request) -> Iterator[tuple[Any, Sums]]:
     """Of each window of each protein: its label, and what its draws found."""
     ask = asking_for_nats(model, request.draws, request.seed)
-    return ask_each(model, _parts(given.path, request.window), ask, request.tokens_per_pack, _unseen)
+    return ask_each(model, _parts(given.path, request.window), ask, request.tokens_per_pack, lambda parts: None)
 
 
 def _parts(path: Path, longest: int) -> Iterator[Part]:

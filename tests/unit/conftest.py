@@ -12,11 +12,33 @@ from torch import Tensor
 
 from d2plm_megatron.batch import NoisyBatch, TokenBatch
 from d2plm_megatron.checkpoint import tensors
-from d2plm_megatron.config import Recipe
+from d2plm_megatron.config import (
+    EMA,
+    Absorbing,
+    Data,
+    FlowMatching,
+    MaskedLM,
+    MetricFlow,
+    Model,
+    Optimizer,
+    Recipe,
+    Train,
+)
 from d2plm_megatron.parallel.processes import Processes
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.runs.checkpoint import Checkpoint
 from d2plm_megatron.runs.folder import RunFolder
+
+KINDS = {
+    "absorbing": Absorbing(),
+    "timed": FlowMatching(),
+    "uniform": FlowMatching(source="uniform"),
+    "bayes": FlowMatching(source="uniform", posterior="bayes"),
+    "metric": MetricFlow(),
+    "mlm": MaskedLM(),
+    "all_masks": MaskedLM(mask_fraction=1.0, random_fraction=0.0),
+}
+"""Of tiny models, by name."""
 
 # The same examples in every run, and no limit to the time of one, which a busy machine would exceed.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -38,6 +60,45 @@ def no_crash_of_the_machine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Callable[[str, Path, Path], Recipe]:
+    """tiny_recipe(kind, prefix, folder): a run of some steps, whose name is the kind of model."""
+
+    def make(kind: str, prefix: Path, folder: Path) -> Recipe:
+        return Recipe(
+            name=kind,
+            output=str(folder),
+            model=Model(num_layers=2, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64,
+                        time_conditioning=kind in ("timed", "uniform", "bayes", "metric")),
+            objective=KINDS[kind],
+            data=Data(train=str(prefix), max_length_residues=40, tokens_per_pack=256),
+            optimizer=Optimizer(lr=1e-2, warmup_steps=1),
+            ema=EMA(decay=0.5),
+            train=Train(max_steps=12, precision="fp32", global_batch_tokens=256),
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Callable[..., Recipe]) -> Callable[[str], Path]:
+    """Folders of runs of tiny models, by their kind, which are trained when they are asked for."""
+    from benchmarks.random_proteins import write_proteins
+    from d2plm_megatron.parallel.processes import parallel_context
+    from d2plm_megatron.training.trainer import Trainer
+
+    folder = tmp_path_factory.mktemp("trained")
+    prefix = write_proteins(folder / "proteins", [40] * 60, 0)
+
+    def train(kind: str) -> Path:
+        if not (folder / kind).exists():
+            with parallel_context() as processes:
+                Trainer.of(tiny_recipe(kind, prefix, folder), processes).fit()
+        return folder / kind
+
+    return train
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from d2plm_megatron.files import atomic, check_outputs, write_json, write_text
+from d2plm_megatron.files import atomic, check_outputs, stem_of, write_json, write_text
 
 
 @pytest.fixture
@@ -94,3 +94,20 @@ def test_json_has_no_number_that_is_none(tmp_path: Path) -> None:
         "n": 3,
         "s": "é",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("a.fasta", "a"), ("family.train.fasta.gz", "family.train"), ("family.test.fa", "family.test"), ("a", "a")],
+)
+def test_a_stem_tells_files_apart(name: str, stem: str) -> None:
+    assert stem_of(Path("d.e") / name) == stem
+
+
+def test_what_is_there_is_kept_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
+    there = tmp_path / "there.csv"
+    there.write_text("of hours")
+    check_outputs([tmp_path / "new.csv"], overwrite=False)
+    check_outputs([there], overwrite=True)
+    with pytest.raises(ValueError, match=r"there\.csv: is there already; name another file, or give --overwrite"):
+        check_outputs([there], overwrite=False)

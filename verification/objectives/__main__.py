@@ -4,18 +4,21 @@
 
 Trains every row of rows.py with several seeds on the real proteins without homologs between the sides, and on simulated
 families; measures all on the same held-out proteins and noise; has the samples of each judged by n-grams and by a model
-of other proteins. The same command goes on after it was stopped.
+of other proteins. The same command goes on after it was stopped, with more seeds and other rows, too. What else was
+asked for is noted in OUTPUT/request.json, so that no table has results of two requests.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from benchmarks.machine import machine
 from d2plm_megatron.console import progress, run
 from d2plm_megatron.cores import available_cores
+from d2plm_megatron.data.checksums import samples_of
+from d2plm_megatron.runs.requested import differences, write_request
 from verification.objectives.corpora import Corpus, real, simulated
 from verification.objectives.rows import ROWS, by_name
 from verification.objectives.table import print_table
@@ -33,6 +36,8 @@ def main(
 ) -> None:
     """Trains models with every objective at equal tokens, and prints how good each is, with the spread over seeds."""
     rows = by_name(only) if only else ROWS
+    given = samples_of([source]) if source is not None else None
+    _begin(output, {"steps": steps, "samples": samples, "proteins": proteins, "input": given})
     corpora = {"simulated families": simulated(output / "simulated", proteins)}
     if source is not None:
         corpora = {"real proteins": real(source, output / "real"), **corpora}
@@ -41,6 +46,18 @@ def main(
         _measure(title, corpus, trials, steps)
         print_table(f"{title}, {steps * 4096:,} tokens, {seeds} seeds", trials)
     print(machine("torch", "megatron-core"))
+
+
+def _begin(output: Path, request: dict[str, Any]) -> None:
+    """Notes the request. Raises ValueError where there are results of another one, or anything else."""
+    path = output / "request.json"
+    differ = differences(path, request)
+    if not path.exists() and output.exists() and any(output.iterdir()):
+        differ = "there is no request.json"
+    if differ:
+        raise ValueError(f"{output}: holds results of another request ({differ}); repeat that one, or give --output")
+    output.mkdir(parents=True, exist_ok=True)
+    write_request(path, request)
 
 
 def _measure(title: str, corpus: Corpus, trials: list[Trial], steps: int) -> None:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2plm_megatron.data.indexed import IndexedProteins
-from d2plm_megatron.files import write_text
-from d2plm_megatron.proteins.alphabet import decode
-from d2plm_megatron.proteins.fasta import read_fasta
+from d2plm_megatron.data.whole import read_whole
+from d2plm_megatron.proteins.fasta import write_fasta
 from verification.objectives.commands import call
 
 VALIDATION = 0.1
+TEST = 0.1
+"""Share of real proteins that a judge learns from: it must know neither what is held out nor what resembles that."""
 JUDGE = 0.02
 """Share of a judge's proteins that its own validation takes."""
 
@@ -41,14 +41,12 @@ class Corpus:
 
 
 def real(source: Path, folder: Path) -> Corpus:
-    """Proteins of a FASTA file without homologs between the sides; the judge's are those left out as homologs."""
+    """Proteins of a FASTA file in three sides without homologs between them, of which one is the judge's."""
     corpus = Corpus(folder)
-    _prepare(source, folder / "data", VALIDATION, "--homology")
+    _prepare(source, folder / "data", VALIDATION, "--homology", "--test", TEST)
     if not (folder / "others.fasta").exists():
-        sides = [IndexedProteins(prefix) for prefix in (corpus.train, corpus.validation)]
-        known = {decode(side[number]) for side in sides for number in range(len(side))}
-        rest = (f">{name}\n{letters}\n" for name, letters in read_fasta(source) if letters.upper() not in known)
-        write_text(folder / "others.fasta", "".join(rest))
+        others = read_whole(folder / "data" / "test")
+        write_fasta(folder / "others.fasta", ((protein.name, protein.sequence) for protein in others))
     _prepare(folder / "others.fasta", corpus.others, JUDGE, "--no-homology")
     return corpus
 
@@ -65,6 +63,6 @@ def simulated(folder: Path, num_proteins: int) -> Corpus:
     return corpus
 
 
-def _prepare(source: Path, target: Path, validation: float, homology: str) -> None:
+def _prepare(source: Path, target: Path, validation: float, *options: object) -> None:
     if not (target / "train.idx").exists():
-        call("data_tools.prepare", "--input", source, "--output", target, "--validation", validation, homology)
+        call("data_tools.prepare", "--input", source, "--output", target, "--validation", validation, *options)

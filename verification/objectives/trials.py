@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2plm_megatron.files import write_text
+from d2plm_megatron.files import write_json, write_text
 from verification.objectives.commands import call
 from verification.objectives.corpora import Corpus
 from verification.objectives.rows import Row
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+RESULTS = "evaluation", "sampling", "judge"
 DRAWS = 4
 _EVALUATIONS = re.compile(r"evaluations of the encoder\W+([\d.]+) per protein")
 
@@ -44,32 +45,21 @@ class Trial:
 
     def measure(self, judge: Path) -> None:
         """Trains, evaluates, generates and judges, as far as that is not done."""
-        evaluation, samples, judgement = (
-            self.run / name for name in ("evaluation.json", "samples.fasta", "judge.json")
-        )
+        evaluation, sampling, judgement = (self.run / f"{name}.json" for name in RESULTS)
+        samples = self.run / "samples.fasta"
         if not evaluation.exists():
             self._train()
             data = ("--data", self.corpus.validation, "--draws", DRAWS)
             call("d2plm_megatron.evaluation", self.run, *data, "--output", evaluation)
-        if not samples.exists():
-            self._generate(samples)
+        if not sampling.exists():
+            write_json(sampling, {"evaluations": self._generate(samples)})
         if not judgement.exists():
-            words = (
-                "--reference",
-                self.corpus.validation,
-                "--train",
-                self.corpus.train,
-                "--judge",
-                judge,
-                "--draws",
-                1,
-            )
-            call("d2plm_megatron", "judge", samples, *words, "--output", judgement)
+            known = ("--reference", self.corpus.validation, "--train", self.corpus.train)
+            call("d2plm_megatron", "judge", samples, *known, "--judge", judge, "--draws", 1, "--output", judgement)
 
     def numbers(self) -> dict[str, Any]:
         """What was found. Raises FileNotFoundError before `measure` is done."""
-        names = ("evaluation", "judge", "sampling")
-        return {name: json.loads((self.run / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+        return {name: json.loads((self.run / f"{name}.json").read_text(encoding="utf-8")) for name in RESULTS}
 
     def _train(self) -> None:
         where = {"data.train": self.corpus.train, "data.validation": self.corpus.validation}
@@ -83,16 +73,21 @@ class Trial:
         overrides = [f"{key}={value}" for key, value in {**where, **what, **often}.items()]
         call("d2plm_megatron", "train", RECIPES / f"{self.row.recipe}.py", *self.row.overrides, *overrides)
 
-    def _generate(self, samples: Path) -> None:
+    def _generate(self, samples: Path) -> float:
+        """Generates all proteins anew, as what a killed command has left does not tell its evaluations.
+
+        Returns the evaluations of the encoder that a protein took on average.
+        """
         lengths = ("--length", f"like:{self.corpus.validation}", "--num-sequences", self.num_samples)
-        printed = call("d2plm_megatron.generation", self.run, *lengths, "--output", samples)
+        printed = call("d2plm_megatron.generation", self.run, *lengths, "--output", samples, "--overwrite")
         found = _EVALUATIONS.search(printed)
-        assert found is not None
-        write_text(self.run / "sampling.json", json.dumps({"evaluations": float(found[1])}) + "\n")
+        if found is None:
+            raise ValueError(f"{self.run}: generation did not tell the evaluations of the encoder")
+        return float(found[1])
 
 
 def train_judge(corpus: Corpus, steps: int) -> Path:
-    """The run of a masked language model of other proteins, which judges samples."""
+    """The run of absorbing diffusion on other proteins, which judges samples."""
     judge = corpus.folder / "runs" / "judge"
     if not (judge / "done").exists():
         where = (f"data.train={corpus.others}/train", f"data.validation={corpus.others}/validation")

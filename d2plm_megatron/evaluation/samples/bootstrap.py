@@ -9,11 +9,12 @@ intervals are as much wider as Student's t is than a normal distribution.
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from d2plm_megatron.evaluation.student import student_95
-from d2plm_megatron.resampling import INTERVAL, NORMAL_95, counts
+from d2plm_megatron.resampling import INTERVAL, counts
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def interval(value: float, replicates: np.ndarray, proteins: int) -> Interval:
 
 def reach(proteins: int) -> float:
     """How much farther than by a normal distribution a value may be off, counted in errors that two or more tell."""
-    return student_95(proteins - 1) / NORMAL_95
+    return student_95(proteins - 1) / NormalDist().inv_cdf(INTERVAL[1])
 
 
 def of_ratio(numerators: np.ndarray, denominators: np.ndarray | None = None) -> Interval:

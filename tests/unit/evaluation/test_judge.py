@@ -17,7 +17,9 @@ from d2plm_megatron.data.whole import read_whole
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.evaluation.judging_model import Question, _means
+from d2plm_megatron.evaluation.samples import known as known_module
 from d2plm_megatron.evaluation.samples import novelty
+from d2plm_megatron.evaluation.samples import panel as panel_module
 from d2plm_megatron.evaluation.samples.judgement import Judgement, gather
 from d2plm_megatron.evaluation.samples.known import Known
 from d2plm_megatron.evaluation.samples.panel import build_panel, sequences
@@ -175,6 +177,23 @@ def test_partners_are_as_long_as_the_shorter_of_them(tmp_path: Path) -> None:
     assert sorted(len(letters) for letters in panel.matched["natural"]) == [5, 20, 20]
     assert [len(letters) for letters in panel.columns["samples"]] == [5, 50, 30]
     assert {len(letters) for letters in panel.columns["natural"]} == {20}
+
+
+@pytest.mark.parametrize("is_dataset", [False, True])
+def test_of_many_proteins_a_fixed_sample_is_taken(
+    is_dataset: bool, write_proteins: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = str(write_proteins([10] * 90))
+    everything = [protein.sequence for protein in read_whole(where)]
+    if not is_dataset:
+        where = str(written(tmp_path / "natural.fasta", everything))
+    monkeypatch.setattr(panel_module, "MOST_OF_REFERENCE", 300)
+    monkeypatch.setattr(known_module, "MOST_RESIDUES", 450)
+    panel = build_panel(written(tmp_path / "samples.fasta", [everything[1], "MKTV", "MKTV"]), where)
+    assert sorted(sequences([*panel.natural, *panel.rest])) == sorted(everything[::3])
+    known = Known.look(where, panel)
+    assert (known.proteins, known.residues) == (90, 900) and list(known.sampled()) == everything[::2]
+    assert known.copies(panel)["samples"]["copies"].value == pytest.approx(1 / 3)  # of all, sampled or not
 
 
 def test_copies_are_found_where_the_reference_was_trained_on(

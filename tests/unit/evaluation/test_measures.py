@@ -20,7 +20,8 @@ from d2plm_megatron.evaluation.lengths import by_length
 from d2plm_megatron.evaluation.masked import ALL_MASKED_NAME
 from d2plm_megatron.evaluation.outputs import told_apart
 from d2plm_megatron.inference.draws import Draws
-from d2plm_megatron.inference.pseudo import pseudo_log_likelihood
+from d2plm_megatron.inference.pseudo import masked_once
+from d2plm_megatron.proteins import alphabet
 
 CONFIG = EvaluationConfig(num_draws=3, window=40, pseudo_proteins=7)
 
@@ -96,10 +97,10 @@ def test_pseudo_perplexity_is_that_of_single_proteins(evaluations: list[Evaluati
     short = [place for place, number in enumerate(pseudo.proteins) if len(letters[number]) <= 40]
     assert 0 < len(short) < 7  # the others go through the model in windows
     with TrainedModel.open(folder / "masks") as model:
-        alone = pseudo_log_likelihood(model, [letters[pseudo.proteins[place]] for place in short])
+        alone = masked_once(model, [alphabet.encode(letters[pseudo.proteins[place]]) for place in short], 40)
     for place, values in zip(short, alone, strict=True):
-        assert pseudo.draws.nats[place, 0] == pytest.approx(-np.nansum(values), rel=1e-5)
-        assert pseudo.draws.residues[place, 0] == np.isfinite(values).sum()
+        assert pseudo.draws.nats[place, 0] == pytest.approx(-values.sum(), rel=1e-5)
+        assert pseudo.draws.residues[place, 0] == len(values)
     of_long = [place for place in range(7) if place not in short]
     residues = [sum(letter != "X" for letter in letters[pseudo.proteins[place]]) for place in of_long]
     assert pseudo.draws.residues[of_long, 0].tolist() == residues

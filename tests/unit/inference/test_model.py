@@ -11,17 +11,8 @@ import pytest
 import torch
 
 from d2plm_megatron.config import (
-    EMA,
-    Absorbing,
-    Data,
-    FlowMatching,
-    MaskedLM,
-    Model,
-    Objective,
-    Optimizer,
     Parallel,
     Recipe,
-    Train,
 )
 from d2plm_megatron.data.sequences import pack_sequences
 from d2plm_megatron.evaluation.config import EvaluationConfig
@@ -36,42 +27,10 @@ from d2plm_megatron.runs.folder import RunFolder
 from d2plm_megatron.training.trainer import Trainer
 
 PROTEINS = ["MKTVRQGLLAGVSERTIDPK", "LAGVSERTIDPKQNFYMHWCXB" * 2, "M", "GGSGGSWWY" * 5, "ACDEFGHIKLMNPQRSTVWY"]
-OBJECTIVES = {"absorbing": Absorbing(), "timed": FlowMatching(), "uniform": FlowMatching(source="uniform"),
-              "mlm": MaskedLM()}  # fmt: skip
+KINDS = ("absorbing", "timed", "uniform", "mlm")
 
 ROUNDING = 2e-5
 """Of hidden states and log-probabilities of the models here, which are of the size of 1, in fp32."""
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folders of runs of some steps, by their objective."""
-    from benchmarks.random_proteins import write_proteins
-
-    folder = tmp_path_factory.mktemp("runs")
-    prefix = write_proteins(folder / "proteins", [40] * 60, 0)
-
-    def train(name: str) -> Path:
-        if not (folder / name).exists():
-            with parallel_context() as processes:
-                Trainer.of(recipe(name, OBJECTIVES[name], prefix, folder), processes).fit()
-        return folder / name
-
-    return train
-
-
-def recipe(name: str, objective: Objective, prefix: Path, folder: Path) -> Recipe:
-    return Recipe(
-        name=name,
-        output=str(folder),
-        model=Model(num_layers=2, hidden_size=32, num_attention_heads=2, ffn_hidden_size=64,
-                    time_conditioning=name in ("timed", "uniform")),
-        objective=objective,
-        data=Data(train=str(prefix), max_length_residues=40, tokens_per_pack=256),
-        optimizer=Optimizer(lr=1e-2, warmup_steps=1),
-        ema=EMA(decay=0.5),
-        train=Train(max_steps=12, precision="fp32", global_batch_tokens=256),
-    )  # fmt: skip
 
 
 def closeness(found: list[np.ndarray], other: list[np.ndarray]) -> float:
@@ -79,14 +38,14 @@ def closeness(found: list[np.ndarray], other: list[np.ndarray]) -> float:
 
 
 def test_kernels_are_those_of_this_machine_whatever_the_run_asked_for(
-    write_proteins: Callable[..., Path], tmp_path: Path
+    tiny_recipe: Callable[..., Recipe], write_proteins: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A run that was trained with Transformer Engine is scored and sampled from on a laptop."""
-    of_run = recipe("mine", Absorbing(), write_proteins([40] * 8), tmp_path)
+    of_run = tiny_recipe("absorbing", write_proteins([40] * 8), tmp_path)
     with parallel_context() as processes:
         trainer = Trainer.of(of_run, processes)
         trainer.fit()
-        checkpoint = Checkpoint.open(RunFolder(tmp_path / "mine").newest_first()[0])
+        checkpoint = Checkpoint.open(RunFolder(tmp_path / "absorbing").newest_first()[0])
         on_a_gpu = replace(checkpoint, recipe=replace(of_run, model=replace(of_run.model, backend="te")))
         with TrainedModel.open(on_a_gpu) as model:  # beside what is trained
             for weight, value in zip(model.encoder.parameters(), trainer.engine.ema.values, strict=True):
@@ -201,7 +160,7 @@ def test_time_is_that_at_which_as_much_is_masked(trained) -> None:
             model.embed(["MKTV"], time=1.5)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", KINDS)
 def test_proteins_get_in_company_what_they_get_alone(name: str, trained) -> None:
     """In any order and pack; what differs is how a matrix product of another size is rounded, and no noise."""
     with TrainedModel.open(trained(name)) as model:
@@ -239,7 +198,7 @@ def test_what_has_no_perplexity_is_named(trained) -> None:
             model.perplexity(["MK"], num_draws=0)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", KINDS)
 def test_generated_proteins(name: str, trained) -> None:
     with TrainedModel.open(trained(name)) as model:
         found = model.generate(num_sequences=5, length=(20, 30), num_steps=4)
@@ -259,7 +218,7 @@ def test_generated_proteins(name: str, trained) -> None:
                 model.generate(**options)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", KINDS)
 def test_prompts_are_filled(name: str, trained) -> None:
     prompts = ["MKT____vla", "W" + "_" * 30, "_C<mask>#?"]
     with TrainedModel.open(trained(name)) as model:
@@ -279,7 +238,7 @@ def test_prompts_are_filled(name: str, trained) -> None:
                 model.generate(**options)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", KINDS)
 def test_strength_is_the_share_of_residues_that_is_noised(name: str, trained) -> None:
     """The model has learnt next to nothing: what is noised seldom comes back as it was."""
     start = "MKTVRQGLLAGVSERTIDPK" * 10

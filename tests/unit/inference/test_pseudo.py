@@ -11,7 +11,7 @@ from d2plm_megatron import Recipe, TrainedModel, train
 from d2plm_megatron.config import Data, FlowMatching, Model, Optimizer, Train
 from d2plm_megatron.data.assembly import assemble_parts
 from d2plm_megatron.inference import readouts
-from d2plm_megatron.inference.pseudo import masked_once, pseudo_log_likelihood
+from d2plm_megatron.inference.pseudo import masked_once
 from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS
 
@@ -37,24 +37,19 @@ def make(source: str, prefix: Path, folder: Path) -> TrainedModel:
 def test_it_is_what_masking_one_residue_at_a_time_gives(write_proteins: Callable[..., Path], tmp_path: Path) -> None:
     with make("mask", write_proteins([40] * 30), tmp_path) as model:
         seen: list[int] = []
-        found = pseudo_log_likelihood(model, PROTEINS, tokens_per_pack=30, advance=seen.append)
+        proteins = [*map(alphabet.encode, PROTEINS)]
+        found = masked_once(model, proteins, 40, tokens_per_pack=30, advance=seen.append)
         assert sum(seen) == 12 + 4 + 0 + 1 + 10 and len(seen) > 4
+        assert [len(values) for values in found] == [12, 4, 0, 1, 10]
         for protein, values in zip(PROTEINS, found, strict=True):
-            assert values.shape == (len(protein),) and values.dtype == np.float64
-            for place, letter in enumerate(protein):
-                if letter not in CANONICAL_LETTERS:
-                    assert np.isnan(values[place])
-                    continue
+            places = [place for place, letter in enumerate(protein) if letter in CANONICAL_LETTERS]
+            for place, value in zip(places, values, strict=True):
                 [log_probs] = model.log_probs([protein[:place] + "_" + protein[place + 1 :]])
-                expected = log_probs[place, CANONICAL_LETTERS.index(letter)]
-                assert values[place] == pytest.approx(expected, abs=ROUNDING)
-        in_one = pseudo_log_likelihood(model, PROTEINS)
-        assert np.allclose(np.concatenate(found), np.concatenate(in_one), atol=ROUNDING, equal_nan=True)
-        assert pseudo_log_likelihood(model, []) == []
-        scored = masked_once(model, [*map(alphabet.encode, PROTEINS)], 40, tokens_per_pack=15)
-        assert [len(values) for values in scored] == [12, 4, 0, 1, 10]
-        with pytest.raises(ValueError, match=r"^sequence_2: has masks \(_\)"):
-            pseudo_log_likelihood(model, ["MK", "M_"])
+                expected = log_probs[place, CANONICAL_LETTERS.index(protein[place])]
+                assert value == pytest.approx(expected, abs=ROUNDING)
+        in_one = masked_once(model, proteins, 40)
+        assert np.allclose(np.concatenate(found), np.concatenate(in_one), atol=ROUNDING)
+        assert masked_once(model, [], 40) == []
 
 
 def test_of_a_long_protein_a_window_around_each_residue_is_seen(
@@ -86,4 +81,4 @@ def test_a_model_that_reads_no_masks_is_refused(write_proteins: Callable[..., Pa
         make("uniform", write_proteins([40] * 30), tmp_path) as model,
         pytest.raises(ValueError, match="it reads no masks"),
     ):
-        pseudo_log_likelihood(model, PROTEINS)
+        masked_once(model, [*map(alphabet.encode, PROTEINS)], 40)

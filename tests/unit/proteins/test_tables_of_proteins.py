@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from d2plm_megatron.proteins import tables
-from d2plm_megatron.proteins.tables import check_suffix, column_names, read_table, write_table
+from d2plm_megatron.proteins.tables import check_suffix, column_names, read_table, wider, write_table
 
 COLUMNS = {"id": str, "length": int, "score": float}
 ROWS = [("a,b", 3, 0.1), ('quoted "x"', 4, None), ("ü", 5, -1e-9)]
@@ -81,3 +81,17 @@ def test_kinds_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     check_suffix(Path("x.csv"))
     with pytest.raises(ModuleNotFoundError, match="needs the package pyarrow"):
         check_suffix(Path("x.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["1", "-20", ""], int), (["1", "2.5", "nan"], float), (["1e-3", ".5", "+2"], float), (["007"], str),
+        (["1", "A2G"], str), (["", " "], None), (["1_000"], str), (["inf"], str), (["9" * 19], float),
+    ],
+)  # fmt: skip
+def test_a_column_holds_numbers_where_numbers_give_back_its_text(texts: list[str], kind: type | None) -> None:
+    found = None
+    for text in texts:
+        found = wider(found, text)
+    assert found is kind

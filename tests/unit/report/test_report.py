@@ -203,7 +203,7 @@ def test_the_difference_protein_by_protein_counts_where_it_is_known(middle, tone
     (folder / "evaluation.json").write_text(json.dumps({**evaluation, "to_best_floor": paired}))
     words = write_report(folder).words
     assert f"{tone} the 2-gram" in words.replace("apart from", "apart")
-    assert f"the model is at {middle:+.4f} ± 0.0100 nats per residue to it." in words
+    assert f"the difference is {middle:+.4f} ± 0.0100 nats per residue." in words
 
 
 def test_without_ngrams_the_card_judges_by_a_model_without_context(make_run, evaluation):

@@ -10,7 +10,7 @@ import pytest
 from d2plm_megatron.report import __main__ as report
 from d2plm_megatron.report.beside import look_beside
 from d2plm_megatron.report.cards import of_median
-from d2plm_megatron.report.effects import METHODS, read_heat_map, read_scored, read_summary
+from d2plm_megatron.report.effects import read_heat_map, read_scored, read_summary
 from d2plm_megatron.scoring.correlation import spearman
 
 
@@ -116,12 +116,6 @@ def test_heat_maps_are_read_as_they_were_written(tmp_path, write_mutants):
     (tmp_path / "protein.csv").write_text("\n".join([*lines[:3], *lines[4:]]))
     with pytest.raises(ValueError, match="line 4: position '14' does not follow"):
         read_heat_map(tmp_path / "protein.csv")
-
-
-def test_scores_are_known_by_the_names_that_the_command_gives_them():
-    from d2plm_megatron.scoring.effects import COLUMNS
-
-    assert set(METHODS) == set(COLUMNS.values())
 
 
 def test_rows_without_a_measured_value_are_not_correlated(tmp_path):

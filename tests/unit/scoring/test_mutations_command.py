@@ -14,6 +14,7 @@ from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.scoring import mutations as mutations_room
 from d2plm_megatron.scoring.__main__ import mutations
 from d2plm_megatron.scoring.correlation import of_ranks
+from d2plm_megatron.scoring.heat_map import write_heat_map
 from d2plm_megatron.scoring.proteingym import Reference, averages
 
 WILD_TYPE = "MKTVRQGLLAGVSERTIDPK"
@@ -53,9 +54,11 @@ def test_a_table_gets_its_scores(trained: Callable[[str], Path], tmp_path: Path,
         assert f"{of_ranks(found, measured):.3f} [" in printed
     recovered = tmp_path / "recovered.parquet"
     mutations(trained("mlm"), table, None, recovered)
-    assert parquet.read_table(recovered)["masked_marginal"].to_pylist() == pytest.approx(
-        [float(row["masked_marginal"]) for row in after], abs=2e-5
-    )
+    columns = parquet.read_table(recovered)
+    for name in ("masked_marginal", "DMS_score"):
+        assert columns[name].to_pylist() == pytest.approx([float(row[name]) for row in after], abs=2e-5)
+    assert columns["DMS_score_bin"].to_pylist() == [int(row["DMS_score_bin"]) for row in before]
+    assert columns["mutant"].to_pylist() == [row["mutant"] for row in before]
     mutations(trained("mlm"), table)
     assert list(read(tmp_path / "mine.scored.csv")[0])[4:] == ["masked_marginal"]
 
@@ -72,6 +75,11 @@ def test_a_heat_map_shows_all_single_mutants(trained: Callable[[str], Path], tmp
     table.write_text(f"mutant\n{WILD_TYPE[3]}14C\n")
     mutations(trained("absorbing"), table, str(fasta), tmp_path / "out.csv", offset=10)
     assert float(read(tmp_path / "out.csv")[0]["masked_marginal"]) == pytest.approx(float(rows[3]["C"]), abs=2e-5)
+
+
+def test_a_name_with_dollars_is_no_formula(tmp_path: Path) -> None:
+    write_heat_map(tmp_path / "map.png", "MKT", np.zeros((3, 20)), 0, "masked marginals, runs/a$b_{$c, step 2")
+    assert imread(tmp_path / "map.png").shape[2] == 4
 
 
 @pytest.fixture

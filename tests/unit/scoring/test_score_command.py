@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.evaluation.config import EvaluationConfig
 from d2plm_megatron.evaluation.evaluate import evaluate
 from d2plm_megatron.inference.model import TrainedModel
-from d2plm_megatron.inference.pseudo import pseudo_log_likelihood
+from d2plm_megatron.inference.pseudo import masked_once
+from d2plm_megatron.proteins import alphabet
 from d2plm_megatron.scoring.__main__ import score
 
 PROTEINS = {"one": "MKTVRQGLLAGVSERTIDPK", "two": "LAGVSERTIDPKQNFYMHWCXB", "short": "M", "long": "GGSGGSWWY" * 5}
@@ -34,13 +36,14 @@ def test_scores_are_what_the_model_gives(fasta: Path, trained: Callable[[str], P
     found, printed = read(fasta.parent / "x.scores.csv"), capsys.readouterr().out
     with TrainedModel.open(trained("absorbing")) as model:
         perplexities = dict(zip(PROTEINS, model.perplexity(list(PROTEINS.values()), num_draws=4), strict=True))
-        pseudo = dict(zip(PROTEINS, pseudo_log_likelihood(model, list(PROTEINS.values())), strict=True))
+        alone = masked_once(model, [*map(alphabet.encode, PROTEINS.values())], 40)
+        pseudo = dict(zip(PROTEINS, alone, strict=True))
     for name, row in found.items():
         assert row["length"] == len(PROTEINS[name])
         assert row["perplexity"] == pytest.approx(perplexities[name], rel=1e-4)
         assert row["perplexity"] == pytest.approx(np.exp(row["nats_per_residue"]), rel=1e-4)
-        assert row["pseudo_log_likelihood"] == pytest.approx(np.nansum(pseudo[name]), abs=1e-3)
-        assert row["pseudo_perplexity"] == pytest.approx(np.exp(-np.nanmean(pseudo[name])), rel=1e-4)
+        assert row["pseudo_log_likelihood"] == pytest.approx(pseudo[name].sum(), abs=1e-3)
+        assert row["pseudo_perplexity"] == pytest.approx(np.exp(-pseudo[name].mean()), rel=1e-4)
     assert [*found] == sorted(found, key=lambda name: found[name]["nats_per_residue"]) and "4 proteins" in printed
 
 
@@ -55,6 +58,26 @@ def test_a_long_protein_gets_what_an_evaluation_gives_it(fasta: Path, trained: C
     assert found["nats_per_residue"] == pytest.approx(expected["elbo"]["nats_per_residue"], abs=1e-4)
     assert found["error_of_draws"] == pytest.approx(expected["elbo"]["error_of_draws"], abs=1e-4)
     assert alone == pytest.approx(found["perplexity"], rel=1e-4)
+
+
+def test_a_dataset_is_scored_as_its_fasta_file_is(
+    fasta: Path, trained: Callable[[str], Path], write_proteins: Callable[..., Path]
+) -> None:
+    prefix = write_proteins([12, 50, 30])
+    residues = IndexedProteins(prefix)
+    fasta.write_text("".join(f">{n}\n{alphabet.decode(residues[n])}*\n" for n in range(3)))
+    for given in (prefix, fasta):
+        score(trained("absorbing"), given, fasta.with_name(f"{given.name}.csv"), draws=2)
+    assert fasta.with_name(f"{prefix.name}.csv").read_text() == fasta.with_name(f"{fasta.name}.csv").read_text()
+
+
+def test_default_outputs_of_two_files_differ(fasta: Path, trained: Callable[[str], Path]) -> None:
+    for name in ("family.train.fasta", "family.test.fasta"):
+        fasta.with_name(name).write_text(f">one\n{PROTEINS['one']}\n")
+        score(trained("absorbing"), fasta.with_name(name), draws=1)
+    assert {path.name for path in fasta.parent.glob("*.csv")} == {"family.train.scores.csv", "family.test.scores.csv"}
+    with pytest.raises(ValueError, match=r"family\.test\.scores\.csv: is there already; name another file"):
+        score(trained("absorbing"), fasta.with_name("family.test.fasta"), draws=1)
 
 
 def test_ranks(fasta: Path, trained: Callable[[str], Path]) -> None:

@@ -1,0 +1,92 @@
+"""The table of objectives end to end: all commands are really called, but in this process, which saves imports."""
+
+import io
+import json
+import runpy
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from d2plm_megatron import console
+from verification.objectives import __main__ as command
+from verification.objectives import corpora, trials
+
+
+class InOrder:
+    """Stands for a pool of threads, which only wait for other processes."""
+
+    def __init__(self, number: int) -> None:
+        self.map = map
+
+    def __enter__(self) -> "InOrder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def typed(*words: Any) -> int:
+    """The exit code of the command with these words."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["objectives", *map(str, words)])
+        console.run(command.main)
+    return int(ended.value.code or 0)
+
+
+def test_a_row_is_trained_measured_and_judged_and_goes_on_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called: list[str] = []
+
+    def call(module: str, *words: Any) -> str:
+        called.append(f"{module} {words[0]}" if module == "d2plm_megatron" else module)
+        if len(called) == stop_after:
+            raise KeyboardInterrupt
+        monkeypatch.setattr(sys, "argv", [module, *map(str, words)])
+        printed = io.StringIO()
+        with redirect_stdout(printed), pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        assert not ended.value.code, (module, words)
+        return printed.getvalue()
+
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(command, "ThreadPoolExecutor", InOrder)
+    for module in (corpora, trials):
+        monkeypatch.setattr(module, "call", call)
+    output = tmp_path / "table"
+    words = ("--output", output, "--steps", 3, "--seeds", 1, "--samples", 8, "--proteins", 200, "--only", "MLM 15%")
+    stop_after = 8
+    assert typed(*words) != 0 and called[-1] == "d2plm_megatron.generation"
+    stop_after = 0
+    run = output / "simulated" / "runs" / "MLM_15__0"
+    (run / "samples.fasta").write_text(">left\nMKTV\n")  # of a command that was killed before it told its evaluations
+    capsys.readouterr()
+    assert typed(*words) == 0
+    assert called[8:] == ["d2plm_megatron.generation", "d2plm_megatron judge"]
+    printed = capsys.readouterr().out
+    evaluation, sampling, judgement = (json.loads((run / f"{name}.json").read_text()) for name in trials.RESULTS)
+    assert f"{evaluation['likelihoods']['elbo']['perplexity']:.3f}" in printed and "5-gram" in printed
+    assert sampling["evaluations"] >= 1 and judgement["proteins"]["records"] == 8
+    assert typed(*words[:3], 4, *words[4:]) == 2
+    assert "holds results of another request (steps was 3 and is 4)" in capsys.readouterr().err
+
+
+def test_a_judge_of_real_proteins_learns_from_a_side_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(corpora, "_prepare", lambda *given: prepared.append(given))
+    monkeypatch.setattr(corpora, "read_whole", lambda prefix: [])
+    corpora.real(tmp_path / "x.fasta", tmp_path)
+    assert prepared[0][3:] == ("--homology", "--test", corpora.TEST)
+    assert prepared[1][0] == tmp_path / "others.fasta"
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").write_text("")
+    assert typed("--output", tmp_path) == 2
+    assert "holds results of another request (there is no request.json)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
