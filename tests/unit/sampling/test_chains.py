@@ -279,6 +279,17 @@ def test_corrections_mend_nothing_of_an_exact_posterior():
     assert walked < far(remdm(lambda most: min(0.1, most)), 16)
 
 
+@pytest.mark.parametrize(
+    ("chain", "at_4", "at_16"),
+    [(exact, 0.071, 0.018), (corrector(1.0), 0.079, 0.022), (remdm(lambda most: min(0.02, most)), 0.071, 0.019),
+     (remdm(lambda most: min(0.3, most)), 0.085, 0.041), (remdm(lambda most: 0.05 * most), 0.072, 0.019)],
+    ids=["exact", "corrector", "remdm cap .02", "remdm cap .3", "remdm rescale .05"],
+)  # fmt: skip
+def test_table_of_errors_in_the_docs(chain, at_4, at_16):
+    """docs/samplers.md, but for the last column."""
+    assert far(chain, 4) == pytest.approx(at_4, abs=5.1e-4) and far(chain, 16) == pytest.approx(at_16, abs=5.1e-4)
+
+
 def test_share_of_masks_follows_the_path_in_every_chain():
     for text in ("exact", "remdm strategy=cap eta=0.2", "remdm strategy=rescale eta=0.5", "corrector strength=3"):
         now = torch.zeros(len(STATES), dtype=torch.float64)
