@@ -16,7 +16,7 @@ given share of the highest; AdamW's betas and weight decay stand beside them. To
 processes.
 
 """
-OBJECTIVE_OPTIONS = ("source", "distance", "power", "loss", "weight", "schedule", "mask_probability")
+OBJECTIVE_OPTIONS = ("source", "distance", "power", "loss", "weight", "schedule", "posterior", "mask_probability")
 
 
 def page() -> str:

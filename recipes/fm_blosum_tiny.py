@@ -7,7 +7,7 @@ from d2plm_megatron.config.recipe_files import vary
 
 def recipe() -> Recipe:
     """Metric-induced flow matching as in fm_blosum_450m, with 1.6 million parameters, for a CPU."""
-    return vary("fm_tiny", "objective=metric_flow", name="fm_blosum_tiny")
+    return vary("fm_tiny", "objective=metric_flow", "objective.posterior=bayes", name="fm_blosum_tiny")
 
 
 if __name__ == "__main__":

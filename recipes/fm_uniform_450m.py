@@ -11,7 +11,7 @@ def recipe() -> Recipe:
         model=Model(
             num_layers=24, hidden_size=1024, num_attention_heads=16, ffn_hidden_size=4096, time_conditioning=True
         ),
-        objective=FlowMatching(source="uniform", loss="generalised_kl", schedule="linear"),
+        objective=FlowMatching(source="uniform", loss="generalised_kl", schedule="linear", posterior="bayes"),
         data=Data(max_length_residues=1022, tokens_per_pack=8192),
         optimizer=Optimizer(
             lr=4e-4, schedule="cosine", warmup_steps=2000, min_lr_ratio=0.1, beta1=0.9, beta2=0.98, weight_decay=0.01

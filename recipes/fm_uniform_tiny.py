@@ -12,6 +12,7 @@ def recipe() -> Recipe:
         "objective.source=uniform",
         "objective.loss=generalised_kl",
         "objective.schedule=linear",
+        "objective.posterior=bayes",
         name="fm_uniform_tiny",
     )
 

@@ -1,7 +1,7 @@
 """Prompts filled by a model: which of them go through it together, and what comes out.
 
-A protein's noise is a function of the seed and of its number alone. So it is the same in any pack, on any number of
-processes, and whatever has been generated before it.
+A protein's noise is a function of the seed and of its number alone. So, but for rounding, it is the same in any pack,
+on any number of processes, and whatever has been generated before it.
 """
 
 import time

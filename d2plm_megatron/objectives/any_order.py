@@ -4,9 +4,10 @@ Of the L scored residues of a protein n are masked, n even over 1 to L, and whic
 
     E_n  L / n  sum_{i masked}  - log p(x1_i | the rest)
 
-bounds the negative log-likelihood (arXiv:1310.1757, arXiv:2110.02037). It is the bound of absorbing diffusion, whatever
-the schedule: that one draws n by a time and a coin for each residue, and its weight counts the masks that are expected
-instead of those that there are, which is all the more that it spreads.
+bounds the negative log-likelihood (arXiv:1310.1757, arXiv:2110.02037). Of an encoder that sees no time it is that of
+absorbing diffusion, whatever the schedule: that one draws n by a time and a coin for each residue, and its weight
+counts the masks that are expected instead of those that there are, which is all the more that it spreads. An encoder
+that sees the time is told here that of its masks, and there a random one: two bounds, both valid; this is reported.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,8 @@ Two losses, per token, of the posterior p(x1 | x_t):
 
 The second, summed over the tokens and averaged over t, bounds the negative log-likelihood. With the mask source a
 visible residue is known (SUBS), so it adds nothing to either, and the generalised KL is the loss of absorbing
-diffusion. With the uniform source there is a tighter bound, and that is what is reported: see uniform_bound.py.
+diffusion. With the uniform source there is another bound, tighter for an exact
+posterior, and that is what is reported: see uniform_bound.py.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Draws are made in float64: in float32 rounding lowers the entropy of what is generated (arXiv:2407.15595, section 6).
 They are keyed by protein, place and step, and what is decided for a protein is decided by itself: so it is the same in
-any pack, company and layout.
+any pack, company and layout, but for what the rounding of the encoder's answers decides.
 """
 
 from collections.abc import Callable

@@ -143,6 +143,40 @@ def test_gap_of_blosum62(power: float) -> None:
     assert low < gap < high
 
 
+UNIPROT = [9.65, 8.25, 7.07, 6.86, 6.64, 6.72, 5.53, 5.35, 5.91, 5.46,
+           4.74, 5.8, 3.93, 4.06, 3.86, 2.92, 2.41, 2.27, 1.1, 1.38]  # fmt: skip
+"""Per cent of L A G V S E R T I D P K Q N F Y M H W C in UniProtKB/Swiss-Prot."""
+
+
+def gap_by_quadrature(known: Noising, share_V: Tensor, kinetic_optimal: bool) -> float:
+    """What the exact posterior of residues by themselves loses above what x_t comes to know, in nats."""
+    lost, each = [], torch.arange(20)
+    log_p_GVV = metric_velocity.log_chances(known.log_beta_G.exp()[::4], known.distance_VV)
+    for log_p, beta in zip(log_p_GVV, known.log_beta_G.exp()[::4], strict=True):
+        noising = torch.zeros_like(log_p) if kinetic_optimal else known.rates(beta)
+        drift = metric_velocity.drift(log_p, known.distance_VV, noising)
+        rates = metric_velocity.rates_of_bound(log_p.expand(20, -1, -1), drift, noising.expand(20, -1, -1), each)
+        together = log_p.exp() * share_V[:, None]
+        model = ((together / together.sum(0)).T[:, None] @ rates)[:, 0]
+        lost.append((together.T * metric_velocity.divergence(model[:, None], rates)).sum() * beta)
+    ends = log_p_GVV[[0, -1]].exp() * share_V[:, None]
+    told = torch.xlogy(ends, ends / (ends.sum(-1, keepdim=True) * ends.sum(-2, keepdim=True))).sum((1, 2)).diff()
+    return float(torch.trapezoid(torch.stack(lost), known.log_beta_G[::4]) - told)
+
+
+@pytest.mark.parametrize(
+    ("power", "reported", "kinetic"),
+    [(0.5, 0.00, 0.64), (1.0, 0.00, 0.59), (1.5, 0.00, 0.57), (2.0, 0.01, 0.56), (3.0, 0.46, 0.56), (4.0, 0.56, 0.59)],
+)
+def test_table_of_gaps_in_the_docs(power: float, reported: float, kinetic: float) -> None:
+    """docs/objectives.md: of residues in their shares in UniProtKB/Swiss-Prot, by the power of BLOSUM62's distance."""
+    share_V = double(UNIPROT) / sum(UNIPROT)
+    assert float(torch.special.entr(share_V).sum()) == pytest.approx(2.888, abs=2e-3)
+    known = Noising.of(distances.to_power(distances.blosum62(), power), CPU)
+    assert gap_by_quadrature(known, share_V, kinetic_optimal=False) == pytest.approx(reported, abs=0.005)
+    assert gap_by_quadrature(known, share_V, kinetic_optimal=True) == pytest.approx(kinetic, abs=0.005)
+
+
 def test_gradient_of_the_bound_is_its_numerical_derivative() -> None:
     known = Noising.of(FOUR["squares"], CPU)
     beta, x1, xt = double([0.5, 2.0, 6.0]), torch.tensor([0, 1, 2]), torch.tensor([0, 3, 1])

@@ -5,6 +5,7 @@ The chains are written here from the papers' formulas, state by state, for a cor
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, reduce
 from itertools import product
 
@@ -135,7 +136,7 @@ def adaptive(doubt: Callable[[Tensor], float], bound: float, joint: bool, forced
     return filling(chosen)
 
 
-def p2(eta: float) -> Callable:
+def p2(eta: float, given: frozenset[int] | set[int] = frozenset()) -> Callable:
     """Algorithm 1 of arXiv:2502.03540 with the model as planner: over all draws for the masks."""
 
     def step(state: tuple[int, ...], t: float, s: float, left: int) -> Tensor:
@@ -147,20 +148,23 @@ def p2(eta: float) -> Callable:
             chance = math.prod(float(rows[i, x]) for i, x in enumerate(draws) if state[i] == M)
             logs = [math.log(rows[i, x]) for i, x in enumerate(draws)]
             score = [log if state[i] == M else eta * log for i, log in enumerate(logs)]
-            masked = sorted(range(LENGTH), key=lambda i: score[i])[:left]
+            masked = sorted(set(range(LENGTH)) - given, key=lambda i: score[i])[:left]
             found[STATES.index(tuple(M if i in masked else x for i, x in enumerate(draws)))] += chance
         return found
 
     return step
 
 
-def carried(chain: Callable, num_steps: int) -> Tensor:
-    """What the chain ends in, over all states."""
+def carried(chain: Callable, num_steps: int, begin: float = 0.0, given: Sequence[tuple[int, int]] = ()) -> Tensor:
+    """What the chain ends in, over all states: of a template, or of a protein of which a share is noised first."""
     now = torch.zeros(len(STATES), dtype=torch.float64)
-    now[STATES.index((M,) * LENGTH)] = 1
+    now[STATES.index(tuple(dict(given).get(i, M) for i in range(LENGTH)))] = 1
+    if begin:
+        now = together([begin * visible(x) + (1 - begin) * visible(M) for x in START])
     for k in range(num_steps):
-        t, s = k / num_steps, 1.0 if k + 1 == num_steps else (k + 1) / num_steps
-        left = round(LENGTH * (1 - s))
+        t, s = begin + (1 - begin) * k / num_steps, begin + (1 - begin) * (k + 1) / num_steps
+        s = 1.0 if k + 1 == num_steps else s
+        left = round((LENGTH - len(given)) * (1 - s))
         moved = torch.zeros_like(now)
         for number in now.nonzero()[:, 0].tolist():
             moved += now[number] * chain(STATES[number], t, s, left)
@@ -212,6 +216,30 @@ def check(tokens_T: Tensor, expected: Tensor) -> None:
 def test_walk_is_the_chain(text, num_steps, walks, bare_pack):
     tokens_T, _ = walks(bare_pack(NUMBER, LENGTH), model, num_steps, *overrides_of(text))
     check(tokens_T, carried(CHAINS[text], num_steps)[FULL])
+
+
+STARTED = ["exact", "confidence", "p2", "remdm strategy=cap eta=0.2", "corrector strength=3"]
+START = (2, 0, 1)
+
+
+@pytest.mark.parametrize("text", STARTED)
+def test_walk_from_a_given_protein_is_the_chain(text, walks, bare_pack):
+    """At t = 0.4 four in ten residues are still there; those that are, orders and P2 count as the path expects them."""
+    pack = bare_pack(NUMBER, LENGTH)
+    pack = replace(pack, tokens_T=4 + torch.tensor(START).repeat(NUMBER))
+    tokens_T, _ = walks(pack, model, 3, *overrides_of(text), begin=0.4)
+    check(tokens_T, carried(CHAINS[text], 3, begin=0.4)[FULL])
+
+
+@pytest.mark.parametrize("text", [text for text in STARTED if text[:5] not in ("remdm", "corre")])
+def test_walk_of_a_template_is_the_chain(text, walks, bare_pack):
+    """The middle residue is given: masks are counted of the others."""
+    pack = bare_pack(NUMBER, LENGTH)
+    given_T = torch.tensor([False, True, False]).repeat(NUMBER)
+    pack = replace(pack, tokens_T=torch.where(given_T, 5, pack.tokens_T), scored_T=~given_T)
+    chain = CHAINS[text] if text != "p2" else p2(1.0, given={1})
+    tokens_T, _ = walks(pack, model, 2, *overrides_of(text))
+    check(tokens_T, carried(chain, 2, given=[(1, 1)])[FULL])
 
 
 @pytest.mark.parametrize("criterion", ["entropy", "confidence"])
@@ -277,6 +305,31 @@ def test_corrections_mend_nothing_of_an_exact_posterior():
     walked = far(exact, 16)
     assert walked < far(corrector(1.0), 16) < far(corrector(4.0), 16)
     assert walked < far(remdm(lambda most: min(0.1, most)), 16)
+
+
+@pytest.mark.parametrize(
+    ("chain", "at_4", "at_16"),
+    [(exact, 0.071, 0.018), (corrector(1.0), 0.079, 0.022), (remdm(lambda most: min(0.02, most)), 0.071, 0.019),
+     (remdm(lambda most: min(0.3, most)), 0.085, 0.041), (remdm(lambda most: 0.05 * most), 0.072, 0.019)],
+    ids=["exact", "corrector", "remdm cap .02", "remdm cap .3", "remdm rescale .05"],
+)  # fmt: skip
+def test_table_of_errors_in_the_docs(chain, at_4, at_16):
+    """docs/samplers.md, but for the last column."""
+    assert far(chain, 4) == pytest.approx(at_4, abs=5.1e-4) and far(chain, 16) == pytest.approx(at_16, abs=5.1e-4)
+
+
+def test_confidence_of_remdm_keeps_the_share_of_masks(walks, blank_pack, context):
+    """What is less certain is masked more readily, and as many are filled for it: L (1 - kappa) are left on average."""
+    seen, steps, pack = [], 8, blank_pack([400] * 10)
+
+    def denoiser(noisy: NoisyBatch) -> Tensor:
+        seen.append(float((noisy.tokens_T == alphabet.MASK).double().sum()) / 4000)
+        return context(noisy)
+
+    walks(pack, denoiser, steps, "sampler=remdm", "sampler.strategy=confidence", "sampler.eta=0.5")
+    assert len(seen) == steps
+    for k, share in enumerate(seen):
+        assert share == pytest.approx(1 - k / steps, abs=4 * (0.25 / 4000) ** 0.5)
 
 
 def test_share_of_masks_follows_the_path_in_every_chain():
