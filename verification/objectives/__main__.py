@@ -20,7 +20,7 @@ from d2plm_megatron.cores import available_cores
 from d2plm_megatron.data.checksums import samples_of
 from d2plm_megatron.runs.requested import differences, write_request
 from verification.objectives.corpora import Corpus, real, simulated
-from verification.objectives.rows import ROWS, by_name
+from verification.objectives.rows import ROWS, TOKENS_OF_STEP, by_name
 from verification.objectives.table import print_table
 from verification.objectives.trials import Trial, train_judge
 
@@ -28,7 +28,7 @@ from verification.objectives.trials import Trial, train_judge
 def main(
     source: Annotated[Path | None, typer.Option("--input", help="FASTA of some thousand real proteins")] = None,
     output: Annotated[Path, typer.Option(help="folder for data and runs")] = Path("runs/objectives"),
-    steps: Annotated[int, typer.Option(min=1, help="of 4,096 tokens, for every model")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help=f"of {TOKENS_OF_STEP:,} tokens, for every model")] = 1000,
     seeds: Annotated[int, typer.Option(min=1, help="of each row")] = 3,
     samples: Annotated[int, typer.Option(min=8, help="proteins that each model generates")] = 128,
     only: Annotated[str, typer.Option(help="only rows whose names hold this")] = "",
@@ -44,7 +44,7 @@ def main(
     for title, corpus in corpora.items():
         trials = [Trial(row, seed, corpus, steps, samples) for seed in range(seeds) for row in rows]
         _measure(title, corpus, trials, steps)
-        print_table(f"{title}, {steps * 4096:,} tokens, {seeds} seeds", trials)
+        print_table(f"{title}, {steps * TOKENS_OF_STEP:,} tokens, {seeds} seeds", trials)
     print(machine("torch", "megatron-core"))
 
 

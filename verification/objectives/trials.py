@@ -12,7 +12,7 @@ from typing import Any
 from d2plm_megatron.files import write_json, write_text
 from verification.objectives.commands import call
 from verification.objectives.corpora import Corpus
-from verification.objectives.rows import Row
+from verification.objectives.rows import COMMON, Row
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RESULTS = "evaluation", "sampling", "judge"
@@ -67,11 +67,11 @@ class Trial:
             "output": self.run.parent,
             "name": self.run.name,
             "train.seed": self.seed,
-            "train.max_steps": self.steps,
+            "train.max_steps": max(1, round(self.steps * self.row.share)),
         }
         often = {"validation.every_steps": self.steps, "train.save_every_steps": self.steps}
         overrides = [f"{key}={value}" for key, value in {**where, **what, **often}.items()]
-        call("d2plm_megatron", "train", RECIPES / f"{self.row.recipe}.py", *self.row.overrides, *overrides)
+        call("d2plm_megatron", "train", RECIPES / f"{self.row.recipe}.py", *COMMON, *self.row.overrides, *overrides)
 
     def _generate(self, samples: Path) -> float:
         """Generates all proteins anew, as what a killed command has left does not tell its evaluations.
@@ -92,6 +92,6 @@ def train_judge(corpus: Corpus, steps: int) -> Path:
     if not (judge / "done").exists():
         where = (f"data.train={corpus.others}/train", f"data.validation={corpus.others}/validation")
         what = (f"output={judge.parent}", f"name={judge.name}", f"train.max_steps={steps}")
-        call("d2plm_megatron", "train", RECIPES / "absorbing_tiny.py", *where, *what)
+        call("d2plm_megatron", "train", RECIPES / "absorbing_tiny.py", *COMMON, *where, *what)
         write_text(judge / "done", "")
     return judge
