@@ -5,7 +5,7 @@ A fingerprint is part of every checkpoint. Its keys are those of the recipe.
 
 from typing import Any
 
-from d2plm_megatron.config import Recipe
+from d2plm_megatron.config import OBJECTIVES, Recipe
 from d2plm_megatron.data.corpus import Corpus
 from d2plm_megatron.data.indexed import IndexedProteins
 from d2plm_megatron.data.stream import PackStream
@@ -27,7 +27,9 @@ def fingerprint(recipe: Recipe, stream: PackStream, validation: IndexedProteins 
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
-    """What differs between two fingerprints, in words, by key."""
+    """What differs between two fingerprints, in words, by key. Options that came later had their defaults then."""
+    if isinstance(objective := then.get(OBJECTIVE), dict) and objective.get("name") in OBJECTIVES:
+        then = {**then, OBJECTIVE: {**vars(OBJECTIVES[objective["name"]]()), **objective}}
     return {key: _words(key, then.get(key), value) for key, value in now.items() if not _same(then.get(key), value)}
 
 

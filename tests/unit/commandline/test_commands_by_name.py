@@ -72,7 +72,7 @@ def test_a_group_alone_lists_its_commands(monkeypatch, capsys) -> None:
         ("train fm_45m", "fm_45m: no such recipe; did you mean fm_450m?"),
         ("train fm_450m demo", "demo: the recipe is fm_450m already"),
         ("train fm_450m --lr 3", "--lr; did you mean optimizer.lr?; changes are written as key=value"),
-        ("train demo --cfg jop", "--cfg=jop: allowed are job"),
+        ("train demo --cfg jop", "--cfg jop: allowed are job"),
         ("train demo train.max_stps=3", "train.max_stps: no such key; did you mean train.max_steps?"),
         ("train runs/x/recipe.yaml", "write --from runs/x/recipe.yaml"),
         ("train name=x", "give a recipe's name"),

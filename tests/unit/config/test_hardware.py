@@ -30,7 +30,7 @@ def test_other_devices_are_not_taken_for_one_of_the_table(device):
 
 def test_names_are_those_of_people():
     assert hardware.gpu("h100").name == "H100"
-    with pytest.raises(ValueError, match=r"--gpu=H10: allowed are B200, .*; did you mean H100"):
+    with pytest.raises(ValueError, match=r"--gpu H10: allowed are B200, .*; did you mean H100"):
         hardware.gpu("H10")
 
 

@@ -58,7 +58,7 @@ def test_a_panel_per_metric_and_a_name_in_full_is_that_alone(runs: list[LoggedRu
 def test_metric_that_nobody_logged_is_told_with_the_nearest(runs: list[LoggedRun]) -> None:
     with pytest.raises(ValueError, match=r"^--metric perplexty: no run has logged it; did you mean perplexity\?$"):
         overlay(runs, ["perplexty"])
-    with pytest.raises(ValueError, match=r"^--x=time: allowed are steps, tokens, hours"):
+    with pytest.raises(ValueError, match=r"^--x time: allowed are steps, tokens, hours"):
         overlay(runs, x="time")
 
 

@@ -79,7 +79,9 @@ def test_masked_share_follows_the_path(schedule, walks, bare_pack, constant):
         return constant(noisy)
 
     walks(bare_pack(1, 10_000), denoiser, 8, schedule=schedule)
-    assert [t for t, _ in seen] == [k / 8 for k in range(8)]
-    for t, share in seen:
-        expected = 1 - float(build_schedule(schedule).kappa(torch.tensor(t, dtype=torch.float64)))
+    assert len(seen) == 8
+    kappa = build_schedule(schedule).kappa
+    for number, (told, share) in enumerate(seen):
+        expected = 1 - float(kappa(torch.tensor(number / 8, dtype=torch.float64)))
         assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 10_000) + 1e-9)
+        assert float(kappa(torch.tensor(told, dtype=torch.float64))) == pytest.approx(1 - share, abs=1e-9)

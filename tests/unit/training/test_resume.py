@@ -11,6 +11,7 @@ from d2plm_megatron.config import Absorbing, Data, FlowMatching, Model, Recipe, 
 from d2plm_megatron.data.cluster_file import write_clusters
 from d2plm_megatron.data.stream import Position
 from d2plm_megatron.parallel.processes import Processes
+from d2plm_megatron.training.fingerprint import changes
 from d2plm_megatron.training.trainer import Trainer
 
 
@@ -89,7 +90,7 @@ def test_other_numbers_are_named(
         (
             lambda recipe: replace(recipe, objective=FlowMatching()),
             "objective: name was absorbing and is flow_matching, source was None and is mask, loss was None and is "
-            "cross_entropy",
+            "cross_entropy, posterior was None and is direct",
         ),
     ],
 )
@@ -97,6 +98,14 @@ def test_what_decides_the_stream_is_compared(
     change: Callable[[Recipe], Recipe], words: str, trained: Recipe, one_process: Processes
 ) -> None:
     assert refused(change(trained), one_process) == words
+
+
+def test_an_option_that_came_later_had_its_default() -> None:
+    of_before = {name: value for name, value in vars(FlowMatching(source="uniform")).items() if name != "posterior"}
+    same, other = (FlowMatching(source="uniform", posterior=posterior) for posterior in ("direct", "bayes"))
+    assert changes({"objective": of_before}, {"objective": dict(vars(same))}) == {}
+    words = changes({"objective": of_before}, {"objective": dict(vars(other))})
+    assert words == {"objective": "posterior was direct and is bayes"}
 
 
 def test_changed_lets_the_weights_go_on_with_the_data_anew(
