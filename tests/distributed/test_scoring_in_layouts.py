@@ -51,11 +51,13 @@ def test_files_are_those_of_one_process(
     for name in FILES:
         assert (tmp_path / "DP2" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
     alone, shared, split = (json.loads((tmp_path / name / "judge.json").read_text()) for name in ("alone", *LAYOUTS))
-    assert shared["measures"] == alone["measures"] and shared["judge"]["processes"] == 2
+    assert shared["judge"]["processes"] == 2
     for key in ("model_perplexity", "frechet"):
-        assert split["measures"][key]["samples"]["value"] == pytest.approx(
-            alone["measures"][key]["samples"]["value"], rel=1e-4
-        )
+        found, expected = split["measures"].pop(key), alone["measures"].pop(key)
+        assert found["samples"]["value"] == pytest.approx(expected["samples"]["value"], rel=1e-4)
+        for name, cell in shared["measures"].pop(key).items():  # linear algebra rounds as it has threads
+            assert cell == pytest.approx(expected[name], rel=1e-4)
+    assert shared["measures"] == alone["measures"]
     expected = load_file(tmp_path / "alone" / "states.safetensors")
     for name, values in load_file(tmp_path / "TP2" / "states.safetensors").items():
         assert np.allclose(values, expected[name], rtol=2e-5, atol=2e-5)
