@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from d2plm_megatron.evaluation.samples.homology import Match
 from d2plm_megatron.evaluation.samples.panel import COLUMNS, SAMPLES
 from d2plm_megatron.evaluation.samples.verdict import MEASURES, NUMBER, Measure
 from d2plm_megatron.proteins.alignment import GAP
@@ -47,23 +48,13 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Near:
-    """The nearest known protein of a sample, as MMseqs2 found it.
+class Near(Match):
+    """A match as a judgement has kept it.
 
     Attributes:
-        sample: its name.
-        known: name of the known protein.
-        identity: share of identical residues in the alignment.
-        coverage: share of the sample that is aligned.
-        e_value: how many matches as good chance gives.
         rows: sample and known protein, aligned.
     """
 
-    sample: str
-    known: str
-    identity: float
-    coverage: float
-    e_value: float
     rows: tuple[str, str]
 
 

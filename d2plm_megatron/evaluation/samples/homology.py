@@ -29,8 +29,8 @@ _COPIES = 3  # FASTA, MMseqs2's own form of it, and what it writes on the way
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """A sample's nearest known protein, the match with the lowest e-value.
+class Match:
+    """A sample's nearest known protein, the match of MMseqs2 with the lowest e-value.
 
     Attributes:
         sample: its name.
@@ -38,7 +38,6 @@ class Neighbour:
         identity: share of identical residues in the alignment.
         coverage: share of the sample that is aligned.
         e_value: how many matches as good chance gives.
-        alignment: of the sample (first) with the known protein; see align.
     """
 
     sample: str
@@ -46,6 +45,16 @@ class Neighbour:
     identity: float
     coverage: float
     e_value: float
+
+
+@dataclass(frozen=True)
+class Neighbour(Match):
+    """A match, aligned.
+
+    Attributes:
+        alignment: of the sample (first) with the known protein; see align.
+    """
+
     alignment: Alignment
 
     def as_json(self) -> dict[str, object]:
