@@ -18,7 +18,7 @@ PROTEINS := 3000
 OVERRIDES :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-folder test test-slurm test-processes lint docs docs-links
+.PHONY: help install demo demo-folder test test-slurm test-distributed test-end-to-end lint docs docs-links
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -79,16 +79,19 @@ lint: .venv/installed-dev
 	$(BIN)/hadolint Dockerfile.ngc
 	$(BIN)/shellcheck $(SCRIPTS)
 
-# Unit tests use one core each. The others start processes of their own; those on Slurm mostly wait, beside the rest.
+# Unit tests use one core each. The others start processes of their own, and wait for them: three at a time.
 test: lint
 	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 8 --dist loadfile --durations 10
-	$(MAKE) --jobs 2 --output-sync=target test-slurm test-processes
+	$(MAKE) --jobs 3 --output-sync=target test-slurm test-distributed test-end-to-end
 
 test-slurm:
 	$(BIN)/python -m pytest tests/slurm --durations 10
 
-test-processes:
-	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/slurm --durations 20
+test-distributed:
+	$(BIN)/python -m pytest tests/distributed --durations 10
+
+test-end-to-end:
+	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/slurm --ignore tests/distributed --durations 20
 
 SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet
 

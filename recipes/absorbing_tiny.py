@@ -11,7 +11,7 @@ def recipe() -> Recipe:
         model=MODEL_SIZES["tiny"],
         objective=Absorbing(),
         data=Data(max_length_residues=510, tokens_per_pack=1024),
-        optimizer=Optimizer(lr=4e-3, warmup_steps=30, beta2=0.95),
+        optimizer=Optimizer(lr=1e-3, warmup_steps=30, beta2=0.95),
         ema=EMA(decay=0.99),
         train=Train(
             max_steps=400,

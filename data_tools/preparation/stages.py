@@ -107,7 +107,7 @@ class Preparation:
         if are_outcomes(final, starts[-1]):
             return
         with self._given_up():
-            self._check_splits(outcomes, f"by chance, of so few; {self._advice_for_few()}")
+            self._check_splits(outcomes, f"has such a hash; {self._advice_for_few()}")
         if not self._comparisons:
             mark_homologs(final, outcomes, [])
             return
@@ -164,11 +164,12 @@ class Preparation:
                 raise ValueError(f"no protein is left for {name}, of {int(found.sum()):,}: none {why}")
 
     def _advice_for_few(self) -> str:
-        """What to change when a split is empty by chance; with so many proteins it is in less than 1% of all cases."""
+        """What to change when a split is empty; with so many proteins it is by chance in less than 1% of all cases."""
         hold_out = self.plan.rules.hold_out
         smallest = min(filter(None, (hold_out.fraction, hold_out.test, 1 - hold_out.fraction - hold_out.test)))
         enough = f" ({math.ceil(5 / smallest):,} different ones are enough)" if smallest < 1 else ""
-        return f"give another --validation{' or --test' * bool(hold_out.test)}, or more proteins{enough}"
+        anew = "" if hold_out.by == "id" else ", or --split-by id if they are one side of an earlier split"
+        return f"give another --validation{' or --test' * bool(hold_out.test)}, or more proteins{enough}{anew}"
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:

@@ -8,12 +8,15 @@ from verification.tiny_runs import Job
 HARDEST = "fm-uniform+t"
 """With time conditioning and a loss that uses it: what most easily goes wrong meets every layout."""
 
+PARTLY_TRAINED = ("DP2+optimizer", "DP2+FSDP", "TP2+SP", "PP2", "DP2xPP2+optimizer")
+"""Where some weights do not train: each kind of sharding once; `verification.parity` has all layouts."""
+
 CELLS = [
     *((HARDEST, layout, "fp32") for layout in LAYOUTS),
     *(("mlm-esm2", layout, "fp32") for layout in (ALONE, "DP2+FSDP", "TP2+SP", "PP2")),
     *((objective, layout, "fp32") for objective in ("absorbing", "mlm") for layout in (ALONE, "PP2")),
     *((HARDEST, layout, "bf16") for layout in (ALONE, "DP2+FSDP", "TP2+SP", "PP2")),
-    *((objective, layout, "fp32") for objective in ("frozen", "filtered") for layout in LAYOUTS),
+    *((objective, layout, "fp32") for objective in ("frozen", "filtered") for layout in (ALONE, *PARTLY_TRAINED)),
     *(("filtered", layout, "bf16") for layout in (ALONE, "DP2+optimizer", "DP2+FSDP", "TP2+SP", "PP2")),
 ]
 """The part of the matrix of `verification.parity` that is compared here, and for how long."""

@@ -47,7 +47,8 @@ def real(source: Path, folder: Path) -> Corpus:
     if not (folder / "others.fasta").exists():
         others = read_whole(folder / "data" / "test")
         write_fasta(folder / "others.fasta", ((protein.name, protein.sequence) for protein in others))
-    _prepare(folder / "others.fasta", corpus.others, JUDGE, "--no-homology")
+    # By id, as by sequence they would all be on one side: these are the proteins of the highest hashes.
+    _prepare(folder / "others.fasta", corpus.others, JUDGE, "--no-homology", "--split-by", "id")
     return corpus
 
 

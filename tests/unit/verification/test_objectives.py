@@ -8,9 +8,12 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from d2plm_megatron import console
+from d2plm_megatron.data.whole import read_whole
+from d2plm_megatron.proteins.fasta import write_fasta
 from verification.objectives import __main__ as command
 from verification.objectives import corpora, trials
 
@@ -74,15 +77,16 @@ def test_a_row_is_trained_measured_and_judged_and_goes_on_after_a_kill(
     assert "holds results of another request (steps was 3 and is 4)" in capsys.readouterr().err
 
 
-def test_a_judge_of_real_proteins_learns_from_a_side_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepared: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(corpora, "_prepare", lambda *given: prepared.append(given))
-    monkeypatch.setattr(corpora, "read_whole", lambda prefix: [])
-    corpora.real(tmp_path / "x.fasta", tmp_path)
-    assert prepared[0][3:] == ("--homology", "--test", corpora.TEST)
-    assert prepared[1][0] == tmp_path / "others.fasta"
+def test_a_judge_of_real_proteins_learns_from_a_side_of_its_own(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    proteins = ["".join(random.choice(list("ACDEFGHIKLMNPQRSTVWY"), 40)) for _ in range(1500)]
+    write_fasta(tmp_path / "x.fasta", ((f"p{number}", protein) for number, protein in enumerate(proteins)))
+    corpus = corpora.real(tmp_path / "x.fasta", tmp_path)
+    judges = ("train", "validation")
+    sides = {name: list(read_whole(corpus.folder / "data" / name)) for name in ("train", "validation", "test")}
+    others = [protein.sequence for name in judges for protein in read_whole(corpus.others / name)]
+    assert sorted(others) == sorted(protein.sequence for protein in sides["test"]) and len(others) > 100
+    assert len(sides["validation"]) > 100 and len(sides["train"]) > 1100
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
