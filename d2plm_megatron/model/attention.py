@@ -1,6 +1,8 @@
 """Attention among the tokens of each protein of a pack, and the description of the pack that layers are handed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,11 +11,6 @@ from torch import Tensor
 
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.parallel.megatron import PackedSeqParams
-
-try:
-    from torch.nn.attention import varlen
-except ImportError:  # before torch 2.10
-    varlen = None  # type: ignore[assignment]
 
 
 @dataclass
@@ -68,9 +65,9 @@ class PackedAttention(torch.nn.Module):
         """Query, key and value are [T, 1, heads, d]; returns [T, 1, heads * d]."""
         query, key = query.squeeze(1), key.squeeze(1)
         value = value.squeeze(1).contiguous()  # a view would keep the projections of queries and keys alive with it
-        if varlen is not None and flash_takes(query):
+        if flash_takes(query) and (flash := _flash()) is not None:
             bounds, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
-            attended = varlen.varlen_attn(query, key, value, bounds, bounds, longest, longest)
+            attended = flash(query, key, value, bounds, bounds, longest, longest)
             assert isinstance(attended, Tensor)  # and not a pair, as without asking for the sums of the softmax
         else:
             attended = _protein_by_protein(query, key, value, packed_seq_params.lengths_S)
@@ -81,6 +78,16 @@ def flash_takes(query: Tensor) -> bool:
     """Whether the kernel is made for this device, precision and size of a head."""
     head_size = query.shape[-1]
     return query.is_cuda and query.dtype != torch.float32 and head_size % 8 == 0 and head_size <= 256
+
+
+@cache
+def _flash() -> Callable | None:
+    """The kernel, which is imported where it is used, as a compiler comes with it; None before torch 2.10."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
 
 
 def _protein_by_protein(query: Tensor, key: Tensor, value: Tensor, lengths_S: tuple[int, ...]) -> Tensor:

@@ -7,7 +7,9 @@ and Apex are missing, of which Megatron warns, is no news.
 
 import warnings
 
-with warnings.catch_warnings():
+from d2plm_megatron.parallel.megatron.spared import spared
+
+with warnings.catch_warnings(), spared():
     warnings.simplefilter("ignore")
     from megatron.core import parallel_state
     from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
