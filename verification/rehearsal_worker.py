@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import sys
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 from d2plm_megatron.parallel.megatron.watched import Watched
@@ -12,11 +13,11 @@ from d2plm_megatron.parallel.processes import model_parallel, process_group
 from d2plm_megatron.rehearsal.ledger import Ledger
 from d2plm_megatron.rehearsal.rank import take_steps
 from d2plm_megatron.training.engine import Engine
-from verification.rehearsal import LENGTH, recipe_of
+from verification.rehearsal import LENGTH, TIMES, file_of, recipe_of
 
 
-def witness(number: int, name: str, folder: Path) -> None:
-    """In a forked process: joins its fellows, takes the steps and writes what was counted, to NAME_RANK.json."""
+def witness(number: int, name: str, file: str) -> None:
+    """In a forked process: joins its fellows, takes the steps and writes what was counted, to a file for its rank."""
     os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)  # as if started again: apart from those before, in the store
     recipe = recipe_of(name)
     with process_group() as device, model_parallel(recipe.parallel, device) as processes:
@@ -24,14 +25,14 @@ def witness(number: int, name: str, folder: Path) -> None:
         with Watched(ledger, without_data=False):
             found = take_steps(Engine(recipe, processes), ledger, LENGTH, every_pack=True)
         counted = {key: value for key, value in asdict(found).items() if key != "orders"}
-        (folder / f"{name}_{processes.rank}.json").write_text(json.dumps(counted), encoding="utf-8")
+        Path(file.format(rank=processes.rank)).write_text(json.dumps(counted), encoding="utf-8")
 
 
 def main(folder: Path, names: list[str]) -> None:
-    """Takes the steps of each case in processes of its own."""
+    """Takes the steps of each case TIMES times, each in processes of its own."""
     fork = multiprocessing.get_context("fork")
-    for number, name in enumerate(names):
-        process = fork.Process(target=witness, args=(number, name, folder))
+    for number, (name, time) in enumerate(product(names, range(TIMES))):
+        process = fork.Process(target=witness, args=(number, name, str(folder / file_of(name, "{rank}", time))))
         process.start()
         process.join()
         if process.exitcode:
