@@ -1,65 +1,30 @@
 import gzip
 import json
-import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 from d2plm_megatron.proteins.alphabet import CANONICAL_LETTERS, decode
-from data_tools.formats.lmdb_values import Layout, Record
-from data_tools.formats.proteins_lmdb import ProteinsLmdb
+from data_tools.formats.lmdb_values import Layout
 from data_tools.lmdb_to_indexed import convert
 from data_tools.preparation import clean_blocks, outcomes, raw_blocks
-from data_tools.preparation import stages as preparation
 from data_tools.preparation.chunks import chunk_bounds
 from data_tools.preparation.hold_out import fraction_to_hold_out, is_held_out
 from data_tools.prepare import main
+from tests.prepared import arguments, contents, random_protein, random_records, rejected, side, write_records
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-def random_protein(rng: random.Random, length: int = 60) -> str:
-    return "".join(rng.choices(CANONICAL_LETTERS, k=length))
-
-
-def write_records(path: Path, records: list[tuple[str, str]]) -> Path:
-    path.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in records))
-    return path
-
-
-def random_records(num_proteins: int, seed: int = 0) -> list[tuple[str, str]]:
-    rng = random.Random(seed)
-    return [(f"p{number}", random_protein(rng, rng.randint(20, 90))) for number in range(num_proteins)]
-
-
-def arguments(source: Path, output: Path, *more: object) -> tuple[object, ...]:
-    return main, "--input", source, "--output", output, "--workers", 1, "--no-homology", "--validation", 0.2, *more
-
-
-def side(folder: Path, name: str) -> list[Record]:
-    with ProteinsLmdb(folder / f"{name}.lmdb") as proteins:
-        return list(proteins)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def rejected(folder: Path) -> dict[str, tuple[str, str]]:
-    lines = (folder / "rejected.tsv").read_text().splitlines()[1:]
-    return {name: (record, reason) for _, record, name, reason, _ in (line.split("\t") for line in lines)}
 
 
 @pytest.fixture
@@ -152,14 +117,6 @@ def test_long_proteins_become_chunks_with_true_ends_alone(command, tmp_path):
     assert (tmp_path / "again.idx").read_bytes() == (out / "train.idx").read_bytes()
 
 
-def test_refuses_chunks_of_proteins_that_were_cut(command, tmp_path):
-    source = write_records(tmp_path / "x.fasta", random_records(50))
-    assert command(*arguments(source, tmp_path / "cut", "--long", "split", "--max-length", 40))[0] == 0
-    code, _, err = command(*arguments(tmp_path / "cut" / "train.lmdb", tmp_path / "out"))
-    first = next(record.key for record in side(tmp_path / "cut", "train") if record.part)
-    assert code == 2 and f"train.lmdb, key '{first}': a chunk of a cut protein" in err and err.count("\n") == 1
-
-
 @given(st.integers(1, 5000), st.integers(1, 1200))
 def test_chunks_are_balanced_and_as_few_as_can_be(length, max_length):
     lengths = np.diff(chunk_bounds(length, max_length))
@@ -237,62 +194,6 @@ def test_goes_on_after_a_kill(command, tmp_path, small_blocks, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--long", "cut"), "--long cut: expected crop, split, drop"),
-        (("--max-length", 100), "--max-length is for --long split or drop; with crop data.max_length_residues"),
-        (("--validation", 1), "--validation 1.0: expected 0 up to but not 1"),
-        (("--split-by", "length"), "--split-by length: expected"),
-        (("--clusters", "x.tsv"), "say that too"),
-        (("--min-sequence-identity", 2), "--min-sequence-identity 2.0: expected 0 to 1"),
-        (("--sensitivity", 9), "--sensitivity 9.0: expected 1 to 7.5"),
-        (("--values", "pickle"), "--values pickle: expected json or raw"),
-        (("--keys", "hex"), "--keys hex: expected numbers or stored"),
-        (("--input", "{source}"), "an --input is named twice"),
-        (("--input", "nowhere.fasta"), "nowhere.fasta: no such file"),
-    ],
-)
-def test_refuses_bad_arguments_and_writes_nothing(refused, tmp_path, more, message):
-    source = write_records(tmp_path / "x.fasta", random_records(5))
-    words = [str(word).format(source=source) for word in more]
-    assert message in refused(*arguments(source, tmp_path / "out", *words))
-
-
-def test_refuses_a_folder_with_prepared_data(command, refused, tmp_path):
-    source = write_records(tmp_path / "x.fasta", random_records(50))
-    assert command(*arguments(source, tmp_path / "out"))[0] == 0
-    assert "holds prepared data already" in refused(*arguments(source, tmp_path / "out"))
-
-
-@pytest.mark.parametrize(
-    ("records", "fraction", "message"),
-    [
-        ([(f"n{number}", "ACGT" * 20) for number in range(12)], 0.2, "these are nucleotides"),
-        ([(f"n{number}", "ACGT" * (200 if number == 5 else 20)) for number in range(13)], 0.2, "these are nucleotides"),
-        ([("a", "MK1T")], 0, "none of the 1 records is a protein"),
-        ([("a", "MK-T")], 0, "1 of 1 records hold gaps (- or .), as in an alignment; --gaps remove takes them out"),
-        ([(f"a{number}", "MK-T") for number in range(20)] + [("b", "MKT")], 0.2, "20 of 21 records hold gaps"),
-        ([("a", "M" * 10_000_000)], 0, "were several records joined?"),
-        ([("a", "MKT")] * 6, 0.2, "give another --validation, or more proteins (25 different ones are enough)"),
-        (
-            [("a", "MKT")],
-            0.2,
-            "--validation 0.2: is less than one of 1 records; give 10 records or more, or 0 for none",
-        ),
-        (
-            [("a", "MKT")] * 60,
-            0.005,
-            "is less than one of 60 records; give --validation 0.083, for about 5, or 0 for none",
-        ),
-    ],
-)
-def test_refuses_what_cannot_be_training_data_and_leaves_nothing(refused, tmp_path, records, fraction, message):
-    source = write_records(tmp_path / "x.fasta", records)
-    more = ("--long", "drop", "--max-length", 500, "--validation", fraction)
-    assert message in refused(*arguments(source, tmp_path / "out", *more))
-
-
-@pytest.mark.parametrize(
     ("asked", "num_records", "fraction"),
     [
         (None, 60, 0.1),
@@ -324,84 +225,6 @@ def test_windows_line_ends_change_nothing(command, tmp_path):
     for path in (source, windows):
         assert command(*arguments(path, tmp_path / path.stem))[0] == 0
     assert contents(tmp_path / "x")["train.lmdb"] == contents(tmp_path / "windows")["train.lmdb"]
-
-
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory) -> tuple[Path, Path, dict[str, bytes]]:
-    """An input, the work that a crash before the last renames leaves of it, and what should come of it."""
-    folder = tmp_path_factory.mktemp("interrupted")
-    source = write_records(folder / "x.fasta", [*random_records(60), ("again", random_records(1)[0][1])])
-    options = {"validation": 0.2, "homology": False, "workers": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
-        main([source], folder / "whole", **options)
-        patch.setattr(preparation, "publish", lambda renames: sys.exit("crash"))
-        with pytest.raises(SystemExit):
-            main([source], folder / "work", **options)
-    return source, folder / "work", contents(folder / "whole")
-
-
-def tampered(data: bytes) -> st.SearchStrategy[bytes]:
-    """What may become of a file: cut, emptied, longer, zeroed, of another kind, with a byte or some changed."""
-    cut = st.integers(0, len(data)).map(lambda end: data[:end])
-    place = st.integers(0, len(data) - 1)
-    changed = st.builds(
-        lambda at, new: data[:at] + new + data[at + len(new) :], place, st.binary(min_size=1, max_size=4)
-    )
-    foreign = st.sampled_from(
-        [b"", bytes(len(data)), b"{}", b"null", b"[" * 10_000, b"PK\x03\x04", b"\x93NUMPY\x01\x00"]
-    )
-    return st.one_of(cut, changed, foreign, st.binary(max_size=200), st.binary(min_size=1).map(data.__add__))
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.data())
-def test_work_that_is_damaged_is_made_anew_or_named(interrupted, data):
-    source, work, whole = interrupted
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raw_blocks, "_BLOCK_BYTES", 2_000)
-        out = Path(shutil.copytree(work, Path(name, "out")))
-        names = [
-            "plan.json",
-            "outcomes",
-            "outcomes-final",
-            "blocks/00000000.npz",
-            "blocks/00000001.npz",
-            "results/train.idx",
-        ]
-        path = out / ".work" / data.draw(st.sampled_from(names))
-        path.write_bytes(data.draw(tampered(path.read_bytes())))
-        try:
-            main([source], out, validation=0.2, homology=False, workers=1)
-        except ValueError as error:
-            assert path.name == "plan.json" and str(out / ".work") in str(error) and "remove" in str(error)
-        else:
-            assert contents(out) == whole
-
-
-@pytest.mark.parametrize("name", ["plan.json", "outcomes", "blocks/00000000.npz"])
-@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
-def test_work_that_is_no_file_is_not_waited_for(interrupted, tmp_path, name, put):
-    source, work, _ = interrupted
-    out = Path(shutil.copytree(work, tmp_path / "out"))
-    (out / ".work" / name).unlink()
-    put(out / ".work" / name)
-    with pytest.raises(ValueError, match=f"{name}: is no ordinary file"):
-        main([source], out, validation=0.2, homology=False, workers=1)
-
-
-def test_without_mmseqs_says_how_to_go_on(refused, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    source = write_records(tmp_path / "x.fasta", random_records(50))
-    line = refused(main, "--input", source, "--output", tmp_path / "out")
-    assert "apt-get install mmseqs2" in line and "--no-homology" in line and line.count("install it") == 1
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_named(refused, tmp_path):
-    source = write_records(tmp_path / "x.fasta", random_records(50))
-    (tmp_path / "closed").mkdir(mode=0o555)
-    assert "permission denied" in refused(*arguments(source, tmp_path / "closed" / "out"))
 
 
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
