@@ -88,13 +88,13 @@ def witnessed(names: Collection[str], advance: Callable[[], object] = lambda: No
         return {name: [_least(folder, name, rank) for rank in range(CASES[name][0])] for name in names}
 
 
-def file_of(name: str, rank: object, time: int) -> str:
+def file_of(name: str, rank: int, time: int) -> str:
     """Where a rank of a case writes what it counted."""
     return f"{name}_{rank}_{time}.json"
 
 
 def _least(folder: str, name: str, rank: int) -> dict[str, Any]:
-    """What was counted when the peak was lowest."""
+    """What a rank counted the time that its peak was lowest."""
     counted = [json.loads(Path(folder, file_of(name, rank, time)).read_text("utf-8")) for time in range(TIMES)]
     return min(counted, key=lambda one: one["peak_passes"])
 

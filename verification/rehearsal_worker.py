@@ -16,8 +16,8 @@ from d2plm_megatron.training.engine import Engine
 from verification.rehearsal import LENGTH, TIMES, file_of, recipe_of
 
 
-def witness(number: int, name: str, file: str) -> None:
-    """In a forked process: joins its fellows, takes the steps and writes what was counted, to a file for its rank."""
+def witness(number: int, name: str, time: int, folder: Path) -> None:
+    """In a forked process: joins its fellows, takes the steps and writes what was counted into a folder."""
     os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)  # as if started again: apart from those before, in the store
     recipe = recipe_of(name)
     with process_group() as device, model_parallel(recipe.parallel, device) as processes:
@@ -25,14 +25,14 @@ def witness(number: int, name: str, file: str) -> None:
         with Watched(ledger, without_data=False):
             found = take_steps(Engine(recipe, processes), ledger, LENGTH, every_pack=True)
         counted = {key: value for key, value in asdict(found).items() if key != "orders"}
-        Path(file.format(rank=processes.rank)).write_text(json.dumps(counted), encoding="utf-8")
+        (folder / file_of(name, processes.rank, time)).write_text(json.dumps(counted), encoding="utf-8")
 
 
 def main(folder: Path, names: list[str]) -> None:
     """Takes the steps of each case TIMES times, each in processes of its own."""
     fork = multiprocessing.get_context("fork")
     for number, (name, time) in enumerate(product(names, range(TIMES))):
-        process = fork.Process(target=witness, args=(number, name, str(folder / file_of(name, "{rank}", time))))
+        process = fork.Process(target=witness, args=(number, name, time, folder))
         process.start()
         process.join()
         if process.exitcode:
