@@ -31,6 +31,7 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help=f"of {TOKENS_OF_STEP:,} tokens, for every model")] = 1000,
     seeds: Annotated[int, typer.Option(min=1, help="of each row")] = 3,
     samples: Annotated[int, typer.Option(min=8, help="proteins that each model generates")] = 128,
+    judged: Annotated[int | None, typer.Option(min=0, help="seeds that generate, half the time; all")] = None,
     only: Annotated[str, typer.Option(help="only rows whose names hold this")] = "",
     proteins: Annotated[int, typer.Option(min=100, help="to simulate")] = 6000,
 ) -> None:
@@ -42,7 +43,8 @@ def main(
     if source is not None:
         corpora = {"real proteins": real(source, output / "real"), **corpora}
     for title, corpus in corpora.items():
-        trials = [Trial(row, seed, corpus, steps, samples) for seed in range(seeds) for row in rows]
+        asked = [samples if judged is None or seed < judged else 0 for seed in range(seeds)]
+        trials = [Trial(row, seed, corpus, steps, asked[seed]) for seed in range(seeds) for row in rows]
         _measure(title, corpus, trials, steps)
         print_table(f"{title}, {steps * TOKENS_OF_STEP:,} tokens, {seeds} seeds", trials)
     print(machine("torch", "megatron-core"))

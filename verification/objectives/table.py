@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
@@ -19,28 +20,31 @@ def _likelihood(numbers: Numbers, *names: str) -> float | None:
     return next((found[name]["perplexity"] for name in names if name in found), None)
 
 
-def _judged(name: str) -> Callable[[Numbers], float | None]:
-    def read(numbers: Numbers) -> float | None:
-        value = numbers["judge"]["measures"].get(name, {}).get("samples", {}).get("value")
-        return None if value is None else float(value)
+def _judged(numbers: Numbers, measure: str, of: str = "samples") -> float | None:
+    found: float | None = numbers.get("judge", {}).get("measures", {}).get(measure, {}).get(of, {}).get("value")
+    return found
 
-    return read
 
+JUDGED = {
+    "samples, n-gram judge": "ngram_perplexity",
+    "samples, model judge": "model_perplexity",
+    "entropy": "token_entropy",
+}
+"""Of what `judge` measures what is shown, of samples and of natural proteins."""
 
 COLUMNS: dict[str, Callable[[Numbers], float | None]] = {
     "ELBO perplexity": lambda numbers: _likelihood(numbers, "elbo"),
     "masked 15%": lambda numbers: _likelihood(numbers, *MASKED),
-    "samples, n-gram judge": _judged("ngram_perplexity"),
-    "samples, model judge": _judged("model_perplexity"),
-    "entropy": _judged("token_entropy"),
-    "evaluations": lambda numbers: float(numbers["sampling"]["evaluations"]),
+    **{title: partial(_judged, measure=measure) for title, measure in JUDGED.items()},
+    "evaluations": lambda numbers: numbers.get("sampling", {}).get("evaluations"),
 }
 """Of each trial's numbers what is shown."""
 
 
 def print_table(title: str, trials: Sequence[Trial]) -> None:
-    """Prints a row for each kind of trial, with mean and standard deviation over its seeds, and the n-grams."""
+    """Prints mean and standard deviation over seeds of each kind of trial, beside natural proteins and n-grams."""
     numbers = {trial: trial.numbers() for trial in trials}
+    first = next(iter(numbers.values()))
     table = Table(title=title)
     table.add_column("")
     for column in COLUMNS:
@@ -48,7 +52,9 @@ def print_table(title: str, trials: Sequence[Trial]) -> None:
     for row in dict.fromkeys(trial.row for trial in trials):
         own = [numbers[trial] for trial in trials if trial.row is row]
         table.add_row(row.name, *(_over_seeds([read(one) for one in own]) for read in COLUMNS.values()))
-    for name, floor in next(iter(numbers.values()))["evaluation"]["floors"].items():
+    natural = [_over_seeds([_judged(first, measure, "natural")]) for measure in JUDGED.values()]
+    table.add_row("natural proteins", "", "", *natural, "")
+    for name, floor in first["evaluation"]["floors"].items():
         table.add_row(name, f"{math.exp(floor['nats_per_residue']):.3f}", *[""] * (len(COLUMNS) - 1))
     show(table, width=140)
 

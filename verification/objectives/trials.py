@@ -29,7 +29,7 @@ class Trial:
         seed: of its weights, noise and order.
         corpus: that it is trained on.
         steps: that it trains for.
-        num_samples: proteins that it generates.
+        num_samples: proteins that it generates, to be judged; or 0.
     """
 
     row: Row
@@ -51,15 +51,16 @@ class Trial:
             self._train()
             data = ("--data", self.corpus.validation, "--draws", DRAWS)
             call("d2plm_megatron.evaluation", self.run, *data, "--output", evaluation)
-        if not sampling.exists():
+        if self.num_samples and not sampling.exists():
             write_json(sampling, {"evaluations": self._generate(samples)})
-        if not judgement.exists():
+        if self.num_samples and not judgement.exists():
             known = ("--reference", self.corpus.validation, "--train", self.corpus.train)
             call("d2plm_megatron", "judge", samples, *known, "--judge", judge, "--draws", 1, "--output", judgement)
 
     def numbers(self) -> dict[str, Any]:
-        """What was found. Raises FileNotFoundError before `measure` is done."""
-        return {name: json.loads((self.run / f"{name}.json").read_text(encoding="utf-8")) for name in RESULTS}
+        """What was found: nothing of what was not asked for. Raises FileNotFoundError before `measure` is done."""
+        names = RESULTS if self.num_samples else RESULTS[:1]
+        return {name: json.loads((self.run / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
     def _train(self) -> None:
         where = {"data.train": self.corpus.train, "data.validation": self.corpus.validation}

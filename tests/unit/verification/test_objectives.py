@@ -6,6 +6,7 @@ import runpy
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,8 @@ def test_a_row_is_trained_measured_and_judged_and_goes_on_after_a_kill(
     for module in (corpora, trials):
         monkeypatch.setattr(module, "call", call)
     output = tmp_path / "table"
-    words = ("--output", output, "--steps", 3, "--seeds", 1, "--samples", 8, "--proteins", 200, "--only", "MLM 15%")
+    words = ("--output", output, "--steps", 3, "--seeds", 2, "--samples", 8, "--proteins", 200, "--only", "MLM 15%")
+    words = (*words, "--judged", 1)
     stop_after = 8
     assert typed(*words) != 0 and called[-1] == "d2plm_megatron.generation"
     stop_after = 0
@@ -68,10 +70,16 @@ def test_a_row_is_trained_measured_and_judged_and_goes_on_after_a_kill(
     (run / "samples.fasta").write_text(">left\nMKTV\n")  # of a command that was killed before it told its evaluations
     capsys.readouterr()
     assert typed(*words) == 0
-    assert called[8:] == ["d2plm_megatron.generation", "d2plm_megatron judge"]
+    second = ["d2plm_megatron train", "d2plm_megatron.evaluation"]
+    assert called[8:] == ["d2plm_megatron.generation", "d2plm_megatron judge", *second]
+    evaluations = [json.loads(path.read_text()) for path in sorted(run.parent.glob("MLM*/evaluation.json"))]
+    perplexities = [evaluation["likelihoods"]["elbo"]["perplexity"] for evaluation in evaluations]
     printed = capsys.readouterr().out
-    evaluation, sampling, judgement = (json.loads((run / f"{name}.json").read_text()) for name in trials.RESULTS)
-    assert f"{evaluation['likelihoods']['elbo']['perplexity']:.3f}" in printed and "5-gram" in printed
+    sampling, judgement = (json.loads((run / f"{name}.json").read_text()) for name in trials.RESULTS[1:])
+    assert f"{fmean(perplexities):.3f} +- {stdev(perplexities):.3f}" in printed and "5-gram" in printed
+    for side, title in (("samples", "MLM 15%"), ("natural", "natural proteins")):
+        [line] = [line for line in printed.splitlines() if title in line]
+        assert f" {judgement['measures']['token_entropy'][side]['value']:.3f} " in line
     assert sampling["evaluations"] >= 1 and judgement["proteins"]["records"] == 8
     assert typed(*words[:3], 4, *words[4:]) == 2
     assert "holds results of another request (steps was 3 and is 4)" in capsys.readouterr().err
