@@ -1,4 +1,4 @@
-"""What importing Megatron would bring along and nobody here calls: a third of the time a command takes to begin."""
+"""What importing Megatron would bring along and nobody here calls."""
 
 import sys
 from collections.abc import Callable, Iterator

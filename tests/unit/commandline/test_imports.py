@@ -85,7 +85,7 @@ def test_a_dry_run_measures_data_without_torch(write_proteins) -> None:
 
 
 def test_asking_a_model_on_a_cpu_takes_no_compiler() -> None:
-    """Nor anything else that Megatron imports and nobody uses: together a third of the time of a short command."""
+    """Nor anything else that Megatron imports and nobody uses."""
     spared = {"torch._dynamo", "torch._inductor", "wandb"}
     code = f"import sys, d2plm_megatron.inference.model; print({spared} & sys.modules.keys() or 'none')"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
