@@ -10,17 +10,17 @@ On one thread, in seconds of CPU, of which a busy machine takes as many.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from rich.table import Table
 
 from benchmarks import plain_sampling
 from benchmarks.machine import machine
+from benchmarks.sampling_results import Measured, as_table, draw
 from d2plm_megatron.batch import TokenBatch
 from d2plm_megatron.console import note, run, show
 from d2plm_megatron.data.indexed import IndexedProteins
@@ -29,7 +29,7 @@ from d2plm_megatron.evaluation.samples.summary import divergence
 from d2plm_megatron.inference import readouts
 from d2plm_megatron.inference.model import TrainedModel
 from d2plm_megatron.proteins import alphabet
-from d2plm_megatron.proteins.composition import composition, entropy
+from d2plm_megatron.proteins.composition import composition
 from d2plm_megatron.sampling.config import Samples, SamplingConfig
 from d2plm_megatron.sampling.options import sampler_options
 
@@ -68,49 +68,6 @@ def main(
         draw(found, plot)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a sampler made in some steps, and how good it is.
-
-    Attributes:
-        name: of the sampler.
-        steps: that it was given.
-        made: the proteins, with the seconds of CPU.
-        nats: of each protein per residue under the model, float64 [P].
-        divergence: of the composition from that of natural proteins, nats.
-    """
-
-    name: str
-    steps: int
-    made: Samples
-    nats: np.ndarray
-    divergence: float
-
-    @property
-    def perplexity(self) -> float:
-        """Under the model, over all proteins."""
-        return float(np.exp(self.nats.mean()))
-
-    @property
-    def perplexity_error(self) -> float:
-        """Standard error over proteins."""
-        return float(self.perplexity * self.nats.std(ddof=1) / np.sqrt(len(self.nats)))
-
-
-def as_table(found: list[Measured], title: str) -> Table:
-    """A row of each, with its speed as a multiple of the last one's."""
-    table = Table(title=title)
-    for column in ("sampler", "steps", "evaluations", "CPU s", "speed", "perplexity", "entropy", "divergence"):
-        table.add_column(column, justify="left" if column == "sampler" else "right")
-    slowest = found[-1].made.seconds
-    for one in found:
-        inside = sum(map(entropy, one.made.sequences)) / len(one.made.sequences)
-        speed = (f"{one.made.nfe:.1f}", f"{one.made.seconds:.1f}", f"{slowest / one.made.seconds:.1f} x")
-        quality = (f"{one.perplexity:.2f} +- {one.perplexity_error:.2f}", f"{inside:.3f}", f"{one.divergence:.4f}")
-        table.add_row(one.name, str(one.steps), *speed, *quality)
-    return table
-
-
 def rows(model: TrainedModel, proteins: int, length: int, steps: list[int]) -> Iterator[Row]:
     """What each sampler makes, and what is made without them."""
     for text in SAMPLERS:
@@ -141,21 +98,6 @@ def plainly(model: TrainedModel, walk: Callable, packs: list[int], length: int, 
         asked += evaluations * size
         found += [alphabet.decode(ids) for ids in readouts.by_protein(pack, tokens_T)]
     return Samples(found, asked / len(found), time.process_time() - begin)
-
-
-def draw(found: list[Measured], path: Path) -> None:
-    """Quality over evaluations, a line for each sampler."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for name in dict.fromkeys(one.name for one in found):
-        own = [one for one in found if one.name == name]
-        quality = [one.perplexity for one in own], [one.perplexity_error for one in own]
-        axes.errorbar([one.made.nfe for one in own], quality[0], quality[1], marker="o", capsize=2, label=name)
-    axes.set(xscale="log", xlabel="evaluations of the network per protein", ylabel="perplexity under the model")
-    figure.legend(loc="outside right upper", fontsize=8)
-    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
