@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
@@ -91,7 +91,7 @@ def _line(axes: "Axes", own: list[Measured], is_own: bool) -> None:
     """A sampler's numbers; of repeats it is said that they are, so that the others can be told apart."""
     told = [one for one in own if one.entropy >= REPEATS]
     quality = [one.perplexity for one in told], [one.perplexity_error if is_own else 0 for one in told]
-    style = {"color": "C0", "zorder": 2} if is_own else {"color": "0.85", "zorder": 1}
+    style: dict[str, Any] = {"color": "C0", "zorder": 2} if is_own else {"color": "0.85", "zorder": 1}
     axes.errorbar([one.made.nfe for one in told], *quality, marker="o", markersize=3, capsize=2, **style)
     if is_own and not told:
         entropies = f"{min(one.entropy for one in own):.2f} to {max(one.entropy for one in own):.2f}"
