@@ -31,7 +31,7 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help=f"of {TOKENS_OF_STEP:,} tokens, for every model")] = 1000,
     seeds: Annotated[int, typer.Option(min=1, help="of each row")] = 3,
     samples: Annotated[int, typer.Option(min=8, help="proteins that each model generates")] = 128,
-    judged: Annotated[int | None, typer.Option(min=0, help="seeds that generate, half the time; all")] = None,
+    judged: Annotated[int | None, typer.Option(min=0, help="seeds whose samples are judged; else all")] = None,
     only: Annotated[str, typer.Option(help="only rows whose names hold this")] = "",
     proteins: Annotated[int, typer.Option(min=100, help="to simulate")] = 6000,
 ) -> None:
