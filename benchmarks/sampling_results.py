@@ -14,10 +14,9 @@ from d2plm_megatron.sampling.config import Samples
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-REPEATS = 2.0
-"""Proteins with less entropy, nats, are repeats, whose perplexity means nothing: it is that of 7 residues."""
-COLUMNS = 4
-"""Of panels."""
+LEAST_ENTROPY = 2.0
+"""Nats within a protein, as of 7 residues in equal shares: with less it is a repeat, whose perplexity means nothing."""
+PANELS_IN_A_ROW = 4
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ def draw(found: list[Measured], path: Path) -> None:
 
     names = list(dict.fromkeys(one.name for one in found))
     figure = Figure(figsize=(10, 8), layout="constrained")
-    panels = figure.subplots(math.ceil(len(names) / COLUMNS), COLUMNS, sharex=True, sharey=True, squeeze=False)
+    num_rows = math.ceil(len(names) / PANELS_IN_A_ROW)
+    panels = figure.subplots(num_rows, PANELS_IN_A_ROW, sharex=True, sharey=True, squeeze=False)
     for name, axes in zip(names, panels.flat[: len(names)], strict=True):
         for other in names:
             _line(axes, [one for one in found if one.name == other], is_own=other == name)
@@ -83,13 +83,13 @@ def draw(found: list[Measured], path: Path) -> None:
     for axes in panels.flat[len(names) :]:
         axes.set_visible(False)
     figure.supxlabel("evaluations of the network per protein")
-    figure.supylabel("perplexity under the model, \u00b1 standard error")
+    figure.supylabel("perplexity under the model, ± standard error")
     figure.savefig(path, dpi=100)
 
 
 def _line(axes: "Axes", own: list[Measured], is_own: bool) -> None:
     """A sampler's numbers; of repeats it is said that they are, so that the others can be told apart."""
-    told = [one for one in own if one.entropy >= REPEATS]
+    told = [one for one in own if one.entropy >= LEAST_ENTROPY]
     quality = [one.perplexity for one in told], [one.perplexity_error if is_own else 0 for one in told]
     style: dict[str, Any] = {"color": "C0", "zorder": 2} if is_own else {"color": "0.85", "zorder": 1}
     axes.errorbar([one.made.nfe for one in told], *quality, marker="o", markersize=3, capsize=2, **style)

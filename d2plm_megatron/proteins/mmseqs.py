@@ -94,8 +94,8 @@ def cluster(proteins: Path, min_sequence_identity: float, min_coverage: float = 
     """The representative of each protein's cluster, int64 [N]: the number of a protein, that of itself if it is one.
 
     `proteins` is a file of `write_numbered`. A member has at least these fractions of residues identical with its
-    representative, and aligned with it in both. It is found in a single step whatever the number of proteins, so that
-    the clusters of small and large sets can be compared. Raises what `search` raises.
+    representative, and aligned with it in both. Clusters are found in a single step, whatever the number of proteins,
+    so that those of small and large sets can be compared. Raises what `search` raises.
     """
     with _scratch(proteins) as folder:
         if proteins.stat().st_size:

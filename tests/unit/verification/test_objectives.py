@@ -61,8 +61,8 @@ def test_a_row_is_trained_measured_and_judged_and_goes_on_after_a_kill(
     for module in (corpora, trials):
         monkeypatch.setattr(module, "call", call)
     output = tmp_path / "table"
-    words = ("--output", output, "--steps", 3, "--seeds", 2, "--samples", 8, "--proteins", 200, "--only", "MLM 15%")
-    words = (*words, "--judged", 1)
+    size = ("--seeds", 2, "--samples", 8, "--judged", 1, "--proteins", 200, "--only", "MLM 15%")
+    words = ("--output", output, "--steps", 3, *size)
     stop_after = 8
     assert typed(*words) != 0 and called[-1] == "d2plm_megatron.generation"
     stop_after = 0
